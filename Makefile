@@ -1,0 +1,50 @@
+# The project's commands. They need python3 (3.11 or later), a C compiler and PyPI; interpreters
+# that are missing are unpacked into the user's cache, nothing is installed into the system.
+
+PYTHON =
+ARGS =
+
+harness := python3 tests/harness
+run_tests := $(harness)/run_tests.py $(addprefix --python ,$(PYTHON))
+
+.PHONY: help
+help: ## list these targets
+	@sed -En 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+.PHONY: demo
+demo: ## run the demo under the newest CPython that can be had
+	@python=$$($(harness)/environments.py demo newest) && $$python --version && $$python -m stackwarden demo
+
+.PHONY: test
+test: ## test under every CPython; PYTHON=3.14 for one, ARGS="-k fork" for pytest
+	@$(run_tests) -- $(ARGS)
+
+.PHONY: matrix
+matrix: ## the same with the tests' matrices whole: hours
+	@$(run_tests) --matrix -- $(ARGS)
+
+.PHONY: bench
+bench: ## run the benchmarks under the newest CPython that can be had
+	@python=$$($(harness)/environments.py bench newest) && $$python --version && $$python tests/bench/run.py $(ARGS)
+
+.PHONY: lint
+lint: .venv/lint/made ## check style and types
+	.venv/lint/bin/ruff check
+	.venv/lint/bin/ruff format --check
+	.venv/lint/bin/mypy
+	PATH=.venv/lint/bin:$$PATH cython-lint cython_src src tests adapters
+
+.PHONY: format
+format: .venv/lint/made ## put Python code into the common form
+	.venv/lint/bin/ruff check --fix
+	.venv/lint/bin/ruff format
+
+.venv/lint/made: pyproject.toml
+	uv=$$($(harness)/tools.py uv) && $$uv venv --quiet --clear .venv/lint \
+	&& $$uv pip install --quiet --python .venv/lint --group lint
+	touch $@
+
+.PHONY: clean
+clean: ## remove what was built here; interpreters stay in the user's cache
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,24 @@
+/* bounds.h: where does a stack end?
+ *
+ * Promises: one answer for the thread's own stack on every platform, 0 or "unknown"; and what can be told of a
+ * range of memory. One file for each platform. Nothing here touches Python. */
+#ifndef SW_BOUNDS_H
+#define SW_BOUNDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The calling thread's native stack: lowest usable byte and one past the highest.
+ * Guarantees: 0, the same bounds that CPython 3.14 records when the thread attaches.
+ * Fails with: -1 where the operating system does not say. May allocate and read /proc. */
+int sw_native_bounds(uintptr_t *base, uintptr_t *top);
+
+/* Is all of [base, top) mapped, in whatever protection? 1, 0, or -1 where that can't be told. */
+int sw_is_mapped(uintptr_t base, uintptr_t top);
+
+/* The lowest address of [base, top) from which memory can be read: guard pages of every kind lie below it.
+ * Guarantees: a multiple of the page size or base itself; top when nothing can be read. Makes system calls.
+ * Fails with: 0, where that can't be told. */
+uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top);
+
+#endif

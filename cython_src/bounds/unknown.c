@@ -1,0 +1,12 @@
+/* unknown.c: bounds.h where the operating system is none that we know: an honest "unknown". */
+#if !defined(__linux__) && !defined(__APPLE__) && !defined(_WIN32)
+#include "bounds.h"
+
+int sw_native_bounds(uintptr_t *base, uintptr_t *top)
+{
+    (void)base;
+    (void)top;
+    return -1;
+}
+
+#endif

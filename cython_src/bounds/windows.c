@@ -1,0 +1,43 @@
+/* windows.c: bounds.h on Windows. Not run. */
+#ifdef _WIN32
+#include "bounds.h"
+
+#include <windows.h>
+
+int sw_native_bounds(uintptr_t *base, uintptr_t *top)
+{
+    ULONG_PTR low, high;
+    ULONG guarantee = 0;
+    GetCurrentThreadStackLimits(&low, &high);
+    SetThreadStackGuarantee(&guarantee);
+    /* The guard region moves down as the stack grows; CPython leaves the guarantee and two pages out. */
+    *base = (uintptr_t)low + guarantee + 2 * 4096;
+    *top = (uintptr_t)high;
+    return 0;
+}
+
+int sw_is_mapped(uintptr_t base, uintptr_t top)
+{
+    MEMORY_BASIC_INFORMATION region;
+    while (base < top) {
+        if (!VirtualQuery((void *)base, &region, sizeof region) || region.State == MEM_FREE) {
+            return 0;
+        }
+        base = (uintptr_t)region.BaseAddress + region.RegionSize;
+    }
+    return 1;
+}
+
+uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)
+{
+    MEMORY_BASIC_INFORMATION region;
+    while (base < top && VirtualQuery((void *)base, &region, sizeof region)) {
+        if (region.State == MEM_COMMIT && !(region.Protect & (PAGE_NOACCESS | PAGE_GUARD))) {
+            return base;
+        }
+        base = (uintptr_t)region.BaseAddress + region.RegionSize;
+    }
+    return top;
+}
+
+#endif

@@ -1,0 +1,152 @@
+"""The functions behind the C table that are not the hook's own, and the table.
+
+Promises: a status for every call; never a pending exception. The contract is include/stackwarden/stackwarden.h.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, strlen
+
+from callbacks cimport *
+from guard cimport *
+from hook cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_API_MAJOR,
+    STACKWARDEN_API_MINOR,
+    STACKWARDEN_DONE,
+    STACKWARDEN_FULL,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    STACKWARDEN_TRIM_GUARD,
+    STACKWARDEN_UNKNOWN_STACK,
+    STACKWARDEN_UNMAPPED,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+    stackwarden_table,
+)
+
+
+cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
+    """The two names one after the other, NULs included, or NULL: no memory. NULL stands for an empty name."""
+    cdef size_t first = strlen(name) + 1
+    cdef size_t second = strlen(system) + 1
+    cdef char *names = <char *>calloc(1, first + second)
+    if names != NULL:
+        memcpy(names, name, first - 1)
+        memcpy(names + first, system, second - 1)
+    return names
+
+
+cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names) noexcept nogil:
+    """Take, fill and index a record. Under sw_lock(). NULL: none left, or no memory."""
+    cdef sw_record *record = take_record()
+    if record == NULL:
+        return NULL
+    set_bounds(record, SW_REGISTERED, SW_FROM_TOLD, base, top)
+    record.name = names
+    if not insert_record(record):
+        record.name = NULL
+        release_thread_record(record)
+        return NULL
+    return record
+
+
+cdef inline stackwarden_status register_names(
+        uintptr_t base, uintptr_t top, char *names, stackwarden_handle *handle) noexcept nogil:
+    cdef stackwarden_status status
+    cdef sw_record *record
+    sw_lock()
+    status = supersede_overlaps(NULL, base, top)
+    sweep_retired()
+    if status == STACKWARDEN_DONE:
+        record = new_registered(base, top, names)
+        if record != NULL:
+            handle[0] = handle_of(record)
+        else:
+            status = STACKWARDEN_FULL if sw_process.records == SW_MAX_RECORDS else STACKWARDEN_NO_MEMORY
+    sw_unlock()
+    return status
+
+
+cdef inline stackwarden_status sw_register_stack(
+        uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
+        stackwarden_handle *handle) noexcept nogil:
+    cdef uintptr_t top = base + size
+    cdef char *names = NULL
+    cdef stackwarden_status status = check_range(base, size)
+    handle[0] = 0
+    if status != STACKWARDEN_DONE:
+        return status
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if flags & STACKWARDEN_TRIM_GUARD:
+        base = sw_lowest_readable(base, top)
+        if base == 0 or base == top:
+            return STACKWARDEN_UNMAPPED
+    if top - base < sw_process.least_size:
+        return STACKWARDEN_TOO_SMALL
+    if name != NULL or system != NULL:
+        names = join_names(name, system)
+        if names == NULL:
+            return STACKWARDEN_NO_MEMORY
+    status = register_names(base, top, names, handle)
+    if status != STACKWARDEN_DONE:
+        free(names)
+    return status
+
+
+cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
+    cdef stackwarden_status status = STACKWARDEN_STALE_HANDLE
+    cdef sw_record *record
+    sw_lock()
+    record = record_of(handle)
+    if record != NULL:
+        if record.kind != SW_REGISTERED or thread_on(record) != NULL:
+            status = STACKWARDEN_IN_USE
+        elif retire_record(record, <uint32_t>(handle >> 32)):
+            status = STACKWARDEN_DONE
+    sweep_retired()
+    sw_unlock()
+    return status
+
+
+cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    describe_record(thread.current, stack)
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stack *stack) noexcept nogil:
+    cdef sw_record *record = find_record(address)
+    if record == NULL:
+        return STACKWARDEN_UNKNOWN_STACK
+    describe_record(record, stack)
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_table make_table() noexcept nogil:
+    return stackwarden_table(
+        major=STACKWARDEN_API_MAJOR,
+        minor=STACKWARDEN_API_MINOR,
+        notify_stack_switch=sw_notify_stack_switch,
+        switch_to=sw_switch_to,
+        reset_stack=sw_reset_stack,
+        sync_stack=sw_sync_stack,
+        register_stack=sw_register_stack,
+        unregister_stack=sw_unregister_stack,
+        current_stack=sw_current_stack,
+        find_stack=sw_find_stack,
+        register_switch_callback=sw_register_switch_callback,
+        unregister_switch_callback=sw_unregister_switch_callback,
+    )

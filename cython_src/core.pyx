@@ -1,0 +1,470 @@
+# cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
+# cython: wraparound=False, boundscheck=False, initializedcheck=False, cdivision=True
+"""stackwarden._core: the compiled core as Python sees it.
+
+Promises: every refusal of the C layer becomes an exception of its own class, with the numbers in the message;
+nothing here runs on a switch. What happens on a switch is in hook.pxd.
+"""
+
+import os
+import sys
+import warnings
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.string cimport strlen
+
+from callbacks cimport *
+from capi cimport *
+from guard cimport *
+from hook cimport *
+from process cimport update_straight
+from protection cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_BAD_RANGE,
+    STACKWARDEN_CAPSULE,
+    STACKWARDEN_DONE,
+    STACKWARDEN_FULL,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_OVERLAP,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    STACKWARDEN_UNALIGNED,
+    STACKWARDEN_UNMAPPED,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+    stackwarden_switch_callback,
+    stackwarden_table,
+    status_text,
+)
+
+from stackwarden import errors
+
+
+cdef extern from "Python.h":
+    int Py_AtExit(void (*function)() noexcept)
+    object PyCapsule_New(void *pointer, const char *name, void *destructor)
+    void *PyInterpreterState_Get()
+
+
+cdef extern from *:
+    """
+    static stackwarden_table sw_table;
+    static int sw_platform_started;
+    """
+    stackwarden_table sw_table
+    int sw_platform_started
+
+
+# ---- statuses as exceptions ----
+
+_REFUSALS = {
+    STACKWARDEN_NOT_RUNNING: errors.NotRunningError,
+    STACKWARDEN_NO_MEMORY: errors.RegistryFullError,
+    STACKWARDEN_FULL: errors.RegistryFullError,
+    STACKWARDEN_BAD_RANGE: errors.StackRangeError,
+    STACKWARDEN_UNALIGNED: errors.UnalignedStackError,
+    STACKWARDEN_UNMAPPED: errors.UnmappedStackError,
+    STACKWARDEN_TOO_SMALL: errors.StackTooSmallError,
+    STACKWARDEN_OVERLAP: errors.StackOverlapError,
+    STACKWARDEN_IN_USE: errors.StackInUseError,
+    STACKWARDEN_STALE_HANDLE: errors.StaleStackError,
+    STACKWARDEN_NOT_REGISTERED: errors.CallbackError,
+}
+
+
+def _range_text(base, size):
+    return f"[{base:#x}, {base + size:#x}), {size} bytes"
+
+
+cdef _refuse(stackwarden_status status, str what):
+    text = status_text(status).decode().removeprefix("refused: ")
+    if status == STACKWARDEN_TOO_SMALL:
+        text += f" (at least {sw_process.least_size} bytes)"
+    raise _REFUSALS[status](f"{what}: {text}")
+
+
+cdef _check(stackwarden_status status, base, size):
+    if status < 0:
+        _refuse(status, "stack " + _range_text(base, size))
+
+
+cdef _check_integers(base, size):
+    """Integers that a C range cannot hold are refused here, with the numbers."""
+    if not 0 <= base < 2**64 or not 0 <= size < 2**64:
+        raise errors.StackRangeError(f"stack base {base}, {size} bytes: {_BAD_RANGE_TEXT}")
+
+
+_BAD_RANGE_TEXT = status_text(STACKWARDEN_BAD_RANGE).decode().removeprefix("refused: ")
+
+
+# ---- Stack ----
+
+_BOUNDS_FROM = ("native", "told", "map", "estimate")
+_POLICIES = ("exact", "estimate", "counted", "disabled")
+
+
+cdef tuple _names_of(stackwarden_handle handle):
+    """(name, system) of a stack, each a str or None."""
+    cdef sw_record *record
+    cdef bytes name = b""
+    cdef bytes system = b""
+    sw_lock()
+    record = record_of(handle)
+    if record != NULL and record.name != NULL:
+        name = record.name
+        system = record.name + strlen(record.name) + 1
+    sw_unlock()
+    return name.decode("utf-8", "replace") or None, system.decode("utf-8", "replace") or None
+
+
+cdef class Stack:
+    """What is known of one stack: a view of its guard record.
+
+    ``base`` is the address of the lowest usable byte, ``size`` in bytes, ``top = base + size``. ``name`` and
+    ``system`` are str or None. These stay after ``unregister()``; all else then raises StaleStackError.
+    As a context manager it unregisters itself at the end of the block.
+    """
+
+    cdef stackwarden_handle _handle
+    cdef readonly uintptr_t base
+    cdef readonly size_t size
+    cdef readonly str name
+    cdef readonly str system
+
+    def __init__(self):
+        raise TypeError("use stackwarden.register_stack() or stackwarden.current_stack()")
+
+    @property
+    def handle(self):
+        """The stack's handle for the C functions (int). It never names another stack."""
+        return self._handle
+
+    @property
+    def top(self):
+        """One past the highest address of the stack."""
+        return self.base + self.size
+
+    @property
+    def bounds_from(self):
+        """Where the bounds come from: "native", "told", "map" or "estimate"."""
+        return _BOUNDS_FROM[self._record().bounds_from]
+
+    @property
+    def policy(self):
+        """What is made of it: "exact", or "estimate" where bounds or budget are not certain to hold."""
+        return _POLICIES[self._record().policy]
+
+    @property
+    def switches(self):
+        """How often a thread went on on this stack (int)."""
+        return self._record().switches
+
+    @property
+    def high_water(self):
+        """Bytes in use at the deepest switch or sync that was seen on this stack (int)."""
+        cdef sw_record *record = self._record()
+        return record.top - record.low_water
+
+    @property
+    def thread(self):
+        """threading.get_ident() of the thread on which this stack is current, or None."""
+        cdef sw_thread *thread = thread_on(self._record())
+        return thread.ident if thread != NULL else None
+
+    def unregister(self):
+        """Forget this stack. Call it before its memory is given back.
+
+        Raises StaleStackError when that was done before, StackInUseError while it is current on some thread.
+        """
+        cdef stackwarden_status status = sw_unregister_stack(self._handle)
+        if status != STACKWARDEN_DONE:
+            _refuse(status, repr(self))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.unregister()
+
+    def __eq__(self, other):
+        return isinstance(other, Stack) and self._handle == (<Stack>other)._handle
+
+    def __hash__(self):
+        return hash(self._handle)
+
+    def __repr__(self):
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Stack{name} {_range_text(self.base, self.size)}>"
+
+    cdef sw_record *_record(self) except NULL:
+        cdef sw_record *record = record_of(self._handle)
+        if record == NULL:
+            _refuse(STACKWARDEN_STALE_HANDLE, repr(self))
+        return record
+
+
+cdef Stack _stack(const stackwarden_stack *seen):
+    cdef Stack stack = Stack.__new__(Stack)
+    stack._handle = seen.handle
+    stack.base = seen.base
+    stack.size = seen.size
+    stack.name, stack.system = _names_of(seen.handle)
+    return stack
+
+
+# ---- the contract in Python ----
+
+cdef size_t _trim(uintptr_t base, size_t size) except? 0:
+    """The base of a range without the pages at its low end that can't be read."""
+    cdef uintptr_t lowest = sw_lowest_readable(base, base + size)
+    if lowest == 0 or lowest == base + size:
+        _check(STACKWARDEN_UNMAPPED, base, size)
+    return lowest
+
+
+cdef _check_mapped(base, size):
+    if check_range(base, size) == STACKWARDEN_DONE and sw_is_mapped(base, base + size) == 0:
+        _check(STACKWARDEN_UNMAPPED, base, size)
+
+
+def register_stack(base, size, *, name=None, system=None, trim_guard=False):
+    """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
+
+    ``base``: address of the lowest usable byte, and ``size`` in bytes, both multiples of 16. With
+    ``trim_guard`` the pages at the low end that can't be touched are found and left out. A record that
+    overlaps and is current on no thread gives way.
+
+    Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
+    RegistryFullError; then nothing was changed. Warns with StackSizeWarning where CPython 3.14 and later
+    would hold back memory on so small a stack (under 128 KiB).
+    """
+    cdef stackwarden_stack made
+    cdef stackwarden_status status
+    cdef bytes name_bytes = (name or "").encode()
+    cdef bytes system_bytes = (system or "").encode()
+    _check_integers(base, size)
+    _check_mapped(base, size)
+    if trim_guard:
+        _check(check_range(base, size), base, size)
+        lowest = _trim(base, size)
+        base, size = lowest, base + size - lowest
+    status = sw_register_stack(
+        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, 0, &made.handle)
+    _check(status, base, size)
+    made.base = base
+    made.size = size
+    if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
+        warnings.warn(
+            f"stack {_range_text(base, size)}: CPython puts off all deallocation on stacks of less than 80 KiB "
+            f"and near the end of larger ones; {swpy_protection.exact_size} bytes or more are practical",
+            errors.StackSizeWarning, stacklevel=2)
+    return _stack(&made)
+
+
+def notify_stack_switch(base, size):
+    """From now on this thread runs on the stack ``[base, base + size)``; return its Stack.
+
+    For whoever switches stacks; may be called right before or after the switch. A registered stack's record is
+    used; any other range gets a transient record. Raises as register_stack does and then changes nothing, but
+    for StackTooSmallError: then the policy for unknown stacks is in force, not the bounds of another stack.
+    """
+    _check_integers(base, size)
+    _check(sw_notify_stack_switch(base, size), base, size)
+    return current_stack()
+
+
+def reset_stack():
+    """From now on this thread runs on its native stack again."""
+    _check(sw_reset_stack(), 0, 0)
+
+
+def sync_stack():
+    """Make the bounds those of the stack under the caller; return its Stack, or None when it is unknown.
+
+    Where no record holds the stack pointer, the policy for unknown stacks is put in force.
+    """
+    _check(sw_sync_stack(), 0, 0)
+    stack = current_stack()
+    return stack if stack.bounds_from != "estimate" else None
+
+
+def current_stack():
+    """The Stack that was told last for this thread; its native stack when none was."""
+    cdef stackwarden_stack seen
+    cdef stackwarden_status status = sw_current_stack(&seen)
+    if status != STACKWARDEN_DONE:
+        _refuse(status, "current stack")
+    return _stack(&seen)
+
+
+def stacks():
+    """A list of all stacks that have a record now: registered, native, and transient ones."""
+    cdef stackwarden_stack seen
+    cdef sw_record *record
+    found = []
+    for index in range(1, sw_process.records):
+        record = record_at(index)
+        if record.generation & 1:
+            describe_record(record, &seen)
+            found.append(_stack(&seen))
+    return found
+
+
+def status():
+    """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "mechanism": swpy_mechanism_name().decode(),
+        "reason": swpy_protection.reason.decode() or None,
+        "margin": swpy_protection.margin,
+        "least_stack_size": sw_process.least_size,
+        "exact_stack_size": swpy_protection.exact_size,
+        "native_levels": swpy_protection.native_levels,
+        "registered": sw_process.registered,
+        "superseded": sw_process.superseded,
+        "switch_callbacks": len(_switch_callbacks),
+        "coalesced_switches": sw_process.coalesced,
+    }
+
+
+# ---- switch callbacks in Python ----
+
+_switch_callbacks = []
+
+
+cdef void _call_python_callbacks(
+        const stackwarden_stack *left, const stackwarden_stack *entered, void *interpreter) noexcept:
+    """A C switch callback, one for each interpreter. Requires: attached."""
+    if PyInterpreterState_Get() != interpreter:
+        return
+    ident = sw_thread_ident()
+    for callback, thread in _switch_callbacks[:]:
+        if thread in (None, ident):
+            try:
+                callback(_stack(left), _stack(entered))
+            except BaseException as error:
+                sys.unraisablehook(_Unraisable(error, callback))
+
+
+class _Unraisable:
+    """What sys.unraisablehook takes."""
+
+    def __init__(self, error, callback):
+        self.exc_type = type(error)
+        self.exc_value = error
+        self.exc_traceback = error.__traceback__
+        self.err_msg = "Exception ignored in switch callback"
+        self.object = callback
+
+
+def register_switch_callback(callback, *, all_threads=False):
+    """Call ``callback(old, new)``, two Stacks, after each switch on this thread, or on all threads.
+
+    It runs on the new stack. What it raises goes to sys.unraisablehook, and the switch stands. A switch made
+    while detached is delivered at the next sync, several as one (``status()["coalesced_switches"]``).
+    """
+    cdef stackwarden_status status
+    if not callable(callback):
+        raise TypeError(f"a switch callback must be callable, not {type(callback).__name__}")
+    if not _switch_callbacks:
+        status = sw_register_switch_callback(
+            <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get(), 1)
+        if status != STACKWARDEN_DONE:
+            _refuse(status, "switch callback")
+    _switch_callbacks.append((callback, None if all_threads else sw_thread_ident()))
+
+
+def unregister_switch_callback(callback):
+    """Take back one registration of this callback, made for this thread or for all.
+
+    Raises CallbackError when there is none.
+    """
+    for place, (registered, thread) in enumerate(_switch_callbacks):
+        if registered == callback and thread in (None, sw_thread_ident()):
+            del _switch_callbacks[place]
+            break
+    else:
+        _refuse(STACKWARDEN_NOT_REGISTERED, repr(callback))
+    if not _switch_callbacks:
+        sw_unregister_switch_callback(
+            <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get())
+
+
+def _recursion_limit_changed():
+    """sys.setrecursionlimit was called: put budgets that it wiped (3.11) in force again."""
+    swpy_limit_changed()
+
+
+# ---- start ----
+
+cdef void _at_exit() noexcept:
+    sw_process.running = 0
+    update_straight()
+
+
+cdef void _end_thread(void *block) noexcept nogil:
+    end_thread(block)
+
+
+cdef void _end_other_threads() noexcept nogil:
+    end_other_threads()
+
+
+_PROBES = {"on": SWPY_PROBE_SETTER, "observe": SWPY_PROBE_OBSERVE, "off": SWPY_PROBE_OFF}
+_MECHANISMS = {
+    "none": SWPY_NONE,
+    "pointer": SWPY_POINTER,
+    "setter": SWPY_SETTER,
+    "counter": SWPY_COUNTER,
+    "combined-counter": SWPY_COMBINED_COUNTER,
+}
+
+
+cdef _choice(str variable, dict choices, default):
+    word = os.environ.get(variable) or default
+    if word is not None and word not in choices:
+        raise errors.MechanismError(f"{variable}={word}: must be one of {', '.join(choices)}")
+    return choices.get(word)
+
+
+cdef _start_protection():
+    cdef const char *reason
+    mechanism = _choice("STACKWARDEN_MECHANISM", _MECHANISMS, None)
+    if os.environ.get("STACKWARDEN_PROBE") != "off":
+        swpy_find_attached_place()
+    swpy_protection_start(_choice("STACKWARDEN_PROBE", _PROBES, "on"))
+    if mechanism is not None:
+        reason = swpy_protection_force(mechanism)
+        if reason != NULL:
+            raise errors.MechanismError(
+                f"STACKWARDEN_MECHANISM={os.environ['STACKWARDEN_MECHANISM']} cannot work here: {reason.decode()}")
+    sw_process.least_size = max(swpy_protection.least_size, SW_LEAST_SIZE)
+
+
+cdef _start_process():
+    global sw_platform_started
+    if not sw_platform_started:
+        if take_record() == NULL or sw_platform_start(_end_thread, _end_other_threads) != 0:
+            raise MemoryError("stackwarden: no memory for the first records")
+        sw_platform_started = 1
+    sw_process.running = 1
+    update_straight()
+    Py_AtExit(_at_exit)
+
+
+cdef _start():
+    global sw_table
+    if not sw_process.running:
+        _start_protection()
+        _start_process()
+        sw_table = make_table()
+
+
+_start()
+table = PyCapsule_New(&sw_table, STACKWARDEN_CAPSULE, NULL)

@@ -1,0 +1,74 @@
+/* protection.h: what CPython checks before a C call goes deeper, behind one small interface.
+ *
+ * Promises: swpy_protect() makes a thread state check the bounds of one record; everything else in the core
+ * is the same for all versions. Each implementation defines the same functions:
+ *
+ *   swpy_protection_start(probe)          once, attached: find out what can be done; fills swpy_protection
+ *   swpy_protection_force(mechanism)      put another one in force; NULL, or why it cannot work
+ *   swpy_covers(ts, thread, sp)           are the bounds that are in force those of the stack at `sp`?
+ *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
+ *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
+ *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
+ *   swpy_levels(size)                     calls that a stack of that many bytes holds; 0: not counted
+ *   swpy_first_foreign_stack()            a record was made for a foreign stack, the first in this process
+ *   swpy_limit_changed()                  attached: the user's recursion limit was set
+ *
+ * protection_pointer.h is the reference and explained in full; the others comment only what differs. */
+#ifndef SWPY_PROTECTION_H
+#define SWPY_PROTECTION_H
+
+#include "../guard.h"
+#include "thread_state.h"
+
+typedef enum { SWPY_NONE, SWPY_POINTER, SWPY_SETTER, SWPY_COUNTER, SWPY_COMBINED_COUNTER } swpy_mechanism;
+
+/* How layouts are found out at import (STACKWARDEN_PROBE). */
+typedef enum {
+    SWPY_PROBE_SETTER, /* call the setter on a thread state of our own and look what changes */
+    SWPY_PROBE_OBSERVE, /* as where there is no setter (3.14.0): look for values that can be known */
+    SWPY_PROBE_OFF
+} swpy_probe;
+
+typedef int (*swpy_setter)(PyThreadState *ts, void *base, size_t size);
+
+typedef struct {
+    swpy_mechanism mechanism;
+    char reason[160]; /* why it is not the best one, or "" */
+    size_t margin; /* bytes; pointer mechanism */
+    ptrdiff_t place; /* bytes from the thread state to its three bounds */
+    size_t least_size; /* bytes; the smallest stack that it can protect */
+    size_t exact_size; /* bytes; from here on the protection holds for every measured workload */
+    swpy_setter setter;
+    int native_levels; /* CPython's own budget of calls for a fresh thread state */
+} swpy_protection_block;
+
+static swpy_protection_block swpy_protection;
+
+static inline const char *swpy_mechanism_name(void)
+{
+    static const char *const names[] = {"none", "pointer", "setter", "counter", "combined-counter"};
+    return names[swpy_protection.mechanism];
+}
+
+#if SWPY_311
+#include "protection_combined.h"
+#elif SWPY_312_313
+#include "protection_counter.h"
+#elif SWPY_314_UP
+#include "protection_pointer.h"
+#else
+#error "stackwarden needs CPython 3.11 or later"
+#endif
+
+/* Are thread block and thread state one load away, and the bounds plain stores? */
+static inline int swpy_is_straight(void)
+{
+    return swpy_protection.mechanism == SWPY_POINTER && swpy_attached_place != 0 && sw_thread_local_place != 0;
+}
+
+static inline PyThreadState *swpy_attached_straight(void)
+{
+    return (PyThreadState *)sw_tls_word(swpy_attached_place);
+}
+
+#endif

@@ -1,0 +1,117 @@
+/* guard.h: the data of the core. Guard records, thread blocks, the index of addresses, the process block.
+ *
+ * Promises: plain data, laid out for the switch; one record is one cache line. Says nothing of CPython: what
+ * a thread state looks like is known in cpython/ alone. The functions are in the .pxd files of the same names.
+ *
+ *      higher addresses
+ *      top        one past the highest byte          the stack grows from here ...
+ *        |
+ *      low_water  lowest stack pointer seen
+ *        |
+ *      base       lowest usable byte                 ... down to here
+ *      (guard pages, not part of the stack)
+ *      lower addresses
+ */
+#ifndef SW_GUARD_H
+#define SW_GUARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "platform/platform.h"
+
+/* ---- guard records: type-stable memory, so that a stale pointer still points at a record ---- */
+
+typedef enum { SW_NATIVE, SW_REGISTERED, SW_TRANSIENT } sw_kind;
+typedef enum { SW_FROM_NATIVE, SW_FROM_TOLD, SW_FROM_MAP, SW_FROM_ESTIMATE } sw_bounds_from;
+typedef enum { SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
+
+typedef struct {
+    uintptr_t base; /* 0: the record holds no stack */
+    uintptr_t top;
+    uint32_t generation; /* odd while in use; it never comes back */
+    uint32_t index; /* its place in the table; while free, the index of the next free record */
+    uint8_t kind;
+    uint8_t bounds_from;
+    uint8_t policy;
+    uint8_t reserved;
+    int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
+    uint64_t switches; /* how often it was entered */
+    uintptr_t low_water;
+    char *name; /* "name\0system\0", or NULL */
+    void *execution_state;
+} sw_record;
+
+/* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
+typedef uint64_t sw_handle;
+
+#define SW_CHUNK_BITS 12
+#define SW_CHUNK_RECORDS (1u << SW_CHUNK_BITS)
+#define SW_MAX_RECORDS (1u << 21) /* three of its indices fit into one word of the index of addresses */
+#define SW_CHUNKS (SW_MAX_RECORDS >> SW_CHUNK_BITS)
+
+/* ---- index of addresses: a radix tree over granules of 64 KiB, nodes never freed ----
+ *
+ * A leaf word holds the indices of the (at most three) records that overlap its granule: two that reach into
+ * it from either side and one that lies inside, because no record is smaller than SW_LEAST_SIZE. */
+
+#define SW_GRANULE_BITS 16
+#define SW_LEAF_BITS 10
+#define SW_MIDDLE_BITS 10
+#define SW_ROOT_BITS 12
+#define SW_ADDRESS_BITS (SW_GRANULE_BITS + SW_LEAF_BITS + SW_MIDDLE_BITS + SW_ROOT_BITS)
+#define SW_LEAST_SIZE ((size_t)32 << 10)
+#define SW_INDEX_BITS 21
+#define SW_INDEX_MASK (((uint64_t)1 << SW_INDEX_BITS) - 1)
+
+typedef struct {
+    uint64_t granules[1 << SW_LEAF_BITS];
+} sw_leaf;
+
+typedef struct {
+    sw_leaf *leaves[1 << SW_MIDDLE_BITS];
+} sw_middle;
+
+/* ---- one block for each operating-system thread ---- */
+
+typedef struct sw_thread {
+    sw_record *current; /* the stack told last; never NULL */
+    sw_record *native;
+    sw_record *transient; /* the unregistered stack told last; base 0 before there was one */
+    sw_record *spare; /* takes its place when the thread goes straight from one such stack to another */
+    uint64_t ident;
+    uint64_t checked_version; /* the registry's version when the transient range was last compared with it */
+    /* counters (3.11 to 3.13): whose budget is in which thread state; see cpython/protection.h */
+    sw_record *counted;
+    uint64_t counted_in;
+    /* switch callbacks that wait for the thread to be attached and on its new stack */
+    uint64_t unannounced; /* switches that callbacks were not told of yet */
+    sw_handle left_handle; /* the stack that the first of them left */
+    uintptr_t left_base, left_top;
+    int in_callback;
+    struct sw_thread *next, *previous;
+} sw_thread;
+
+/* ---- one block for the process ---- */
+
+typedef struct {
+    int running; /* Python is initialised and this core is imported */
+    int straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
+    int callbacks; /* registered switch callbacks */
+    int foreign_seen; /* a record was made for a stack that is not native */
+    uint64_t version; /* counts registrations */
+    sw_record *chunks[SW_CHUNKS];
+    sw_middle *root[1 << SW_ROOT_BITS];
+    uint32_t records; /* high-water mark of the table */
+    uint32_t free_record; /* head of the list of free records, 0: none */
+    uint64_t registered; /* records of kind SW_REGISTERED */
+    uint64_t superseded; /* records that gave way to a later one */
+    uint64_t coalesced; /* switches that callbacks were not told of one by one */
+    sw_thread *threads;
+    size_t least_size; /* bytes; the smallest stack that can be protected */
+} sw_process_block;
+
+/* Zero at load; the one instance. Cython modules have no initialised globals in .pxd files, hence here. */
+static sw_process_block sw_process;
+
+#endif

@@ -1,0 +1,116 @@
+"""The data of the core as Cython sees it. The words and the layout are explained in guard.h."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
+
+
+cdef extern from "guard.h" nogil:
+    enum:
+        SW_NATIVE
+        SW_REGISTERED
+        SW_TRANSIENT
+        SW_FROM_NATIVE
+        SW_FROM_TOLD
+        SW_FROM_MAP
+        SW_FROM_ESTIMATE
+        SW_EXACT
+        SW_ESTIMATE
+        SW_COUNTED
+        SW_DISABLED
+        SW_CHUNK_BITS
+        SW_CHUNK_RECORDS
+        SW_MAX_RECORDS
+        SW_GRANULE_BITS
+        SW_LEAF_BITS
+        SW_MIDDLE_BITS
+        SW_ROOT_BITS
+        SW_ADDRESS_BITS
+        SW_INDEX_BITS
+
+    const uint64_t SW_INDEX_MASK
+    const size_t SW_LEAST_SIZE
+
+    ctypedef uint64_t sw_handle
+
+    ctypedef struct sw_record:
+        uintptr_t base
+        uintptr_t top
+        uint32_t generation
+        uint32_t index
+        uint8_t kind
+        uint8_t bounds_from
+        uint8_t policy
+        int32_t depth_used
+        uint64_t switches
+        uintptr_t low_water
+        char *name
+        void *execution_state
+
+    ctypedef struct sw_leaf:
+        uint64_t *granules
+
+    ctypedef struct sw_middle:
+        sw_leaf **leaves
+
+    ctypedef struct sw_thread:
+        sw_record *current
+        sw_record *native
+        sw_record *transient
+        sw_record *spare
+        uint64_t ident
+        uint64_t checked_version
+        sw_record *counted
+        uint64_t counted_in
+        uint64_t unannounced
+        sw_handle left_handle
+        uintptr_t left_base
+        uintptr_t left_top
+        int in_callback
+        sw_thread *next
+        sw_thread *previous
+
+    ctypedef struct sw_process_block:
+        int running
+        int straight
+        int callbacks
+        int foreign_seen
+        uint64_t version
+        sw_record **chunks
+        sw_middle **root
+        uint32_t records
+        uint32_t free_record
+        uint64_t registered
+        uint64_t superseded
+        uint64_t coalesced
+        sw_thread *threads
+        size_t least_size
+
+    sw_process_block sw_process
+
+
+cdef extern from "platform/platform.h" nogil:
+    bint SW_LIKELY(bint condition)
+    uint64_t sw_load_acquire(uint64_t *place)
+    void sw_store_release(uint64_t *place, uint64_t value)
+    void *sw_load_pointer(void *place)
+    void sw_store_pointer(void *place, void *value)
+    uint32_t sw_load_generation(uint32_t *place)
+    void sw_store_generation(uint32_t *place, uint32_t value)
+    void sw_fence_acquire()
+    void sw_fence_release()
+    uintptr_t sw_stack_pointer()
+
+    void *sw_thread_local_get()
+    void *sw_thread_local_straight()
+    int sw_thread_local_set(void *block)
+    int sw_platform_start(void (*at_thread_exit)(void *) noexcept nogil, void (*after_fork)() noexcept nogil)
+    void sw_lock()
+    void sw_unlock()
+    uint64_t sw_thread_ident()
+    void *sw_allocate_pages(size_t size)
+
+
+cdef extern from "bounds/bounds.h" nogil:
+    int sw_native_bounds(uintptr_t *base, uintptr_t *top)
+    int sw_is_mapped(uintptr_t base, uintptr_t top)
+    uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)

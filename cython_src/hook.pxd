@@ -1,0 +1,401 @@
+"""The switch hook: what happens when a thread goes on on another stack.
+
+Promises: from the entry to the thread state one straight line, notify/switch_to/reset -> enter -> swpy_protect,
+(and a shorter one, enter_straight, for attached threads on 3.14 and later while nobody wants callbacks), which
+allocates nothing, takes no lock and makes no system call, attached or not. The first call on a thread
+makes the thread's block. After Python is finalised nothing happens.
+
+Data flows one way: system -> adapter -> hook -> record -> thread state.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc
+
+from callbacks cimport call_callbacks
+from guard cimport *
+from process cimport update_straight
+from protection cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_BAD_RANGE,
+    STACKWARDEN_DONE,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_OVERLAP,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    STACKWARDEN_UNALIGNED,
+    STACKWARDEN_UNKNOWN_STACK,
+    stackwarden_status,
+)
+
+
+cdef extern from * nogil:
+    """
+    #define SW_ASSUMED_SIZE ((uintptr_t)256 << 10) /* bytes; an unknown stack, half of it in use */
+    #define SW_PAGE ((uintptr_t)4096)
+    #define SW_ALIGNMENT ((uintptr_t)16)
+    """
+    const uintptr_t SW_ASSUMED_SIZE
+    const uintptr_t SW_PAGE
+    const uintptr_t SW_ALIGNMENT
+
+
+cdef extern from * nogil:
+    """
+    /* Kept out of line: the hot paths need no registers for them. */
+    static SW_NOINLINE sw_thread *sw_make_thread(void);
+    static SW_NOINLINE stackwarden_status sw_notify_slowly(sw_record *record, uintptr_t base, size_t size);
+    static SW_NOINLINE stackwarden_status sw_switch_slowly(sw_record *record);
+    static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp);
+    """
+
+
+# ---- the thread's block ----
+
+cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef sw_record *record = take_record()
+    if record != NULL:
+        set_bounds(record, kind, bounds_from, base, top)
+    return record
+
+
+cdef inline void set_bounds(sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Fill a record that is not in use and put it in use."""
+    record.kind = kind
+    record.bounds_from = bounds_from
+    record.policy = SW_EXACT if bounds_from != SW_FROM_ESTIMATE and top - base >= swpy_protection.exact_size \
+        else SW_ESTIMATE
+    record.depth_used = 0
+    record.switches = 0
+    record.low_water = top
+    sw_store_release(<uint64_t *>&record.top, top)
+    sw_store_release(<uint64_t *>&record.base, base)
+    sw_store_generation(&record.generation, record.generation + 1)
+    if kind != SW_NATIVE and not sw_process.foreign_seen:
+        sw_process.foreign_seen = 1
+        swpy_first_foreign_stack()
+
+
+cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
+    """Blocks are never given back: the list of threads may be walked without a lock. Under sw_lock()."""
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL and thread.ident:
+        thread = thread.next
+    if thread == NULL:
+        thread = <sw_thread *>calloc(1, sizeof(sw_thread))
+        if thread != NULL:
+            thread.next = sw_process.threads
+            sw_store_pointer(&sw_process.threads, thread)
+    return thread
+
+
+cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
+    """The block of a thread that is seen for the first time; NULL: no memory."""
+    cdef uintptr_t base = 0
+    cdef uintptr_t top = 0
+    cdef sw_thread *thread
+    cdef bint known = sw_native_bounds(&base, &top) == 0
+    if not known:
+        base = sw_stack_pointer() - SW_ASSUMED_SIZE // 2
+        top = base + SW_ASSUMED_SIZE
+    swpy_check_attached_place()
+    update_straight()
+    sw_lock()
+    thread = reuse_or_make_block()
+    if thread != NULL:
+        thread.native = new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top)
+        thread.transient = take_record()
+        thread.spare = take_record()
+        if thread.native == NULL or thread.transient == NULL or thread.spare == NULL \
+                or sw_thread_local_set(thread) != 0:
+            thread = NULL
+        else:
+            thread.current = thread.native
+            thread.counted = thread.native
+            thread.counted_in = 0
+            thread.unannounced = 0
+            thread.in_callback = 0
+            thread.checked_version = 0
+            thread.ident = sw_thread_ident()
+    sw_unlock()
+    return thread
+
+
+cdef inline void release_thread_record(sw_record *record) noexcept nogil:
+    if record.generation & 1:
+        sw_store_generation(&record.generation, record.generation + 1)
+    free_record(record)
+
+
+cdef inline void end_thread(void *block) noexcept nogil:
+    """The operating-system thread of this block has ended. Its records are given back, the block stays."""
+    cdef sw_thread *thread = <sw_thread *>block
+    sw_lock()
+    release_thread_record(thread.native)
+    release_thread_record(thread.transient)
+    release_thread_record(thread.spare)
+    thread.native = NULL
+    thread.transient = NULL
+    thread.spare = NULL
+    thread.current = NULL
+    thread.ident = 0
+    sw_unlock()
+
+
+cdef inline void end_other_threads() noexcept nogil:
+    """After fork, in the child: only the calling thread lives on."""
+    cdef sw_thread *own = <sw_thread *>sw_thread_local_get()
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL:
+        if thread is not own and thread.ident:
+            end_thread(thread)
+        thread = thread.next
+
+
+cdef inline sw_thread *this_thread() noexcept nogil:
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    return thread if thread != NULL else make_thread()
+
+
+cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
+    """A thread on which a stack is current, or NULL. Needs no lock."""
+    cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    while thread != NULL:
+        if thread.current is record:
+            return thread
+        thread = thread.next
+    return NULL
+
+
+# ---- entering a stack ----
+
+cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
+    if sp < record.low_water and sp >= record.base:
+        record.low_water = sp
+
+
+cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    note_depth(thread.current, sp)
+    note_depth(to, sp)
+    if to is not thread.current:
+        thread.current = to
+        to.switches += 1
+
+
+cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to) noexcept nogil:
+    """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know."""
+    cdef sw_record *left = thread.current
+    cdef PyThreadState *ts = swpy_own()
+    count_switch(thread, to)
+    if ts != NULL:
+        swpy_protect(ts, thread, to)
+    if to is not left and sw_process.callbacks:
+        announce(thread, left)
+    return STACKWARDEN_DONE
+
+
+cdef inline bint enter_straight(sw_record *to) noexcept nogil:
+    """enter() without a question asked, where sw_process.straight allows it. False: nothing was done."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_straight()
+    cdef PyThreadState *ts = swpy_attached_straight()
+    if not SW_LIKELY(thread != NULL and ts != NULL):
+        return False
+    count_switch(thread, to)
+    swpy_protect_straight(ts, to)
+    return True
+
+
+cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
+    """Have callbacks called now, when the thread is attached and on the new stack; else at the next sync."""
+    if not thread.unannounced:
+        thread.left_handle = handle_of(left)
+        thread.left_base = left.base
+        thread.left_top = left.top
+    thread.unannounced += 1
+    if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:
+        call_callbacks(thread)
+
+
+# ---- the policy for unknown stacks ----
+
+cdef inline void use_transient(sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
+    cdef sw_record *record = thread.transient
+    if thread.current is record:
+        record = thread.spare
+        thread.spare = thread.transient
+        thread.transient = record
+    if record.generation & 1:
+        sw_store_generation(&record.generation, record.generation + 1)
+    set_bounds(record, SW_TRANSIENT, bounds_from, base, top)
+    thread.checked_version = sw_process.version
+    enter(thread, record)
+
+
+cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
+    """Put bounds in force that surely hold the stack pointer, and leave it room: those of another stack would
+    abort the process or check nothing."""
+    use_transient(thread, SW_FROM_ESTIMATE, top - SW_ASSUMED_SIZE, top)
+
+
+cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    cdef sw_record *current = thread.current
+    if current is thread.transient and current.bounds_from == SW_FROM_ESTIMATE and record_holds(current, sp) \
+            and sp - current.base >= SW_ASSUMED_SIZE // 4:
+        enter(thread, current)
+    else:
+        enter_estimate(thread, (sp & ~(SW_PAGE - 1)) + SW_ASSUMED_SIZE // 2)
+    return STACKWARDEN_UNKNOWN_STACK
+
+
+# ---- telling ----
+
+cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
+    if base == 0 or size == 0 or base + size < base or (base + size) >> SW_ADDRESS_BITS:
+        return STACKWARDEN_BAD_RANGE
+    if (base | size) & (SW_ALIGNMENT - 1):
+        return STACKWARDEN_UNALIGNED
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Records that overlap a new range and are current on no (other) thread give way; one that is current is an
+    error, and nothing gives way then. Needs no lock."""
+    cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    cdef sw_record *record
+    cdef uint32_t generation
+    while thread != NULL:
+        if thread.ident and thread is not own and overlaps_thread(thread, base, top):
+            return STACKWARDEN_OVERLAP
+        thread = thread.next
+    while True:
+        record = find_overlap(base, top)
+        if record == NULL:
+            return STACKWARDEN_DONE
+        generation = record.generation
+        if generation & 1 and retire_record(record, generation):
+            sw_process.superseded += 1
+
+
+cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Does a range overlap the native stack of a thread, or the stack that is current there?"""
+    return overlaps_record(thread.native, base, top) or overlaps_record(thread.current, base, top)
+
+
+cdef inline bint overlaps_record(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    return record != NULL and record.bounds_from != SW_FROM_ESTIMATE and record.base < top and base < record.top
+
+
+cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef sw_record *record = thread.transient
+    cdef stackwarden_status status
+    if record.base == base and record.top == top and thread.checked_version == sw_process.version:
+        enter(thread, record)
+        return STACKWARDEN_DONE
+    if overlaps_record(thread.native, base, top):
+        return STACKWARDEN_OVERLAP
+    status = supersede_overlaps(thread, base, top)
+    if status == STACKWARDEN_DONE:
+        use_transient(thread, SW_FROM_TOLD, base, top)
+    return status
+
+
+cdef inline stackwarden_status sw_notify_stack_switch(uintptr_t base, size_t size) noexcept nogil:
+    cdef sw_record *record = find_record(base)
+    if record != NULL and record.base == base and record.top == base + size \
+            and SW_LIKELY(sw_process.straight) and enter_straight(record):
+        return STACKWARDEN_DONE
+    return notify_slowly(record, base, size)
+
+
+cdef inline stackwarden_status notify_slowly "sw_notify_slowly"(
+        sw_record *record, uintptr_t base, size_t size) noexcept nogil:
+    cdef sw_thread *thread
+    cdef stackwarden_status status = check_range(base, size)
+    if status != STACKWARDEN_DONE:
+        return status
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if record == NULL or record.base != base or record.top != base + size:
+        record = thread.native
+    if record.base == base and record.top == base + size:
+        return enter(thread, record)
+    if size < sw_process.least_size:
+        enter_estimate(thread, base + size)
+        return STACKWARDEN_TOO_SMALL
+    return notify_transient(thread, base, base + size)
+
+
+cdef inline stackwarden_status sw_switch_to(sw_handle handle) noexcept nogil:
+    cdef sw_record *record = record_of(handle)
+    if SW_LIKELY(record != NULL and sw_process.straight) and enter_straight(record):
+        return STACKWARDEN_DONE
+    return switch_slowly(record)
+
+
+cdef inline stackwarden_status switch_slowly "sw_switch_slowly"(sw_record *record) noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if record == NULL:
+        return STACKWARDEN_STALE_HANDLE
+    thread = this_thread()
+    return enter(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+
+
+cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    return enter(thread, thread.native)
+
+
+# ---- finding out ----
+
+cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The record of the stack that holds an address: the one told, a registered one, the native one, or NULL."""
+    cdef sw_record *record = thread.current
+    if record.bounds_from != SW_FROM_ESTIMATE and record_holds(record, sp):
+        return record
+    record = find_record(sp)
+    if record == NULL and record_holds(thread.native, sp):
+        record = thread.native
+    return record
+
+
+cdef inline stackwarden_status sw_sync_stack() noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts
+    if SW_LIKELY(sw_process.straight):
+        ts = swpy_attached_straight()
+        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
+            return STACKWARDEN_DONE
+    return sync_slowly(sp)
+
+
+cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexcept nogil:
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    cdef sw_record *record
+    cdef stackwarden_status status = STACKWARDEN_DONE
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    ts = swpy_attached()
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if ts == NULL or not swpy_covers(ts, thread, sp):
+        record = find_stack_of(thread, sp)
+        status = enter(thread, record) if record != NULL else enter_unknown(thread, sp)
+    if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
+        call_callbacks(thread)
+    return status

@@ -1,0 +1,9 @@
+"""What is true of the whole process, and decides which way the hook takes."""
+
+from guard cimport sw_process
+from protection cimport swpy_is_straight
+
+
+cdef inline void update_straight() noexcept nogil:
+    """After any change of what sw_process.straight stands for."""
+    sw_process.straight = sw_process.running and sw_process.callbacks == 0 and swpy_is_straight()

@@ -1,0 +1,51 @@
+"""What CPython checks, behind the one interface that cpython/protection.h explains."""
+
+from cpython.pystate cimport PyThreadState
+from libc.stddef cimport size_t
+from libc.stdint cimport uintptr_t
+
+from guard cimport sw_record, sw_thread
+
+
+cdef extern from "cpython/protection.h" nogil:
+    ctypedef enum swpy_mechanism:
+        SWPY_NONE
+        SWPY_POINTER
+        SWPY_SETTER
+        SWPY_COUNTER
+        SWPY_COMBINED_COUNTER
+
+    ctypedef enum swpy_probe:
+        SWPY_PROBE_SETTER
+        SWPY_PROBE_OBSERVE
+        SWPY_PROBE_OFF
+
+    ctypedef struct swpy_protection_block:
+        swpy_mechanism mechanism
+        char *reason
+        size_t margin
+        size_t least_size
+        size_t exact_size
+        int native_levels
+
+    swpy_protection_block swpy_protection
+
+    const char *swpy_mechanism_name()
+    PyThreadState *swpy_attached()
+    PyThreadState *swpy_own()
+    bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
+    void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
+    bint swpy_is_straight()
+    PyThreadState *swpy_attached_straight()
+    bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
+    void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+    int swpy_levels(size_t size)
+    void swpy_first_foreign_stack()
+    void swpy_check_attached_place()
+
+
+cdef extern from "cpython/protection.h":
+    void swpy_find_attached_place()
+    void swpy_protection_start(swpy_probe probe)
+    const char *swpy_protection_force(swpy_mechanism mechanism)
+    void swpy_limit_changed()

@@ -1,0 +1,85 @@
+"""The C contract as Cython sees it: what include/stackwarden/stackwarden.h promises, under Cython's names.
+
+    cimport stackwarden
+    stackwarden.import_stackwarden()          # once, with the GIL
+    with nogil:
+        stackwarden.switch_to(handle)
+
+Requirements, guarantees and failures of each function are in the header.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+
+
+cdef extern from "stackwarden/stackwarden.h" nogil:
+    ctypedef enum stackwarden_status:
+        STACKWARDEN_DONE
+        STACKWARDEN_UNKNOWN_STACK
+        STACKWARDEN_NOT_INSTALLED
+        STACKWARDEN_NOT_RUNNING
+        STACKWARDEN_NO_MEMORY
+        STACKWARDEN_FULL
+        STACKWARDEN_BAD_RANGE
+        STACKWARDEN_UNALIGNED
+        STACKWARDEN_UNMAPPED
+        STACKWARDEN_TOO_SMALL
+        STACKWARDEN_OVERLAP
+        STACKWARDEN_IN_USE
+        STACKWARDEN_STALE_HANDLE
+        STACKWARDEN_NOT_REGISTERED
+
+    enum:
+        STACKWARDEN_API_MAJOR
+        STACKWARDEN_API_MINOR
+        STACKWARDEN_TRIM_GUARD
+
+    const char *STACKWARDEN_CAPSULE
+
+    ctypedef uint64_t stackwarden_handle
+
+    ctypedef struct stackwarden_stack:
+        stackwarden_handle handle
+        uintptr_t base
+        size_t size
+
+    ctypedef void (*stackwarden_switch_callback)(
+        const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil
+
+    ctypedef struct stackwarden_table:
+        uint32_t major
+        uint32_t minor
+        stackwarden_status (*notify_stack_switch)(uintptr_t, size_t) noexcept nogil
+        stackwarden_status (*switch_to)(stackwarden_handle) noexcept nogil
+        stackwarden_status (*reset_stack)() noexcept nogil
+        stackwarden_status (*sync_stack)() noexcept nogil
+        stackwarden_status (*register_stack)(
+            uintptr_t, size_t, const char *, const char *, unsigned, stackwarden_handle *) noexcept nogil
+        stackwarden_status (*unregister_stack)(stackwarden_handle) noexcept nogil
+        stackwarden_status (*current_stack)(stackwarden_stack *) noexcept nogil
+        stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
+        stackwarden_status (*register_switch_callback)(stackwarden_switch_callback, void *, int) noexcept nogil
+        stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback, void *) noexcept nogil
+
+    stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
+    stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
+    stackwarden_status reset_stack "stackwarden_reset_stack"()
+    stackwarden_status sync_stack "stackwarden_sync_stack"()
+    stackwarden_status register_stack "stackwarden_register_stack"(
+        const void *base, size_t size, const char *name, const char *system, unsigned flags,
+        stackwarden_handle *handle)
+    stackwarden_status unregister_stack "stackwarden_unregister_stack"(stackwarden_handle handle)
+    stackwarden_status current_stack "stackwarden_current_stack"(stackwarden_stack *stack)
+    stackwarden_status find_stack "stackwarden_find_stack"(const void *address, stackwarden_stack *stack)
+    stackwarden_status register_switch_callback "stackwarden_register_switch_callback"(
+        stackwarden_switch_callback callback, void *arg, int all_threads)
+    stackwarden_status unregister_switch_callback "stackwarden_unregister_switch_callback"(
+        stackwarden_switch_callback callback, void *arg)
+    stackwarden_status enter_stack "stackwarden_enter_stack"(
+        const void *base, size_t size, stackwarden_stack *previous)
+    stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)
+    const char *status_text "stackwarden_status_text"(stackwarden_status status)
+
+
+cdef extern from "stackwarden/stackwarden.h":
+    int import_stackwarden "stackwarden_import"() except -1

@@ -1,0 +1,60 @@
+"""What can go wrong, a class for each. The messages carry the numbers.
+
+Whatever is raised because of a malformed request changed nothing.
+"""
+
+
+class StackwardenError(Exception):
+    """Base of all errors of this package."""
+
+
+class StackRangeError(StackwardenError, ValueError):
+    """The range is empty, wraps around, or lies beyond 2**48."""
+
+
+class UnalignedStackError(StackwardenError, ValueError):
+    """Base and size of a stack are not multiples of 16 bytes."""
+
+
+class UnmappedStackError(StackwardenError, ValueError):
+    """Part of the range is not mapped, or none of it can be read."""
+
+
+class StackTooSmallError(StackwardenError, ValueError):
+    """The stack is smaller than this interpreter can protect (``status()["least_stack_size"]``)."""
+
+
+class StackOverlapError(StackwardenError, ValueError):
+    """The range overlaps a stack that is current on some thread."""
+
+
+class StackInUseError(StackwardenError, RuntimeError):
+    """The stack is current on some thread."""
+
+
+class StaleStackError(StackwardenError, RuntimeError):
+    """The stack was unregistered, or gave way to a later one at the same addresses."""
+
+
+class RegistryFullError(StackwardenError, MemoryError):
+    """2**21 - 1 records are in use, or there is no memory for one more."""
+
+
+class CallbackError(StackwardenError, RuntimeError):
+    """The switch callback is not registered on this thread."""
+
+
+class NotRunningError(StackwardenError, RuntimeError):
+    """Python is being finalised, or there is no compiled core for this interpreter."""
+
+
+class MechanismError(StackwardenError, ImportError):
+    """The mechanism that STACKWARDEN_MECHANISM asks for cannot work here."""
+
+
+class IsolationRequired(StackwardenError, RuntimeError):
+    """The stack would be left with Python frames on it, and keeps no execution state of its own."""
+
+
+class StackSizeWarning(UserWarning):
+    """The stack is so small that CPython holds back memory for as long as it runs there."""

@@ -1,0 +1,289 @@
+/* stackwarden.h: tell CPython which stack a thread runs on.  C11 and C++11.
+ *
+ * This header is the C contract of the Python package `stackwarden`: a table of functions behind one
+ * capsule, found once by stackwarden_import(). It may be vendored alone (MIT): nothing is linked, and
+ * where the package is not installed every call returns STACKWARDEN_NOT_INSTALLED and does nothing.
+ * The signals that a runtime sends without knowing of Python are another contract (beacon.h).
+ *
+ *     if (stackwarden_import() < 0) PyErr_Clear();            // once, attached; absence is legitimate
+ *     stackwarden_register_stack(base, size, "fiber 1", "my-runtime", 0, &handle);
+ *     ...
+ *     stackwarden_switch_to(handle);                          // right before or after the switch
+ *     ...run Python...
+ *     stackwarden_reset_stack();                              // back on the thread's own stack
+ *
+ * Words.  A stack is a range of memory [base, base + size), base being its LOWEST USABLE byte: guard
+ * pages are left out. A handle names one registered stack and never another: it carries a generation.
+ * "Attached" means that the calling thread has an attached thread state (holds the GIL).
+ *
+ * Every function below may be called from any thread, attached or not, unless it says otherwise; none
+ * but those marked RAISES leaves a Python exception pending, and none aborts the process. The first
+ * call on a thread allocates that thread's block; later calls of the switching functions allocate
+ * nothing, take no lock and make no system call.
+ */
+#ifndef STACKWARDEN_H
+#define STACKWARDEN_H
+
+#include <Python.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A caller is served when its major number is the package's and its minor number is not newer. */
+#define STACKWARDEN_API_MAJOR 1
+#define STACKWARDEN_API_MINOR 0
+#define STACKWARDEN_CAPSULE "stackwarden._core.table"
+
+/* What a call came to. Negative: refused, and nothing was changed. */
+typedef enum {
+    STACKWARDEN_DONE = 0,
+    STACKWARDEN_UNKNOWN_STACK = 1, /* not on a known stack: the policy for unknown stacks is in force */
+    STACKWARDEN_NOT_INSTALLED = -1,
+    STACKWARDEN_NOT_RUNNING = -2, /* Python is not initialised, or finalised */
+    STACKWARDEN_NO_MEMORY = -3,
+    STACKWARDEN_FULL = -4, /* 2**21 - 1 records, or 16 C callbacks, are in use */
+    STACKWARDEN_BAD_RANGE = -5, /* empty, wraps around, or beyond 2**48 */
+    STACKWARDEN_UNALIGNED = -6, /* base and size must be multiples of 16 bytes */
+    STACKWARDEN_UNMAPPED = -7,
+    STACKWARDEN_TOO_SMALL = -8, /* smaller than this interpreter can protect: see status() */
+    STACKWARDEN_OVERLAP = -9, /* overlaps a stack that is current on some thread */
+    STACKWARDEN_IN_USE = -10, /* current on some thread */
+    STACKWARDEN_STALE_HANDLE = -11, /* names no stack that is registered now */
+    STACKWARDEN_NOT_REGISTERED = -12 /* no such callback */
+} stackwarden_status;
+
+typedef uint64_t stackwarden_handle; /* 0 names no stack */
+
+/* What is known of one stack. Reserved bytes are zero. */
+typedef struct {
+    stackwarden_handle handle;
+    uintptr_t base; /* address of the lowest usable byte */
+    size_t size; /* bytes */
+    uint64_t reserved[5];
+} stackwarden_stack;
+
+/* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
+ * exception pending. `from` may name a stack that is gone (its handle is then stale). */
+typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
+                                            void *arg);
+
+/* Flags of stackwarden_register_stack. */
+#define STACKWARDEN_TRIM_GUARD 1u /* leave out the pages at the low end that can't be touched */
+
+/* The table. Slots are only ever appended; tests/abi pins the layout. */
+typedef struct {
+    uint32_t major;
+    uint32_t minor;
+    stackwarden_status (*notify_stack_switch)(uintptr_t base, size_t size);
+    stackwarden_status (*switch_to)(stackwarden_handle handle);
+    stackwarden_status (*reset_stack)(void);
+    stackwarden_status (*sync_stack)(void);
+    stackwarden_status (*register_stack)(uintptr_t base, size_t size, const char *name, const char *system,
+                                         unsigned flags, stackwarden_handle *handle);
+    stackwarden_status (*unregister_stack)(stackwarden_handle handle);
+    stackwarden_status (*current_stack)(stackwarden_stack *stack);
+    stackwarden_status (*find_stack)(uintptr_t address, stackwarden_stack *stack);
+    stackwarden_status (*register_switch_callback)(stackwarden_switch_callback callback, void *arg,
+                                                   int all_threads);
+    stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback callback, void *arg);
+} stackwarden_table;
+
+/* One pointer for each linked module, shared by its translation units. */
+#if defined(_MSC_VER)
+__declspec(selectany) const stackwarden_table *stackwarden_table_ = NULL;
+#else
+__attribute__((weak, visibility("hidden"))) const stackwarden_table *stackwarden_table_ = NULL;
+#endif
+
+/* Find the package and check its table. RAISES.
+ * Requires: attached. Once for each linked module; again is harmless.
+ * Guarantees: 0, and the functions below reach the package.
+ * Fails with: -1 and ImportError, when the package is missing, when the major numbers differ, or when this
+ *   header is newer than the package; the message names both numbers and the remedy. The functions below
+ *   then return STACKWARDEN_NOT_INSTALLED. */
+static inline int stackwarden_import(void)
+{
+    PyObject *core = PyImport_ImportModule("stackwarden._core");
+    if (core == NULL) {
+        return -1;
+    }
+    Py_DECREF(core);
+    const stackwarden_table *table = (const stackwarden_table *)PyCapsule_Import(STACKWARDEN_CAPSULE, 0);
+    if (table == NULL) {
+        return -1;
+    }
+    if (table->major != STACKWARDEN_API_MAJOR || table->minor < STACKWARDEN_API_MINOR) {
+        PyErr_Format(PyExc_ImportError,
+                     "stackwarden: this extension was compiled against version %d.%d of the C table, the "
+                     "installed package provides %u.%u: %s",
+                     STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, (unsigned)table->major,
+                     (unsigned)table->minor,
+                     table->major > STACKWARDEN_API_MAJOR
+                         ? "recompile the extension against the installed stackwarden.h"
+                         : "install a newer stackwarden (pip install --upgrade stackwarden)");
+        return -1;
+    }
+    stackwarden_table_ = table;
+    return 0;
+}
+
+#define STACKWARDEN_CALL_(slot, arguments) \
+    (stackwarden_table_ != NULL ? stackwarden_table_->slot arguments : STACKWARDEN_NOT_INSTALLED)
+
+/* From now on this thread runs on the stack [base, base + size).
+ * Requires: that the thread is on it already or goes there before it runs Python again.
+ * Guarantees: DONE: CPython's bounds are those of that stack; a registered stack's record is used, any other
+ *   range gets this thread's transient record. With no thread state yet, they apply at the first sync_stack.
+ * Fails with: BAD_RANGE, UNALIGNED, OVERLAP: nothing was changed. TOO_SMALL: the stack may well be current,
+ *   so the policy for unknown stacks is in force and not the bounds of another stack. */
+static inline stackwarden_status stackwarden_notify_stack_switch(const void *base, size_t size)
+{
+    return STACKWARDEN_CALL_(notify_stack_switch, ((uintptr_t)base, size));
+}
+
+/* The same for a registered stack, by its handle; the fastest way to tell.
+ * Fails with: STALE_HANDLE. */
+static inline stackwarden_status stackwarden_switch_to(stackwarden_handle handle)
+{
+    return STACKWARDEN_CALL_(switch_to, (handle));
+}
+
+/* From now on this thread runs on its native stack again. */
+static inline stackwarden_status stackwarden_reset_stack(void)
+{
+    return STACKWARDEN_CALL_(reset_stack, ());
+}
+
+/* Make the bounds those of the stack under the caller, when they are not.
+ * Guarantees: DONE; or UNKNOWN_STACK: no record holds the stack pointer, and the policy for unknown stacks is
+ *   in force. Delivers switch callbacks that could not run when the switch was told. */
+static inline stackwarden_status stackwarden_sync_stack(void)
+{
+    return STACKWARDEN_CALL_(sync_stack, ());
+}
+
+/* Make a record for a stack.
+ * Requires: [base, base + size) is readable and writable memory (the guard pages left out, or
+ *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
+ * Guarantees: DONE and *handle. A record that overlaps and is current on no thread gives way: it goes stale.
+ * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY. Takes a lock; allocates. */
+static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
+                                                            const char *system, unsigned flags,
+                                                            stackwarden_handle *handle)
+{
+    return STACKWARDEN_CALL_(register_stack, ((uintptr_t)base, size, name, system, flags, handle));
+}
+
+/* Forget a stack. Call it before its memory is given back.
+ * Fails with: STALE_HANDLE; IN_USE when it is current on some thread. Takes a lock. */
+static inline stackwarden_status stackwarden_unregister_stack(stackwarden_handle handle)
+{
+    return STACKWARDEN_CALL_(unregister_stack, (handle));
+}
+
+/* The stack that was told last for this thread, its native stack when none was. */
+static inline stackwarden_status stackwarden_current_stack(stackwarden_stack *stack)
+{
+    return STACKWARDEN_CALL_(current_stack, (stack));
+}
+
+/* The registered stack that holds an address. Wait-free.
+ * Fails with: UNKNOWN_STACK. */
+static inline stackwarden_status stackwarden_find_stack(const void *address, stackwarden_stack *stack)
+{
+    return STACKWARDEN_CALL_(find_stack, ((uintptr_t)address, stack));
+}
+
+/* Call a function after each switch on this thread, or on all threads; and no more.
+ * A switch made detached is delivered at the next sync, several as one.
+ * Fails with: FULL; NOT_REGISTERED. Takes a lock. */
+static inline stackwarden_status stackwarden_register_switch_callback(stackwarden_switch_callback callback,
+                                                                      void *arg, int all_threads)
+{
+    return STACKWARDEN_CALL_(register_switch_callback, (callback, arg, all_threads));
+}
+
+static inline stackwarden_status stackwarden_unregister_switch_callback(stackwarden_switch_callback callback,
+                                                                        void *arg)
+{
+    return STACKWARDEN_CALL_(unregister_switch_callback, (callback, arg));
+}
+
+/* Go to a stack and remember the one that was left; and go back there. A pair.
+ * leave_stack finds a registered stack by its handle and any other by its bounds. */
+static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size,
+                                                         stackwarden_stack *previous)
+{
+    stackwarden_status status = stackwarden_current_stack(previous);
+    return status == STACKWARDEN_DONE ? stackwarden_notify_stack_switch(base, size) : status;
+}
+
+static inline stackwarden_status stackwarden_leave_stack(const stackwarden_stack *previous)
+{
+    stackwarden_status status = stackwarden_switch_to(previous->handle);
+    return status == STACKWARDEN_STALE_HANDLE
+               ? stackwarden_notify_stack_switch((const void *)previous->base, previous->size)
+               : status;
+}
+
+/* What a status says, in English. Needs neither Python nor the package. */
+static inline const char *stackwarden_status_text(stackwarden_status status)
+{
+    switch (status) {
+    case STACKWARDEN_DONE: return "done";
+    case STACKWARDEN_UNKNOWN_STACK: return "not on a known stack";
+    case STACKWARDEN_NOT_INSTALLED: return "refused: the Python package stackwarden is not installed or not imported";
+    case STACKWARDEN_NOT_RUNNING: return "refused: Python is not running";
+    case STACKWARDEN_NO_MEMORY: return "refused: out of memory";
+    case STACKWARDEN_FULL: return "refused: no more records or callbacks";
+    case STACKWARDEN_BAD_RANGE: return "refused: the range is empty, wraps around or lies beyond 2**48";
+    case STACKWARDEN_UNALIGNED: return "refused: base and size must be multiples of 16 bytes";
+    case STACKWARDEN_UNMAPPED: return "refused: the range is not mapped";
+    case STACKWARDEN_TOO_SMALL: return "refused: the stack is smaller than this interpreter can protect";
+    case STACKWARDEN_OVERLAP: return "refused: the range overlaps a stack that is current on some thread";
+    case STACKWARDEN_IN_USE: return "refused: the stack is current on some thread";
+    case STACKWARDEN_STALE_HANDLE: return "refused: the handle names no stack that is registered now";
+    case STACKWARDEN_NOT_REGISTERED: return "refused: no such callback is registered";
+    }
+    return "a status of a newer stackwarden";
+}
+
+#ifdef __cplusplus
+} /* extern "C" */
+
+namespace stackwarden {
+
+/* The bounds of a stack for a scope; the former ones after it, on every way out. */
+class stack_scope {
+public:
+    stack_scope(const void *base, size_t size) noexcept
+        : status_(stackwarden_enter_stack(base, size, &previous_))
+    {
+    }
+    explicit stack_scope(stackwarden_handle handle) noexcept : status_(stackwarden_current_stack(&previous_))
+    {
+        if (status_ == STACKWARDEN_DONE) {
+            status_ = stackwarden_switch_to(handle);
+        }
+    }
+    ~stack_scope()
+    {
+        if (status_ == STACKWARDEN_DONE || status_ == STACKWARDEN_TOO_SMALL) {
+            stackwarden_leave_stack(&previous_);
+        }
+    }
+    stack_scope(const stack_scope &) = delete;
+    stack_scope &operator=(const stack_scope &) = delete;
+    stackwarden_status status() const noexcept { return status_; }
+
+private:
+    stackwarden_stack previous_;
+    stackwarden_status status_;
+};
+
+} // namespace stackwarden
+#endif
+#endif /* STACKWARDEN_H */

@@ -1,0 +1,103 @@
+"""The parts of the harness that decide, tried without downloading anything."""
+
+from pathlib import Path
+
+import availability
+import cache
+import commands
+import debian
+import interpreters
+import pytest
+import pytest_run
+
+KEYS = "/usr/share/keyrings/keys.gpg"
+
+
+def test_apt_sources_are_read_in_both_formats():
+    stanzas = f"""\
+# a comment
+Types: deb deb-src
+URIs: mirror:/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: {KEYS}
+
+Types: deb-src
+URIs: mirror:/sources
+Suites: bookworm
+"""
+    lines = f"""\
+# deb mirror:/off bookworm main
+deb [arch=amd64 signed-by={KEYS}] mirror:/debian bookworm main
+deb-src mirror:/sources bookworm main
+"""
+    (from_stanzas,) = debian._parse_stanzas(stanzas)
+    (from_lines,) = debian._parse_lines(lines)
+    assert from_stanzas.mirror == from_lines.mirror == "mirror:/debian"
+    assert from_stanzas.signed_by == from_lines.signed_by == KEYS
+    assert from_stanzas.suites == {"bookworm", "bookworm-updates"}
+    assert from_lines.suites == {"bookworm"}
+
+
+def test_compilers_and_c_headers_are_left_out(monkeypatch):
+    monkeypatch.setattr(debian, "own_release", lambda: "bookworm")
+    closure = ["libc6", "libc6-dev", "gcc-16-base", "libgcc-16-dev", "libgcc-s1", "zlib1g-dev"]
+    assert debian._wanted(closure, "sid") == ["libc6", "libgcc-s1", "zlib1g-dev"]
+    assert debian._wanted(closure, "bookworm") == ["zlib1g-dev"]
+
+
+def test_a_folder_whose_making_failed_is_made_again(tmp_path):
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise commands.HarnessError("interrupted")
+
+    with pytest.raises(commands.HarnessError, match="interrupted"):
+        cache.make_once(tmp_path / "made", fail)
+    assert not (tmp_path / "made").exists()
+
+    made = cache.make_once(tmp_path / "made", lambda folder: (folder / "whole").touch())
+    assert [path.name for path in made.iterdir()] == ["whole"]
+    assert cache.make_once(tmp_path / "made", fail) == made
+
+
+def test_a_program_of_the_right_name_that_fails_is_no_interpreter(tmp_path):
+    program = tmp_path / "python3.14"
+    program.write_text("#!/bin/sh\necho 'version 3.14 is not switched on' >&2\nexit 127\n")
+    program.chmod(0o755)
+    assert interpreters._executable(program, "3.14") is None
+
+
+@pytest.mark.parametrize(
+    ("ci", "listed", "outcome"),
+    [
+        ("", "", pytest.skip.Exception),
+        ("true", "", pytest.fail.Exception),
+        ("true", 'gadget = "sold out"', pytest.skip.Exception),
+    ],
+)
+def test_ci_skips_only_for_systems_that_are_listed(monkeypatch, tmp_path, ci, listed, outcome):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(availability, "LISTED", tmp_path / "unavailable.toml")
+    availability.LISTED.write_text(listed)
+    with pytest.raises(outcome, match="gadget cannot be had"):
+        availability.unavailable("gadget", "none was found")
+
+
+@pytest.mark.parametrize(
+    ("status", "cases", "judgement"),
+    [
+        (0, "<testcase/><testcase><skipped/></testcase>", ("1 passed 1 skipped", True)),
+        (0, '<testcase><skipped type="pytest.xfail"/></testcase>', ("1 xfailed", False)),
+        (1, "<testcase/><testcase><failure/></testcase>", ("1 failed 1 passed", False)),
+        (5, "", ("no tests", False)),
+        (None, "", ("out of time", False)),
+    ],
+)
+def test_a_run_succeeds_only_if_a_test_passed(tmp_path, status, cases, judgement):
+    report = tmp_path / "report.xml"
+    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    assert pytest_run._judge(status, report) == judgement
+
+
+def test_a_run_that_died_is_no_success(tmp_path):
+    assert pytest_run._judge(-11, tmp_path / "none.xml") == ("ended with status -11", False)
