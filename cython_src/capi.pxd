@@ -34,8 +34,8 @@ from stackwarden cimport (
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
     """The two names one after the other, NULs included, or NULL: no memory. NULL stands for an empty name."""
-    cdef size_t first = strlen(name) + 1
-    cdef size_t second = strlen(system) + 1
+    cdef size_t first = strlen(name) + 1 if name != NULL else 1
+    cdef size_t second = strlen(system) + 1 if system != NULL else 1
     cdef char *names = <char *>calloc(1, first + second)
     if names != NULL:
         memcpy(names, name, first - 1)

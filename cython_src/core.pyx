@@ -396,8 +396,13 @@ def unregister_switch_callback(callback):
             <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get())
 
 
+def _recursion_limit_changing():
+    """sys.setrecursionlimit is about to be called: 3.11 must see the true depth."""
+    swpy_limit_changing()
+
+
 def _recursion_limit_changed():
-    """sys.setrecursionlimit was called: put budgets that it wiped (3.11) in force again."""
+    """It was called: put budgets in force again."""
     swpy_limit_changed()
 
 

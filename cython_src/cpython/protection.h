@@ -11,7 +11,7 @@
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
  *   swpy_levels(size)                     calls that a stack of that many bytes holds; 0: not counted
  *   swpy_first_foreign_stack()            a record was made for a foreign stack, the first in this process
- *   swpy_limit_changed()                  attached: the user's recursion limit was set
+ *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
  *
  * protection_pointer.h is the reference and explained in full; the others comment only what differs. */
 #ifndef SWPY_PROTECTION_H

@@ -1,8 +1,9 @@
 /* protection_combined.h: CPython 3.11 counts Python and C calls together in PyThreadState.recursion_remaining.
  *
  * Follows protection_counter.h. The budget of a stack is the lower of the user's recursion limit and what the
- * size allows. recursion_limit is kept in step with it, because Py_SetRecursionLimit reads the depth as
- * recursion_limit - recursion_remaining; it also wipes a budget, so swpy_limit_changed() applies it again.
+ * size allows. recursion_limit stays the user's: at 0 remaining CPython 3.11 looks whether
+ * recursion_limit - recursion_remaining has reached the interpreter's limit, and goes on if it has not.
+ * sys.setrecursionlimit() takes the same difference for the depth, so budgets step aside while it runs.
  * The worst call that was measured takes 2,515 bytes. */
 
 #define SWPY_BYTES_PER_LEVEL 2600
@@ -18,16 +19,16 @@ static inline int swpy_budget(const sw_thread *thread, const sw_record *record)
 
 static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_record *from)
 {
-    if (ts->recursion_limit != swpy_budget(thread, from)) {
-        swpy_user_limit = ts->recursion_limit; /* someone called Py_SetRecursionLimit */
-    }
-    return ts->recursion_limit - ts->recursion_remaining;
+    /* Someone may have called Py_SetRecursionLimit from C: it adds the difference to what remains. */
+    int added = ts->recursion_limit - swpy_user_limit;
+    int used = swpy_budget(thread, from) - (ts->recursion_remaining - added);
+    swpy_user_limit = ts->recursion_limit;
+    return used;
 }
 
 static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, const sw_record *to)
 {
-    ts->recursion_limit = swpy_budget(thread, to);
-    ts->recursion_remaining = ts->recursion_limit - to->depth_used;
+    ts->recursion_remaining = swpy_budget(thread, to) - to->depth_used;
 }
 
 static void swpy_protection_start(swpy_probe probe)
@@ -81,27 +82,40 @@ static void swpy_first_foreign_stack(void)
     Py_AddPendingCall(swpy_wrap_setrecursionlimit, NULL);
 }
 
-static void swpy_count_down_again(PyThreadState *ts, sw_thread *thread)
+typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_record *counted);
+
+static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_record *counted)
 {
-    sw_record *counted = swpy_counted(ts, thread);
-    int used = ts->recursion_limit - ts->recursion_remaining;
+    int used = swpy_depth_used(ts, thread, counted);
     counted->depth_used = used > 0 ? used : 0;
+    ts->recursion_remaining = ts->recursion_limit - counted->depth_used;
+}
+
+static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_record *counted)
+{
     swpy_count_down(ts, thread, counted);
 }
 
-/* Py_SetRecursionLimit gave every thread state the new limit, those on small stacks too. */
-static void swpy_limit_changed(void)
+/* Take a step with every budget that is in force in this interpreter. */
+static void swpy_for_each_budget(swpy_budget_step *step)
 {
-    PyInterpreterState *interpreter = PyInterpreterState_Get();
-    swpy_user_limit = Py_GetRecursionLimit();
-    if (swpy_protection.mechanism == SWPY_NONE) {
-        return;
-    }
-    for (PyThreadState *ts = PyInterpreterState_ThreadHead(interpreter); ts != NULL; ts = PyThreadState_Next(ts)) {
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
             if (thread->ident != 0 && thread->counted_in == ts->id) {
-                swpy_count_down_again(ts, thread);
+                step(ts, thread, thread->counted);
             }
         }
     }
+}
+
+static void swpy_limit_changing(void)
+{
+    swpy_for_each_budget(swpy_step_aside);
+}
+
+static void swpy_limit_changed(void)
+{
+    swpy_user_limit = Py_GetRecursionLimit();
+    swpy_for_each_budget(swpy_step_back);
 }

@@ -251,4 +251,5 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
 
 /* The user's recursion limit has no part in these bounds. */
 static inline void swpy_first_foreign_stack(void) {}
+static inline void swpy_limit_changing(void) {}
 static inline void swpy_limit_changed(void) {}

@@ -52,7 +52,11 @@ class MechanismError(StackwardenError, ImportError):
     """The mechanism that STACKWARDEN_MECHANISM asks for cannot work here."""
 
 
-class IsolationRequired(StackwardenError, RuntimeError):
+class CoroutineError(StackwardenError, RuntimeError):
+    """The coroutine is done, or runs already, or was given what it cannot take now."""
+
+
+class IsolationRequired(StackwardenError, RuntimeError):  # noqa: N818
     """The stack would be left with Python frames on it, and keeps no execution state of its own."""
 
 
