@@ -1,14 +1,102 @@
-"""stackwarden: keeps CPython safe on stacks that the operating system did not make."""
+"""stackwarden: keeps CPython safe on stacks that the operating system did not make.
 
-from stackwarden._core import (
-    Stack,
-    current_stack,
-    notify_stack_switch,
-    register_stack,
-    register_switch_callback,
-    reset_stack,
-    stacks,
-    status,
-    sync_stack,
-    unregister_switch_callback,
+CPython 3.14 and later compare the stack pointer with bounds that they read once per thread; 3.11 to 3.13 count
+calls. A runtime that switches stacks breaks both. Tell this package of the switch, and protection is right again::
+
+    import stackwarden
+
+    stackwarden.notify_stack_switch(base, size)  # this thread runs on that stack now
+    ...
+    stackwarden.reset_stack()  # and on its own again
+
+All sizes are in bytes; the base of a stack is its lowest usable byte.
+"""
+
+from stackwarden._where import get_cmake_dir, get_include, get_pkgconfig_dir
+from stackwarden.errors import (
+    CallbackError,
+    CoroutineError,
+    IsolationRequired,
+    MechanismError,
+    NotRunningError,
+    RegistryFullError,
+    StackInUseError,
+    StackOverlapError,
+    StackRangeError,
+    StackSizeWarning,
+    StackTooSmallError,
+    StackwardenError,
+    StaleStackError,
+    UnalignedStackError,
+    UnmappedStackError,
 )
+
+try:
+    from stackwarden._core import (
+        Stack,
+        current_stack,
+        notify_stack_switch,
+        register_stack,
+        register_switch_callback,
+        reset_stack,
+        stacks,
+        status,
+        sync_stack,
+        unregister_switch_callback,
+    )
+except ModuleNotFoundError as missing:
+    if missing.name != "stackwarden._core":
+        raise
+    from stackwarden._no_core import (
+        Stack,
+        current_stack,
+        notify_stack_switch,
+        register_stack,
+        register_switch_callback,
+        reset_stack,
+        stacks,
+        status,
+        sync_stack,
+        unregister_switch_callback,
+    )
+except ImportError as refused:
+    if "does not support loading in subinterpreters" not in str(refused):
+        raise
+    raise ImportError(
+        "stackwarden cannot be imported into a subinterpreter that has its own GIL: the core shares its records "
+        "between all interpreters of the process, and two GILs would corrupt the heap. Subinterpreters that "
+        "share the GIL work.",
+        name=refused.name,
+        path=refused.path,
+    ) from refused
+
+__all__ = [
+    "CallbackError",
+    "CoroutineError",
+    "IsolationRequired",
+    "MechanismError",
+    "NotRunningError",
+    "RegistryFullError",
+    "Stack",
+    "StackInUseError",
+    "StackOverlapError",
+    "StackRangeError",
+    "StackSizeWarning",
+    "StackTooSmallError",
+    "StackwardenError",
+    "StaleStackError",
+    "UnalignedStackError",
+    "UnmappedStackError",
+    "current_stack",
+    "get_cmake_dir",
+    "get_include",
+    "get_pkgconfig_dir",
+    "notify_stack_switch",
+    "register_stack",
+    "register_switch_callback",
+    "reset_stack",
+    "stacks",
+    "status",
+    "sync_stack",
+    "unregister_switch_callback",
+]

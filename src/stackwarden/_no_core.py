@@ -1,0 +1,57 @@
+"""What the package is where there is no compiled core for the interpreter (Pyodide, PyPy).
+
+Promises: the import works, the mechanism is ``none``, and every call that would have to protect something says
+that it cannot.
+"""
+
+import sys
+from typing import Any, NoReturn
+
+from stackwarden.errors import NotRunningError
+
+_REASON = (
+    f"stackwarden has no compiled core for {sys.implementation.name} "
+    f"{sys.version_info[0]}.{sys.version_info[1]} on {sys.platform}: the mechanism is 'none'"
+)
+
+
+def _refuse(*_arguments: object, **_options: object) -> NoReturn:
+    raise NotRunningError(_REASON)
+
+
+class Stack:
+    """What is known of one stack. There is none without a compiled core."""
+
+    def __init__(self) -> None:
+        _refuse()
+
+
+register_stack = _refuse
+notify_stack_switch = _refuse
+reset_stack = _refuse
+sync_stack = _refuse
+current_stack = _refuse
+register_switch_callback = _refuse
+unregister_switch_callback = _refuse
+
+
+def stacks() -> list[Stack]:
+    """No stack has a record."""
+    return []
+
+
+def status() -> dict[str, Any]:
+    """What protects this interpreter: nothing, and why."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "mechanism": "none",
+        "reason": _REASON,
+        "margin": 0,
+        "least_stack_size": 0,
+        "exact_stack_size": 0,
+        "native_levels": 0,
+        "registered": 0,
+        "superseded": 0,
+        "switch_callbacks": 0,
+        "coalesced_switches": 0,
+    }
