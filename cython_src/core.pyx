@@ -8,7 +8,6 @@ nothing here runs on a switch. What happens on a switch is in hook.pxd.
 
 import os
 import sys
-import warnings
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
@@ -233,6 +232,15 @@ cdef _check_mapped(base, size):
         _check(STACKWARDEN_UNMAPPED, base, size)
 
 
+def _warn_of_size(base, size):
+    import warnings  # 5 ms of import time on 3.14 and later
+
+    warnings.warn(
+        f"stack {_range_text(base, size)}: CPython puts off all deallocation on stacks of less than 80 KiB and "
+        f"near the end of larger ones; {swpy_protection.exact_size} bytes or more are practical",
+        errors.StackSizeWarning, stacklevel=2)
+
+
 def register_stack(base, size, *, name=None, system=None, trim_guard=False):
     """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
 
@@ -260,10 +268,7 @@ def register_stack(base, size, *, name=None, system=None, trim_guard=False):
     made.base = base
     made.size = size
     if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
-        warnings.warn(
-            f"stack {_range_text(base, size)}: CPython puts off all deallocation on stacks of less than 80 KiB "
-            f"and near the end of larger ones; {swpy_protection.exact_size} bytes or more are practical",
-            errors.StackSizeWarning, stacklevel=2)
+        _warn_of_size(base, size)
     return _stack(&made)
 
 
@@ -301,6 +306,11 @@ def current_stack():
     if status != STACKWARDEN_DONE:
         _refuse(status, "current stack")
     return _stack(&seen)
+
+
+def _stack_pointer():
+    """The stack pointer of the caller, to within the frames of this call (for the conformance kit)."""
+    return sw_stack_pointer()
 
 
 def stacks():

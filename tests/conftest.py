@@ -1,6 +1,81 @@
-"""Lets tests import the modules of tests/harness: `availability` has the rule for skips."""
+"""Lets tests import the modules of tests/harness: `availability` has the rule for skips.
 
+The fixtures build the extensions that tests share, once for each run, and run child programs.
+"""
+
+import os
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "harness"))
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "harness"))
+
+PROBE = HERE / "extensions" / "capi_probe"
+
+
+@pytest.fixture(scope="session")
+def probe_folder():
+    """The folder of the compiled modules capi_probe and cpython_bounds."""
+    import extensions
+
+    extensions.build([PROBE / "cpython_bounds.c"], "cpython_bounds")
+    return extensions.build([PROBE / "capi_probe.c"], "capi_probe").parent
+
+
+@pytest.fixture(scope="session")
+def probe(probe_folder):
+    """tests/extensions/capi_probe, with the package's table found."""
+    import stackwarden  # noqa: F401 (its key for thread exit comes before the probe's)
+
+    sys.path[:0] = [str(probe_folder), str(PROBE)]
+    import capi_probe
+
+    capi_probe.import_table()
+    return capi_probe
+
+
+@pytest.fixture(scope="session")
+def capi(probe):
+    """The C functions: capi.attached.notify(...), capi.detached.notify(...), ..."""
+    import capi
+
+    return capi
+
+
+@pytest.fixture(scope="session")
+def in_force(probe):
+    """in_force(): what CPython checks for this thread now, read without the core's help."""
+    import cpython_bounds
+
+    return cpython_bounds.read
+
+
+@pytest.fixture(scope="session")
+def child(probe_folder):
+    """child(program, ends=0, **variables): run a program in a process of its own.
+
+    Its exit status must be `ends`, a negative one being the number of a signal; returns what it
+    printed. STACKWARDEN_ variables of the caller are not passed on.
+    """
+
+    def run(program, *, ends=0, arguments=(), **variables):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
+        environment["PYTHONPATH"] = os.pathsep.join([str(probe_folder), str(PROBE)])
+        done = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program), *arguments],
+            env=environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=probe_folder,
+        )
+        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    return run

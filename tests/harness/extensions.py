@@ -4,6 +4,7 @@ What is built lies in a folder of this process and goes with it. Warnings are er
 """
 
 import atexit
+import importlib
 import importlib.util
 import os
 import shutil
@@ -55,6 +56,7 @@ def compiler(language: str = "c") -> list[str]:
         # CPython's own headers use undefined macros (3.15.2, pyport.h): not warned of.
         *("-isystem", sysconfig.get_path("include")),
         f"-I{public_headers()}",
+        *os.environ.get("CFLAGS", "").split(),
     ]
 
 
@@ -70,6 +72,7 @@ def load(module: Path) -> ModuleType:
     folder = str(module.parent)
     if folder not in sys.path:
         sys.path.append(folder)
+    importlib.invalidate_caches()
     return importlib.import_module(name)
 
 

@@ -1,0 +1,76 @@
+"""The C functions of stackwarden.h under Python names; a status is an int, as in the header.
+
+`attached`, `detached` and `thread` say how a call is made; `thread` makes it in a fresh thread that
+has no thread state. Import stackwarden before this.
+"""
+
+from typing import NamedTuple
+
+import capi_probe
+
+DONE, UNKNOWN_STACK = 0, 1
+NOT_INSTALLED, NOT_RUNNING, NO_MEMORY, FULL, BAD_RANGE, UNALIGNED = -1, -2, -3, -4, -5, -6
+UNMAPPED, TOO_SMALL, OVERLAP, IN_USE, STALE_HANDLE, NOT_REGISTERED = -7, -8, -9, -10, -11, -12
+TRIM_GUARD = 1
+
+
+class Seen(NamedTuple):
+    """A stackwarden_stack."""
+
+    status: int
+    handle: int
+    base: int
+    size: int
+    reserved: bytes
+
+
+class Calls:
+    """The functions, called in one way."""
+
+    def __init__(self, how):
+        self._how = how
+
+    def notify(self, base, size):
+        return self._status("notify", base, size)
+
+    def switch_to(self, handle):
+        return self._status("switch_to", handle)
+
+    def reset(self):
+        return self._status("reset")
+
+    def sync(self):
+        return self._status("sync")
+
+    def register(self, base, size, name=None, system=None, flags=0):
+        """(status, handle)"""
+        return capi_probe.call(self._how, "register", base, size, name, system, flags)[:2]
+
+    def unregister(self, handle):
+        return self._status("unregister", handle)
+
+    def current(self):
+        return self._seen("current")
+
+    def find(self, address):
+        return self._seen("find", address)
+
+    def enter(self, base, size):
+        return self._seen("enter", base, size)
+
+    def leave(self, handle, base, size):
+        return self._status("leave", base, size, None, None, 0, handle)
+
+    def _status(self, what, *arguments):
+        return capi_probe.call(self._how, what, *arguments)[0]
+
+    def _seen(self, what, *arguments):
+        status, _, stack, reserved = capi_probe.call(self._how, what, *arguments)
+        return Seen(status, *stack, reserved)
+
+
+attached = Calls("attached")
+detached = Calls("detached")
+raising = Calls("raising")
+thread = Calls("thread")
+ending_thread = Calls("destructor")

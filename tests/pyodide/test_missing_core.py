@@ -1,0 +1,60 @@
+"""The package without its compiled core, as on PyPy: it can be imported, and says that it protects nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("without_core.py")
+
+HIDE = """
+import runpy, sys
+
+class Hide:
+    "Makes one module impossible to import."
+
+    def find_spec(self, name, path, target=None):
+        if name == "stackwarden._core":
+            raise {error}
+
+sys.meta_path.insert(0, Hide())
+sys.path.pop(0)
+"""
+MISSING = """ModuleNotFoundError(f"No module named {name!r}", name=name)"""
+
+
+def run(error: str, then: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a child in which importing the core raises an error."""
+    code = HIDE.format(error=error) + then
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_without_a_core_the_import_works_and_every_call_says_that_it_protects_nothing():
+    done = run(MISSING, f"runpy.run_path({str(PROGRAM)!r})")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "as promised\n"
+
+
+def test_without_a_core_the_build_flags_are_printed():
+    done = run(
+        MISSING,
+        "sys.argv[1:] = ['--cmakedir']; runpy.run_module('stackwarden', run_name='__main__')",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip(), "stackwardenConfig.cmake").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        """ModuleNotFoundError("No module named 'errno'", name="errno")""",
+        """ImportError("undefined symbol: PyNothing", name=name)""",
+    ],
+)
+def test_a_core_that_is_there_but_broken_is_an_import_error(error):
+    done = run(error, "import stackwarden")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(error.split('"')[1])

@@ -1,0 +1,71 @@
+"""A program that must end well wherever the package has no compiled core; prints `as promised` last.
+
+Run by Pyodide, which has none, and by CPython with the core out of reach.
+"""
+
+import inspect
+import os
+import sys
+
+import stackwarden
+
+# What needs a core, and what it is called with.
+REFUSED = {
+    "Stack": (),
+    "current_stack": (),
+    "notify_stack_switch": (1 << 20, 1 << 20),
+    "register_stack": (1 << 20, 1 << 20),
+    "register_switch_callback": (print,),
+    "reset_stack": (),
+    "sync_stack": (),
+    "unregister_switch_callback": (print,),
+}
+ANSWERED = {"stacks", "status", "get_cmake_dir", "get_include", "get_pkgconfig_dir"}
+
+
+def check_names() -> None:
+    """Every public name is there, and this program knows what to expect of it."""
+    public = {name: getattr(stackwarden, name) for name in stackwarden.__all__}
+    errors = {name for name, value in public.items() if _is_exception(value)}
+    assert set(public) - errors == set(REFUSED) | ANSWERED, set(public) - errors
+
+
+def _is_exception(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, BaseException)
+
+
+def check_status() -> None:
+    status = stackwarden.status()
+    assert status["mechanism"] == "none", status
+    assert status["reason"] == reason(), status
+    assert stackwarden.stacks() == []
+
+
+def reason() -> str:
+    release = "{}.{}".format(*sys.version_info)
+    return (
+        f"stackwarden has no compiled core for {sys.implementation.name} {release} on {sys.platform}: "
+        "the mechanism is 'none'"
+    )
+
+
+def check_refusals() -> None:
+    for name, arguments in REFUSED.items():
+        try:
+            getattr(stackwarden, name)(*arguments)
+        except stackwarden.NotRunningError as error:
+            assert str(error) == reason(), (name, error)
+        else:
+            raise AssertionError(f"{name} did not refuse")
+
+
+def check_headers() -> None:
+    """Headers need no core: another package may be built for a CPython that has one."""
+    assert os.path.exists(f"{stackwarden.get_include()}/stackwarden/stackwarden.h")
+
+
+check_names()
+check_status()
+check_refusals()
+check_headers()
+print("as promised")
