@@ -11,13 +11,19 @@ from libc.string cimport memcpy, strlen
 from callbacks cimport *
 from guard cimport *
 from hook cimport *
+from isolation cimport *
 from registry cimport *
 from stackwarden cimport (
     STACKWARDEN_API_MAJOR,
     STACKWARDEN_API_MINOR,
     STACKWARDEN_DONE,
     STACKWARDEN_FULL,
+    STACKWARDEN_EMPTY_CONTEXT,
     STACKWARDEN_IN_USE,
+    STACKWARDEN_ISOLATION_FRAMES,
+    STACKWARDEN_ISOLATION_THREAD_STATE,
+    STACKWARDEN_LOST,
+    STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_STALE_HANDLE,
@@ -57,8 +63,14 @@ cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names
     return record
 
 
+cdef inline int isolation_of(unsigned flags) noexcept nogil:
+    if flags & STACKWARDEN_ISOLATION_FRAMES:
+        return SW_FRAMES
+    return SW_THREAD_STATE if flags & STACKWARDEN_ISOLATION_THREAD_STATE else SW_SHARED
+
+
 cdef inline stackwarden_status register_names(
-        uintptr_t base, uintptr_t top, char *names, stackwarden_handle *handle) noexcept nogil:
+        uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_handle *handle) noexcept nogil:
     cdef stackwarden_status status
     cdef sw_record *record
     sw_lock()
@@ -66,6 +78,11 @@ cdef inline stackwarden_status register_names(
     sweep_retired()
     if status == STACKWARDEN_DONE:
         record = new_registered(base, top, names)
+        if record != NULL and isolation_of(flags) != SW_SHARED \
+                and not isolate(record, isolation_of(flags), flags & STACKWARDEN_EMPTY_CONTEXT):
+            retire_record(record, record.generation)
+            record.name = NULL
+            record = NULL
         if record != NULL:
             handle[0] = handle_of(record)
         else:
@@ -85,6 +102,8 @@ cdef inline stackwarden_status sw_register_stack(
         return status
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
+    if isolation_of(flags) == SW_THREAD_STATE or (isolation_of(flags) == SW_FRAMES and not sw_process.frames):
+        return STACKWARDEN_NO_ISOLATION
     if flags & STACKWARDEN_TRIM_GUARD:
         base = sw_lowest_readable(base, top)
         if base == 0 or base == top:
@@ -95,24 +114,30 @@ cdef inline stackwarden_status sw_register_stack(
         names = join_names(name, system)
         if names == NULL:
             return STACKWARDEN_NO_MEMORY
-    status = register_names(base, top, names, handle)
+    status = register_names(base, top, names, flags, handle)
     if status != STACKWARDEN_DONE:
         free(names)
     return status
 
 
 cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
-    cdef stackwarden_status status = STACKWARDEN_STALE_HANDLE
+    cdef stackwarden_status status
     cdef sw_record *record
+    cdef sw_execution *execution = NULL
     sw_lock()
     record = record_of(handle)
-    if record != NULL:
-        if record.kind != SW_REGISTERED or thread_on(record) != NULL:
-            status = STACKWARDEN_IN_USE
-        elif retire_record(record, <uint32_t>(handle >> 32)):
-            status = STACKWARDEN_DONE
+    if record == NULL:
+        status = STACKWARDEN_STALE_HANDLE
+    elif record.kind != SW_REGISTERED or thread_on(record) != NULL:
+        status = STACKWARDEN_IN_USE
+    else:
+        status = STACKWARDEN_DONE
+        execution = take_execution(record)
+        retire_record(record, <uint32_t>(handle >> 32))
     sweep_retired()
     sw_unlock()
+    if execution != NULL and not end_execution(execution):
+        status = STACKWARDEN_LOST
     return status
 
 
@@ -149,4 +174,10 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         find_stack=sw_find_stack,
         register_switch_callback=sw_register_switch_callback,
         unregister_switch_callback=sw_unregister_switch_callback,
+        leaving=sw_leaving,
+        ending=sw_ending,
+        leaving_blocking=sw_leaving_blocking,
+        arrived=sw_arrived,
+        renew_stack=sw_renew_stack,
+        drain=sw_drain,
     )

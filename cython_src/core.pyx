@@ -16,19 +16,29 @@ from libc.string cimport strlen
 from callbacks cimport *
 from capi cimport *
 from guard cimport *
+from execution cimport *
 from hook cimport *
+from isolation cimport *
 from process cimport update_straight
 from protection cimport *
 from registry cimport *
 from stackwarden cimport (
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_CAPSULE,
+    STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
+    STACKWARDEN_EMPTY_CONTEXT,
     STACKWARDEN_FULL,
     STACKWARDEN_IN_USE,
+    STACKWARDEN_ISOLATION_FRAMES,
+    STACKWARDEN_ISOLATION_REQUIRED,
+    STACKWARDEN_ISOLATION_THREAD_STATE,
+    STACKWARDEN_LOST,
+    STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_OTHER_THREAD,
     STACKWARDEN_OVERLAP,
     STACKWARDEN_STALE_HANDLE,
     STACKWARDEN_TOO_SMALL,
@@ -74,6 +84,10 @@ _REFUSALS = {
     STACKWARDEN_IN_USE: errors.StackInUseError,
     STACKWARDEN_STALE_HANDLE: errors.StaleStackError,
     STACKWARDEN_NOT_REGISTERED: errors.CallbackError,
+    STACKWARDEN_DETACHED: errors.NotRunningError,
+    STACKWARDEN_ISOLATION_REQUIRED: errors.IsolationRequired,
+    STACKWARDEN_OTHER_THREAD: errors.OtherThreadError,
+    STACKWARDEN_NO_ISOLATION: errors.IsolationUnavailable,
 }
 
 
@@ -105,6 +119,9 @@ _BAD_RANGE_TEXT = status_text(STACKWARDEN_BAD_RANGE).decode().removeprefix("refu
 # ---- Stack ----
 
 _BOUNDS_FROM = ("native", "told", "map", "estimate")
+_ISOLATIONS = ("none", "frames", "thread-state")
+_ISOLATION_FLAGS = {
+    "none": 0, "frames": STACKWARDEN_ISOLATION_FRAMES, "thread-state": STACKWARDEN_ISOLATION_THREAD_STATE}
 _POLICIES = ("exact", "estimate", "counted", "disabled")
 
 
@@ -160,15 +177,38 @@ cdef class Stack:
         return _POLICIES[self._record().policy]
 
     @property
+    def isolation(self):
+        """Whether the stack keeps execution state of its own: "none", "frames" or "thread-state"."""
+        return _ISOLATIONS[self._record().isolation]
+
+    @property
+    def frame(self):
+        """The innermost frame of a suspended stack (with a working f_back chain), or None.
+
+        None too for a stack that runs, and for one without execution state of its own.
+        """
+        cdef sw_record *record = self._record()
+        cdef sw_execution *execution = record.execution
+        cdef PyObject *frame = NULL
+        if record.isolation == SW_FRAMES and execution.status == SW_SAVED \
+                and not swpy_state_is_idle(&execution.state):
+            frame = swpy_state_frame(swpy_attached(), &execution.state)
+        if frame == NULL:
+            return None
+        found = <object>frame
+        Py_XDECREF(frame)
+        return found
+
+    @property
     def switches(self):
         """How often a thread went on on this stack (int)."""
         return self._record().switches
 
     @property
     def high_water(self):
-        """Bytes in use at the deepest switch or sync that was seen on this stack (int)."""
+        """Bytes in use at the deepest switch that was seen on this stack, in steps of 16 (int)."""
         cdef sw_record *record = self._record()
-        return record.top - record.low_water
+        return <uint64_t>record.high_water << 4
 
     @property
     def thread(self):
@@ -177,13 +217,15 @@ cdef class Stack:
         return thread.ident if thread != NULL else None
 
     def unregister(self):
-        """Forget this stack. Call it before its memory is given back.
+        """Forget this stack. Call it before its memory is given back. True, or False when it was left in the
+        middle of Python: then its frames are leaked, and its memory must neither be unmapped nor used again.
 
         Raises StaleStackError when that was done before, StackInUseError while it is current on some thread.
         """
         cdef stackwarden_status status = sw_unregister_stack(self._handle)
-        if status != STACKWARDEN_DONE:
+        if status < 0:
             _refuse(status, repr(self))
+        return status != STACKWARDEN_LOST
 
     def __enter__(self):
         return self
@@ -232,6 +274,21 @@ cdef _check_mapped(base, size):
         _check(STACKWARDEN_UNMAPPED, base, size)
 
 
+cdef unsigned _isolation_flags(isolation, context) except? 0:
+    from contextvars import Context
+
+    if isolation not in _ISOLATIONS:
+        raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(_ISOLATIONS)}")
+    if context not in ("copy", "empty") and not isinstance(context, Context):
+        raise TypeError(f"context must be 'copy', 'empty' or a contextvars.Context, not {context!r}")
+    return _ISOLATION_FLAGS[isolation] | (STACKWARDEN_EMPTY_CONTEXT if context == "empty" else 0)
+
+
+def drain():
+    """Free what CPython put off freeing because a stack was nearly used up. Any destructor may run."""
+    _check(sw_drain(), 0, 0)
+
+
 def _warn_of_size(base, size):
     import warnings  # 5 ms of import time on 3.14 and later
 
@@ -241,19 +298,24 @@ def _warn_of_size(base, size):
         errors.StackSizeWarning, stacklevel=2)
 
 
-def register_stack(base, size, *, name=None, system=None, trim_guard=False):
+def register_stack(
+        base, size, *, name=None, system=None, trim_guard=False, isolation="none", context="copy"):
     """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
 
     ``base``: address of the lowest usable byte, and ``size`` in bytes, both multiples of 16. With
     ``trim_guard`` the pages at the low end that can't be touched are found and left out. A record that
     overlaps and is current on no thread gives way.
 
+    ``isolation``: "none", or "frames" for a stack that suspends in the middle of Python: it keeps execution
+    state of its own, which starts with ``context``: "copy" of the caller's, "empty", or a contextvars.Context.
+
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
-    RegistryFullError; then nothing was changed. Warns with StackSizeWarning where CPython 3.14 and later
+    RegistryFullError, IsolationUnavailable; then nothing was changed. Warns with StackSizeWarning where CPython 3.14 and later
     would hold back memory on so small a stack (under 128 KiB).
     """
     cdef stackwarden_stack made
     cdef stackwarden_status status
+    cdef unsigned flags = _isolation_flags(isolation, context)
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
     _check_integers(base, size)
@@ -263,8 +325,11 @@ def register_stack(base, size, *, name=None, system=None, trim_guard=False):
         lowest = _trim(base, size)
         base, size = lowest, base + size - lowest
     status = sw_register_stack(
-        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, 0, &made.handle)
+        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, flags, &made.handle)
     _check(status, base, size)
+    if isolation != "none":
+        _check(
+            sw_renew_stack(made.handle, NULL if context in ("copy", "empty") else <PyObject *>context), base, size)
     made.base = base
     made.size = size
     if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
@@ -326,6 +391,10 @@ def stacks():
     return found
 
 
+def _isolations():
+    return ("none", "frames") if sw_process.frames else ("none",)
+
+
 def status():
     """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
     return {
@@ -336,6 +405,10 @@ def status():
         "least_stack_size": sw_process.least_size,
         "exact_stack_size": swpy_protection.exact_size,
         "native_levels": swpy_protection.native_levels,
+        "isolation": _isolations(),
+        "isolation_reason": _frames_reason,
+        "leaked_stacks": sw_process.leaked,
+        "dropped_states": sw_process.dropped,
         "registered": sw_process.registered,
         "superseded": sw_process.superseded,
         "switch_callbacks": len(_switch_callbacks),
@@ -462,6 +535,20 @@ cdef _start_protection():
     sw_process.least_size = max(swpy_protection.least_size, SW_LEAST_SIZE)
 
 
+_frames_reason = None
+
+
+cdef _start_isolation():
+    """May execution state be swapped in place? Needs the thread state's layout, so it must have been verified."""
+    global _frames_reason
+    cdef const char *reason = b"the probe of layouts is turned off (STACKWARDEN_PROBE=off)"
+    if os.environ.get("STACKWARDEN_PROBE") != "off":
+        reason = swpy_state_start()
+    sw_process.frames = reason == NULL
+    _frames_reason = reason.decode() if reason != NULL else None
+    swpy_drain_start()
+
+
 cdef _start_process():
     global sw_platform_started
     if not sw_platform_started:
@@ -477,6 +564,7 @@ cdef _start():
     global sw_table
     if not sw_process.running:
         _start_protection()
+        _start_isolation()
         _start_process()
         sw_table = make_table()
 

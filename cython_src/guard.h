@@ -6,7 +6,7 @@
  *      higher addresses
  *      top        one past the highest byte          the stack grows from here ...
  *        |
- *      low_water  lowest stack pointer seen
+ *      high water, lowest stack pointer seen
  *        |
  *      base       lowest usable byte                 ... down to here
  *      (guard pages, not part of the stack)
@@ -24,6 +24,7 @@
 
 typedef enum { SW_NATIVE, SW_REGISTERED, SW_TRANSIENT } sw_kind;
 typedef enum { SW_FROM_NATIVE, SW_FROM_TOLD, SW_FROM_MAP, SW_FROM_ESTIMATE } sw_bounds_from;
+typedef enum { SW_SHARED, SW_FRAMES, SW_THREAD_STATE } sw_isolation;
 typedef enum { SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
 
 typedef struct {
@@ -34,12 +35,14 @@ typedef struct {
     uint8_t kind;
     uint8_t bounds_from;
     uint8_t policy;
-    uint8_t reserved;
+    uint8_t isolation : 4;
+    uint8_t detached : 4; /* the stack was detached when it was left */
     int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
     uint64_t switches; /* how often it was entered */
-    uintptr_t low_water;
+    uint32_t high_water; /* bytes / 16 in use at the lowest stack pointer seen */
+    uint32_t mark; /* swpy_mark() when it was left with Python on it; 0: nothing to compare */
     char *name; /* "name\0system\0", or NULL */
-    void *execution_state;
+    struct sw_execution *execution; /* its own; or of the chain that it was entered from last; or NULL */
 } sw_record;
 
 /* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
@@ -79,6 +82,9 @@ typedef struct sw_thread {
     sw_record *native;
     sw_record *transient; /* the unregistered stack told last; base 0 before there was one */
     sw_record *spare; /* takes its place when the thread goes straight from one such stack to another */
+    struct sw_execution *loaded; /* the execution state that the thread state holds */
+    struct sw_execution *arriving; /* the one that sw_arrived() is to load, or NULL */
+    struct sw_execution *ended; /* one that is over and to be released by sw_arrived(), or NULL */
     uint64_t ident;
     uint64_t checked_version; /* the registry's version when the transient range was last compared with it */
     /* counters (3.11 to 3.13): whose budget is in which thread state; see cpython/protection.h */
@@ -98,6 +104,7 @@ typedef struct {
     int running; /* Python is initialised and this core is imported */
     int straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
     int callbacks; /* registered switch callbacks */
+    int frames; /* isolation "frames" can be had */
     int foreign_seen; /* a record was made for a stack that is not native */
     uint64_t version; /* counts registrations */
     sw_record *chunks[SW_CHUNKS];
@@ -106,6 +113,8 @@ typedef struct {
     uint32_t free_record; /* head of the list of free records, 0: none */
     uint64_t registered; /* records of kind SW_REGISTERED */
     uint64_t superseded; /* records that gave way to a later one */
+    uint64_t leaked; /* execution states that can't be resumed any more, and what they hold */
+    uint64_t dropped; /* stale execution states found on memory that was used anew */
     uint64_t coalesced; /* switches that callbacks were not told of one by one */
     sw_thread *threads;
     size_t least_size; /* bytes; the smallest stack that can be protected */

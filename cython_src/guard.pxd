@@ -1,5 +1,6 @@
 """The data of the core as Cython sees it. The words and the layout are explained in guard.h."""
 
+from execution cimport sw_execution
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
@@ -13,6 +14,9 @@ cdef extern from "guard.h" nogil:
         SW_FROM_TOLD
         SW_FROM_MAP
         SW_FROM_ESTIMATE
+        SW_SHARED
+        SW_FRAMES
+        SW_THREAD_STATE
         SW_EXACT
         SW_ESTIMATE
         SW_COUNTED
@@ -40,11 +44,14 @@ cdef extern from "guard.h" nogil:
         uint8_t kind
         uint8_t bounds_from
         uint8_t policy
+        uint8_t isolation
+        uint8_t detached
         int32_t depth_used
         uint64_t switches
-        uintptr_t low_water
+        uint32_t high_water
+        uint32_t mark
         char *name
-        void *execution_state
+        sw_execution *execution
 
     ctypedef struct sw_leaf:
         uint64_t *granules
@@ -57,6 +64,9 @@ cdef extern from "guard.h" nogil:
         sw_record *native
         sw_record *transient
         sw_record *spare
+        sw_execution *loaded
+        sw_execution *arriving
+        sw_execution *ended
         uint64_t ident
         uint64_t checked_version
         sw_record *counted
@@ -73,6 +83,7 @@ cdef extern from "guard.h" nogil:
         int running
         int straight
         int callbacks
+        int frames
         int foreign_seen
         uint64_t version
         sw_record **chunks
@@ -81,6 +92,8 @@ cdef extern from "guard.h" nogil:
         uint32_t free_record
         uint64_t registered
         uint64_t superseded
+        uint64_t leaked
+        uint64_t dropped
         uint64_t coalesced
         sw_thread *threads
         size_t least_size

@@ -10,9 +10,10 @@ Data flows one way: system -> adapter -> hook -> record -> thread state.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 
 from callbacks cimport call_callbacks
+from execution cimport *
 from guard cimport *
 from process cimport update_straight
 from protection cimport *
@@ -20,6 +21,7 @@ from registry cimport *
 from stackwarden cimport (
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_DONE,
+    STACKWARDEN_ISOLATION_REQUIRED,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_OVERLAP,
@@ -69,13 +71,23 @@ cdef inline void set_bounds(sw_record *record, int kind, int bounds_from, uintpt
         else SW_ESTIMATE
     record.depth_used = 0
     record.switches = 0
-    record.low_water = top
+    record.high_water = 0
+    record.mark = 0
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)
     sw_store_generation(&record.generation, record.generation + 1)
     if kind != SW_NATIVE and not sw_process.foreign_seen:
         sw_process.foreign_seen = 1
         swpy_first_foreign_stack()
+
+
+cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
+    """An execution state that was not entered yet; NULL: no memory."""
+    cdef sw_execution *execution = <sw_execution *>calloc(1, sizeof(sw_execution))
+    if execution != NULL:
+        swpy_state_clear(&execution.state)
+        execution.isolation = isolation
+    return execution
 
 
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
@@ -108,10 +120,15 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
         thread.native = new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top)
         thread.transient = take_record()
         thread.spare = take_record()
-        if thread.native == NULL or thread.transient == NULL or thread.spare == NULL \
+        thread.loaded = new_execution(SW_FRAMES)
+        if thread.native == NULL or thread.transient == NULL or thread.spare == NULL or thread.loaded == NULL \
                 or sw_thread_local_set(thread) != 0:
             thread = NULL
         else:
+            thread.loaded.status = SW_LOADED
+            thread.native.execution = thread.loaded
+            thread.arriving = NULL
+            thread.ended = NULL
             thread.current = thread.native
             thread.counted = thread.native
             thread.counted_in = 0
@@ -133,6 +150,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     """The operating-system thread of this block has ended. Its records are given back, the block stays."""
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
+    free(thread.native.execution)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
     release_thread_record(thread.spare)
@@ -172,8 +190,9 @@ cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
 # ---- entering a stack ----
 
 cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
-    if sp < record.low_water and sp >= record.base:
-        record.low_water = sp
+    cdef uintptr_t used = record.top - sp
+    if used <= record.top - record.base and used >> 4 > record.high_water:
+        record.high_water = <uint32_t>(used >> 4)
 
 
 cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
@@ -183,6 +202,7 @@ cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     if to is not thread.current:
         thread.current = to
         to.switches += 1
+    to.mark = 0
 
 
 cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to) noexcept nogil:
@@ -201,27 +221,42 @@ cdef inline bint enter_straight(sw_record *to) noexcept nogil:
     """enter() without a question asked, where sw_process.straight allows it. False: nothing was done."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_straight()
     cdef PyThreadState *ts = swpy_attached_straight()
-    if not SW_LIKELY(thread != NULL and ts != NULL):
+    if not SW_LIKELY(thread != NULL and ts != NULL and to.execution is thread.loaded):
         return False
     count_switch(thread, to)
     swpy_protect_straight(ts, to)
     return True
 
 
-cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
-    """Have callbacks called now, when the thread is attached and on the new stack; else at the next sync."""
+cdef inline stackwarden_status enter_told(sw_thread *thread, sw_record *to) noexcept nogil:
+    """enter() for those who tell of bounds only: refused where execution state would have to go with them."""
+    if to.execution is not thread.loaded:
+        if to.isolation != SW_SHARED or to.kind == SW_NATIVE:
+            return STACKWARDEN_ISOLATION_REQUIRED
+        to.execution = thread.loaded
+    return enter(thread, to)
+
+
+cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
+    """A switch that callbacks are to be told of: now, or at the next sync."""
     if not thread.unannounced:
         thread.left_handle = handle_of(left)
         thread.left_base = left.base
         thread.left_top = left.top
     thread.unannounced += 1
+
+
+cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
+    """Have callbacks called now, when the thread is attached and on the new stack."""
+    note_switch(thread, left)
     if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:
         call_callbacks(thread)
 
 
 # ---- the policy for unknown stacks ----
 
-cdef inline void use_transient(sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+cdef inline sw_record *renew_transient(
+        sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
     """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
     cdef sw_record *record = thread.transient
     if thread.current is record:
@@ -231,14 +266,15 @@ cdef inline void use_transient(sw_thread *thread, int bounds_from, uintptr_t bas
     if record.generation & 1:
         sw_store_generation(&record.generation, record.generation + 1)
     set_bounds(record, SW_TRANSIENT, bounds_from, base, top)
+    record.execution = NULL
     thread.checked_version = sw_process.version
-    enter(thread, record)
+    return record
 
 
 cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
     """Put bounds in force that surely hold the stack pointer, and leave it room: those of another stack would
     abort the process or check nothing."""
-    use_transient(thread, SW_FROM_ESTIMATE, top - SW_ASSUMED_SIZE, top)
+    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, top - SW_ASSUMED_SIZE, top))
 
 
 cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
@@ -267,6 +303,7 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     cdef sw_record *record
     cdef uint32_t generation
+    cdef bint isolated
     while thread != NULL:
         if thread.ident and thread is not own and overlaps_thread(thread, base, top):
             return STACKWARDEN_OVERLAP
@@ -276,8 +313,10 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
         if record == NULL:
             return STACKWARDEN_DONE
         generation = record.generation
+        isolated = record.isolation != SW_SHARED
         if generation & 1 and retire_record(record, generation):
             sw_process.superseded += 1
+            sw_process.leaked += isolated
 
 
 cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
@@ -293,13 +332,12 @@ cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t bas
     cdef sw_record *record = thread.transient
     cdef stackwarden_status status
     if record.base == base and record.top == top and thread.checked_version == sw_process.version:
-        enter(thread, record)
-        return STACKWARDEN_DONE
+        return enter_told(thread, record)
     if overlaps_record(thread.native, base, top):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
-        use_transient(thread, SW_FROM_TOLD, base, top)
+        status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
     return status
 
 
@@ -325,7 +363,7 @@ cdef inline stackwarden_status notify_slowly "sw_notify_slowly"(
     if record == NULL or record.base != base or record.top != base + size:
         record = thread.native
     if record.base == base and record.top == base + size:
-        return enter(thread, record)
+        return enter_told(thread, record)
     if size < sw_process.least_size:
         enter_estimate(thread, base + size)
         return STACKWARDEN_TOO_SMALL
@@ -346,7 +384,7 @@ cdef inline stackwarden_status switch_slowly "sw_switch_slowly"(sw_record *recor
     if record == NULL:
         return STACKWARDEN_STALE_HANDLE
     thread = this_thread()
-    return enter(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+    return enter_told(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
 
 
 cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
@@ -356,7 +394,7 @@ cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    return enter(thread, thread.native)
+    return enter_told(thread, thread.native)
 
 
 # ---- finding out ----

@@ -1,9 +1,9 @@
 """What CPython checks, behind the one interface that cpython/protection.h explains."""
 
-from cpython.pystate cimport PyThreadState
 from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
 
+from execution cimport PyThreadState
 from guard cimport sw_record, sw_thread
 
 

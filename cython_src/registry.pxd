@@ -18,7 +18,7 @@ from guard cimport *
 
 cdef extern from * nogil:
     """
-    /* Treiber stack of retired records; execution_state is the link. */
+    /* Treiber stack of retired records; `execution` is the link. */
     static sw_record *sw_retired;
 
     static int sw_generation_advance(sw_record *record, uint32_t from)
@@ -36,12 +36,12 @@ cdef extern from * nogil:
     #if defined(_MSC_VER)
         void *head;
         do {
-            head = record->execution_state = sw_retired;
+            head = *(void **)&record->execution = sw_retired;
         } while (_InterlockedCompareExchangePointer((void *volatile *)&sw_retired, record, head) != head);
     #else
         sw_record *head = __atomic_load_n(&sw_retired, __ATOMIC_RELAXED);
         do {
-            record->execution_state = head;
+            *(void **)&record->execution = head;
         } while (!__atomic_compare_exchange_n(&sw_retired, &head, record, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     #endif
     }
@@ -181,7 +181,9 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
     record.depth_used = 0
     record.switches = 0
     record.name = NULL
-    record.execution_state = NULL
+    record.execution = NULL
+    record.mark = 0
+    record.isolation = SW_SHARED
     record.index = sw_process.free_record
     sw_process.free_record = index
 
@@ -248,7 +250,7 @@ cdef inline void sweep_retired() noexcept nogil:
     cdef sw_record *record = sw_take_retired()
     cdef sw_record *next
     while record != NULL:
-        next = <sw_record *>record.execution_state
+        next = <sw_record *><void *>record.execution
         replace_in_granules(record, record.index, 0)
         sw_process.registered -= 1
         free_record(record)

@@ -3,7 +3,8 @@
  * Promises: context_resume() runs `run(argument)` on the coroutine's stack until it calls context_suspend() or
  * returns; a debugger's and backtrace()'s walk ends at the coroutine's entry (glibc's __start_context says so);
  * the sanitizers are told of every switch. No C++ exception may leave `run`: there is nothing to unwind to, and
- * std::terminate is called. Knows nothing of Python, and nothing of stackwarden.
+ * std::terminate is called. Knows nothing of Python, and nothing of
+ * stackwarden.
  *
  * The calls of one coroutine need no lock when one thread at a time makes them. */
 #ifndef STACKWARDEN_UCONTEXT_CONTEXT_H
@@ -139,6 +140,21 @@ static inline void context_resume(context *self)
 static inline void context_suspend(context *self)
 {
     side_switch(&self->coroutine, &self->resumer, 0);
+}
+
+/* ---- which coroutine runs on this thread ---- */
+
+static __thread void *running_coroutine;
+
+/* Not inlined: a switch may come back on another thread, and compilers keep the address of a variable. */
+static __attribute__((noinline)) void *current_coroutine(void)
+{
+    return running_coroutine;
+}
+
+static __attribute__((noinline)) void set_current_coroutine(void *coroutine)
+{
+    running_coroutine = coroutine;
 }
 
 #endif

@@ -1,14 +1,30 @@
 # cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
 """Coroutines on stacks of their own, made with makecontext and swapcontext.
 
-Promises: while a coroutine runs, CPython's bounds are those of its stack; when resume() comes back, in whatever
-way, they are those of the resumer's. Uses the installed package alone, as an outsider would.
+Promises: while a coroutine runs, CPython's bounds and execution state are those of its stack; when resume() comes
+back, in whatever way, they are the resumer's. Uses the installed package alone, as an outsider would.
+
+No function that is on a coroutine's stack while it is suspended owns a reference to the coroutine: one that nobody
+else refers to is finalised, which ends it.
 """
 
+from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
-from stackwarden.errors import CoroutineError, IsolationRequired, StackRangeError, StackTooSmallError
+import sys
+
+from stackwarden.errors import (
+    CoroutineError,
+    IsolationRequired,
+    IsolationUnavailable,
+    OtherThreadError,
+    StackExit,
+    StackRangeError,
+    StackTooSmallError,
+    StackwardenError,
+)
+
 
 cdef extern from "context.h" nogil:
     ctypedef struct context:
@@ -17,11 +33,13 @@ cdef extern from "context.h" nogil:
     size_t memory_page()
     char *memory_map(size_t size)
     void memory_unmap(char *base, size_t size)
+    void context_make(
+        context *self, char *base, size_t size, void (*run)(void *) noexcept nogil, void *argument)
     void context_free(context *self)
     void context_resume(context *self)
-
-cdef extern from "context.h":
-    void context_make(context *self, char *base, size_t size, void (*run)(void *) noexcept, void *argument)
+    void context_suspend(context *self)
+    void *current_coroutine()
+    void set_current_coroutine(void *coroutine)
 
 
 stackwarden.import_stackwarden()
@@ -29,29 +47,42 @@ stackwarden.import_stackwarden()
 DEFAULT_STACK_SIZE = 256 * 1024
 
 
+_ERRORS = {
+    stackwarden.STACKWARDEN_TOO_SMALL: StackTooSmallError,
+    stackwarden.STACKWARDEN_ISOLATION_REQUIRED: IsolationRequired,
+    stackwarden.STACKWARDEN_OTHER_THREAD: OtherThreadError,
+    stackwarden.STACKWARDEN_NO_ISOLATION: IsolationUnavailable,
+}
+
+
+cdef _check(stackwarden.stackwarden_status status, what):
+    if status < 0:
+        raise _ERRORS.get(status, StackwardenError)(f"{what}: {stackwarden.status_text(status).decode()}")
+
+
 # ---- stacks, registered for as long as they are mapped ----
 
 cdef class StackMemory:
-    """A mapped and registered stack above a guard page."""
+    """A mapped and registered stack above a guard page, with execution state of its own."""
 
-    cdef char *base
-    cdef readonly size_t size
-    cdef stackwarden.stackwarden_handle handle
+    cdef stackwarden.stackwarden_stack stack
 
     def __cinit__(self, size_t size):
-        cdef stackwarden.stackwarden_status status
-        self.base = memory_map(size)
-        if self.base == NULL:
+        cdef char *base = memory_map(size)
+        if base == NULL:
             raise MemoryError(f"a stack of {size} bytes could not be mapped")
-        self.size = size
-        status = stackwarden.register_stack(self.base, size, NULL, b"ucontext", 0, &self.handle)
-        if status != stackwarden.STACKWARDEN_DONE:
-            raise StackTooSmallError(f"a stack of {size} bytes: {stackwarden.status_text(status).decode()}")
+        self.stack.base = <size_t>base
+        self.stack.size = size
+        _check(
+            stackwarden.register_stack(
+                base, size, NULL, b"ucontext", stackwarden.STACKWARDEN_ISOLATION_FRAMES, &self.stack.handle),
+            f"a stack of {size} bytes")
 
     def __dealloc__(self):
-        if self.base != NULL:
-            stackwarden.unregister_stack(self.handle)
-            memory_unmap(self.base, self.size)
+        if self.stack.base and (
+                not self.stack.handle
+                or stackwarden.unregister_stack(self.stack.handle) != stackwarden.STACKWARDEN_LOST):
+            memory_unmap(<char *>self.stack.base, self.stack.size)
 
 
 POOLED_STACKS = 16  # of each size
@@ -71,31 +102,42 @@ cdef StackMemory _take_stack(size_t size):
 
 
 cdef _give_back_stack(StackMemory stack):
-    free = _pool.setdefault(stack.size, [])
+    free = _pool.setdefault(stack.stack.size, [])
     if len(free) < POOLED_STACKS:
         free.append(stack)
 
 
 # ---- the coroutine ----
 
+cdef enum State:
+    NEW
+    RUNNING
+    SUSPENDED
+    DONE
+
+
+_STATES = ("not started", "running", "suspended", "done")
+
+
 cdef class Coroutine:
     """``func(*args)`` on a stack of its own of ``stack_size`` bytes (rounded up to whole pages).
 
-    ``resume()`` runs it, and returns what the function returns; its exceptions travel out of ``resume()``.
-    Attached (with the GIL) from end to end; it is resumed by one thread.
+    ``resume()`` runs it until it calls ``suspend(value)``, and returns the value; or until it is over, and returns
+    what the function returns. Its exceptions travel out of ``resume()``. It starts with a copy of its creator's
+    context, and is resumed on the thread that it was started on. Iterating over it resumes it.
 
-    Raises StackRangeError, StackTooSmallError, MemoryError.
+    Raises StackRangeError, StackTooSmallError, IsolationUnavailable, MemoryError.
     """
 
     cdef context _context
     cdef StackMemory _stack
+    cdef stackwarden.stackwarden_stack _resumer
+    cdef void *_outer
     cdef object _func
     cdef tuple _args
-    cdef object _result
-    cdef BaseException _error
-    cdef bint _running
-    cdef readonly bint done
-    """True once the function has returned or raised, or close() was called."""
+    cdef object _value
+    cdef object _error
+    cdef State _state
 
     def __cinit__(self, func, /, *args, stack_size=DEFAULT_STACK_SIZE):
         if not callable(func):
@@ -103,84 +145,178 @@ cdef class Coroutine:
         self._func = func
         self._args = args
         self._stack = _take_stack(_whole_pages(stack_size))
-        context_make(&self._context, self._stack.base, self._stack.size, _run, <void *>self)
+        _check(stackwarden.renew_stack(self._stack.stack.handle, NULL), "a stack from the pool")
+        context_make(&self._context, <char *>self._stack.stack.base, self._stack.stack.size, _run, <void *>self)
 
     def __dealloc__(self):
         context_free(&self._context)
 
+    def __del__(self):
+        if self._state == SUSPENDED and not sys.is_finalizing():
+            try:
+                self.close()
+            except CoroutineError:
+                pass
+
+    @property
+    def done(self):
+        """True once the function has returned or raised, or the coroutine was closed."""
+        return self._state == DONE
+
     @property
     def stack_base(self):
         """Address of the lowest usable byte of the stack; None once the coroutine is done."""
-        return <size_t>self._stack.base if self._stack is not None else None
+        return self._stack.stack.base if self._stack is not None else None
 
     def resume(self, value=None, /):
-        """Run until the function is done, and return its result. The first resume takes None.
+        """Go on until the next suspend(), and return its value; or to the end, and return the result.
 
-        Raises what the function raises; CoroutineError when it runs already or is done.
+        ``value`` is what the coroutine's suspend() returns; the first resume() takes None. Raises what the function
+        raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start it.
         """
-        if self.done or self._running:
-            raise CoroutineError(f"{self!r} {'is done' if self.done else 'runs already'}")
-        if value is not None:
+        if self._state == NEW and value is not None:
             raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
-        self._running = True
-        _switch_to(self)
-        self._running = False
-        self._end()
-        if self._error is not None:
-            self._raise()
-        result, self._result = self._result, None
-        return result
+        self._must_be_resumable()
+        self._value = value
+        return self._go_on()
+
+    def throw(self, exception, /):
+        """Raise an exception in the coroutine where it is suspended; returns and raises as resume() does.
+
+        A coroutine that was not started never runs, and is done.
+        """
+        if isinstance(exception, type):
+            exception = exception()
+        if not isinstance(exception, BaseException):
+            raise TypeError(f"throw() takes an exception, not {type(exception).__name__}")
+        self._must_be_resumable()
+        if self._state == NEW:
+            self._end()
+            raise exception
+        self._error = exception
+        return self._go_on()
 
     def close(self):
-        """Give the stack back. A coroutine that was not resumed never runs; one that is done stays so.
+        """End the coroutine: StackExit is raised in it, once more when it suspends again.
 
-        Raises CoroutineError when it runs.
+        Raises CoroutineError when it runs, and when it suspends a second time: then nobody can end it, and its stack
+        and all that its frames hold are leaked (``status()["leaked_stacks"]``).
         """
-        if self._running:
-            raise CoroutineError(f"{self!r} runs: it cannot be closed from inside")
-        if not self.done:
+        if self._state == RUNNING:
+            raise CoroutineError(f"{self!r}: it cannot be closed from inside")
+        for _ in range(2):
+            if self._state != SUSPENDED:
+                break
+            try:
+                self.throw(StackExit())
+            except (StackExit, OtherThreadError):
+                pass
+        if self._state == SUSPENDED:
+            self._end(abandoned=True)
+            raise CoroutineError(f"{self!r} could not be ended, and its stack is leaked")
+        if self._state == NEW:
             self._end()
 
-    def __repr__(self):
-        state = "done" if self.done else "running" if self._running else "not started"
-        return f"<Coroutine of {self._func!r}, {state}>"
+    def __iter__(self):
+        return self
 
-    cdef _raise(self):
+    def __next__(self):
+        if self._state == DONE:
+            raise StopIteration
+        value = self.resume()
+        if self._state == DONE:
+            raise StopIteration(value)
+        return value
+
+    def __repr__(self):
+        return f"<Coroutine of {self._func!r}, {_STATES[self._state]}>"
+
+    cdef _must_be_resumable(self):
+        if self._state in (RUNNING, DONE):
+            raise CoroutineError(f"{self!r}: it cannot be resumed")
+
+    cdef _go_on(self):
+        """Switch to the coroutine, and come back with what it gave or raised."""
+        cdef stackwarden.stackwarden_status status = _switch_to(self)
+        if status < 0:
+            _check(status, repr(self))
+        value, self._value = self._value, None
         error, self._error = self._error, None
+        if self._context.done:
+            self._end()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                error = None
+        return value
+
+    cdef _end(self, bint abandoned=False):
+        self._state = DONE
+        self._args = None
+        if not abandoned:
+            _give_back_stack(self._stack)
+        self._stack = None
+
+
+cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
+    """To the coroutine's stack and back; what belongs to a stack goes with it each time."""
+    cdef stackwarden.stackwarden_status status
+    stackwarden.current_stack(&coroutine._resumer)
+    status = stackwarden.leaving(&coroutine._stack.stack)
+    if status == stackwarden.STACKWARDEN_DONE:
+        coroutine._outer = current_coroutine()
+        set_current_coroutine(<void *>coroutine)
+        coroutine._state = RUNNING
+        context_resume(&coroutine._context)
+        stackwarden.arrived()
+        set_current_coroutine(coroutine._outer)
+    return status
+
+
+cdef void _run(void *coroutine) noexcept nogil:
+    """The first function on the coroutine's stack, and the last."""
+    stackwarden.arrived()
+    (<void (*)(void *) noexcept nogil><void *>_call)(coroutine)
+    stackwarden.ending(&(<Coroutine>coroutine)._resumer)
+
+
+cdef void _call(void *coroutine) noexcept:
+    try:
+        (<Coroutine>coroutine)._value = (<Coroutine>coroutine)._func(*(<Coroutine>coroutine)._args)
+    except BaseException as error:
+        (<Coroutine>coroutine)._error = error
+
+
+def suspend(value=None, /):
+    """Go back to the resumer of the running coroutine, whose resume() returns ``value``; return what the next
+    resume() is given, or raise what throw() is given.
+
+    May be called anywhere below the coroutine's function. Raises CoroutineError outside of coroutines.
+    """
+    cdef void *coroutine = current_coroutine()
+    cdef stackwarden.stackwarden_status status
+    if coroutine == NULL:
+        raise CoroutineError("suspend() was called outside of any coroutine of this adapter")
+    (<Coroutine>coroutine)._value = value
+    value = None
+    status = _switch_back(coroutine)
+    if status < 0:
+        _check(status, "suspend()")
+    if (<Coroutine>coroutine)._error is not None:
+        error, (<Coroutine>coroutine)._error = (<Coroutine>coroutine)._error, None
         try:
             raise error
         finally:
             error = None
-
-    cdef _end(self):
-        self.done = True
-        _give_back_stack(self._stack)
-        self._stack = None
-        self._args = None
+    value, (<Coroutine>coroutine)._value = (<Coroutine>coroutine)._value, None
+    return value
 
 
-cdef void _switch_to(Coroutine coroutine) noexcept:
-    """To the coroutine's stack and back, with the bounds of the stack that is gone to, each time."""
-    cdef stackwarden.stackwarden_stack resumer
-    stackwarden.current_stack(&resumer)
-    stackwarden.switch_to(coroutine._stack.handle)
-    context_resume(&coroutine._context)
-    stackwarden.leave_stack(&resumer)
-
-
-cdef void _run(void *argument) noexcept:
-    """The first function on the coroutine's stack."""
-    cdef Coroutine coroutine = <Coroutine>argument
-    try:
-        coroutine._result = coroutine._func(*coroutine._args)
-    except BaseException as error:
-        coroutine._error = error
-
-
-def suspend(value=None, /):
-    """Go back to the resumer: not in this release.
-
-    Raises IsolationRequired: a coroutine that is left with Python frames on it needs execution state of its own.
-    """
-    raise IsolationRequired(
-        "a coroutine that suspends with Python frames on its stack needs execution state of its own")
+cdef stackwarden.stackwarden_status _switch_back(void *coroutine) noexcept nogil:
+    cdef stackwarden.stackwarden_status status = stackwarden.leaving(&(<Coroutine>coroutine)._resumer)
+    if status == stackwarden.STACKWARDEN_DONE:
+        (<Coroutine>coroutine)._state = SUSPENDED
+        context_suspend(&(<Coroutine>coroutine)._context)
+        stackwarden.arrived()
+    return status

@@ -8,6 +8,7 @@
 Requirements, guarantees and failures of each function are in the header.
 """
 
+from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
@@ -16,6 +17,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     ctypedef enum stackwarden_status:
         STACKWARDEN_DONE
         STACKWARDEN_UNKNOWN_STACK
+        STACKWARDEN_LOST
         STACKWARDEN_NOT_INSTALLED
         STACKWARDEN_NOT_RUNNING
         STACKWARDEN_NO_MEMORY
@@ -28,11 +30,18 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_IN_USE
         STACKWARDEN_STALE_HANDLE
         STACKWARDEN_NOT_REGISTERED
+        STACKWARDEN_DETACHED
+        STACKWARDEN_ISOLATION_REQUIRED
+        STACKWARDEN_OTHER_THREAD
+        STACKWARDEN_NO_ISOLATION
 
     enum:
         STACKWARDEN_API_MAJOR
         STACKWARDEN_API_MINOR
         STACKWARDEN_TRIM_GUARD
+        STACKWARDEN_ISOLATION_FRAMES
+        STACKWARDEN_ISOLATION_THREAD_STATE
+        STACKWARDEN_EMPTY_CONTEXT
 
     const char *STACKWARDEN_CAPSULE
 
@@ -60,6 +69,12 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
         stackwarden_status (*register_switch_callback)(stackwarden_switch_callback, void *, int) noexcept nogil
         stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback, void *) noexcept nogil
+        stackwarden_status (*leaving)(const stackwarden_stack *) noexcept nogil
+        stackwarden_status (*ending)(const stackwarden_stack *) noexcept nogil
+        stackwarden_status (*leaving_blocking)(const stackwarden_stack *, int) noexcept nogil
+        stackwarden_status (*arrived)() noexcept nogil
+        stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
+        stackwarden_status (*drain)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -75,6 +90,12 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_switch_callback callback, void *arg, int all_threads)
     stackwarden_status unregister_switch_callback "stackwarden_unregister_switch_callback"(
         stackwarden_switch_callback callback, void *arg)
+    stackwarden_status leaving "stackwarden_leaving"(const stackwarden_stack *to)
+    stackwarden_status ending "stackwarden_ending"(const stackwarden_stack *to)
+    stackwarden_status leaving_blocking "stackwarden_leaving_blocking"(const stackwarden_stack *to, int ends)
+    stackwarden_status arrived "stackwarden_arrived"()
+    stackwarden_status renew_stack "stackwarden_renew_stack"(stackwarden_handle handle, PyObject *context)
+    stackwarden_status drain "stackwarden_drain"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -60,5 +60,17 @@ class IsolationRequired(StackwardenError, RuntimeError):  # noqa: N818
     """The stack would be left with Python frames on it, and keeps no execution state of its own."""
 
 
+class IsolationUnavailable(StackwardenError, RuntimeError):  # noqa: N818
+    """This isolation cannot be had here (``status()["isolation_reason"]``), or the stack has none."""
+
+
+class OtherThreadError(StackwardenError, RuntimeError):
+    """A stack with isolation "frames" was to be resumed on another thread than its own."""
+
+
+class StackExit(BaseException):  # noqa: N818
+    """Raised inside a suspended coroutine that is closed, as GreenletExit is. Let it pass."""
+
+
 class StackSizeWarning(UserWarning):
     """The stack is so small that CPython holds back memory for as long as it runs there."""

@@ -1,7 +1,7 @@
-"""A child process that runs one workload on a Boost.Context stack, and then work on the thread's own stack.
+"""A child process: one workload on a Boost.Context stack, then work on the thread's own stack.
 
-Promises: prints one JSON object, or dies as the workload makes it die. The stack lies below or above that of
-the thread, as asked, and ends in a guard. `fibers`, the extension, is on PYTHONPATH.
+Promises: prints one JSON object, or dies as the workload makes it die. The stack lies below or
+above that of the thread, as asked, and ends in a guard. The extension `fibers` is on PYTHONPATH.
 
 Command line: WORKLOAD PLACEMENT SIZE ENGINE TELLER
 """
@@ -10,6 +10,7 @@ import json
 import sys
 
 import fibers
+
 import stackwarden
 from stackwarden.testing.child import in_thread
 from stackwarden.testing.workloads import WORKLOADS
@@ -18,8 +19,8 @@ from stackwarden.testing.workloads import WORKLOADS
 def placed_stack(placement: str, size: int, early: list[int]) -> int:
     """The base of a stack that lies below or above the stack of the calling thread.
 
-    The kernel maps downwards: what was mapped before the thread's stack lies above it (`early`), what is mapped
-    later below it. What went into a gap is kept, so that the next one goes elsewhere.
+    The kernel maps downwards: what was mapped before the thread's stack (`early`) lies above it,
+    what is mapped later below it. What went into a gap is kept, so that the next goes elsewhere.
     """
     native = stackwarden.current_stack().base
     while True:

@@ -1,6 +1,6 @@
 // Runs a Python program on Pyodide:   node run.mjs PYODIDE_FOLDER WHEEL PROGRAM
-// The wheel is unpacked where Pyodide's own packages lie; nothing is fetched. Exit status 1 and Python's
-// traceback on standard error when the program fails.
+// The wheel is unpacked where Pyodide keeps its packages; nothing is fetched. When the program fails: exit
+// status 1, and the traceback on standard error.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

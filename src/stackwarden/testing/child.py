@@ -1,86 +1,198 @@
-"""A child process that runs one workload on a foreign stack: ``python -m stackwarden.testing.child ...``.
+"""A child process that runs one workload on a foreign stack; how it is started and waited for.
 
-Promises: prints one JSON object with the outcome, the resident memory before and after, and where the stacks lie;
-or dies as the workload makes it die. Unprotected means that CPython is told nothing of the stack.
+Promises: the child prints one JSON object, or dies as the workload makes it die. Its stack lies
+below or above that of the thread, as asked. Unprotected: CPython is told nothing of the stack.
+
+Command line: ``python -m stackwarden.testing.child WORKLOAD PLACEMENT STACK_SIZE``. It prints
+
+    outcome                            the workload's word for what happened
+    resident_before, resident_after    bytes, both measured on the foreign stack
+    stack_base, native_base            lowest addresses of that stack and of the thread's own
+    afterwards                         outcomes of workloads run next on the thread's own stack
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+from stackwarden.testing.workloads import WORKLOADS, resident_bytes
 
 PLACEMENTS = ("below", "above")
+SECONDS = 100
+"""How long a child may take. Each needs one or two seconds on an idle machine."""
+
+_MODULE = "stackwarden.testing.child"
+_NATIVE_STACK_SIZE = 8 * 1024 * 1024  # bytes; whatever `ulimit -s` says
+_AFTERWARDS = ("add", "containers")
+_CANDIDATES = 8
+_MOST_CANDIDATES = 256
 
 
-def start(workload: str, *, placement: str, stack_size: int, protected: bool = True) -> subprocess.Popen[str]:
-    """Start the child for one workload. ``protected=False``: CPython is told nothing of the stack."""
-    command = [sys.executable, "-m", "stackwarden.testing.child", workload, placement, str(stack_size)]
+class End(NamedTuple):
+    """How a child ended."""
+
+    outcome: str
+    """The workload's word, the name of a signal, "out of time" or "exit status N"."""
+    report: dict[str, Any]
+    """What the child printed; empty when it died."""
+    errors: str
+    """What it wrote to standard error."""
+
+
+def start(
+    workload: str, *, placement: str, stack_size: int, protected: bool = True
+) -> subprocess.Popen[str]:
+    """Start the child for one workload. Unprotected: CPython is told nothing of the stack."""
     environment = dict(os.environ)
     if not protected:
         environment["STACKWARDEN_MECHANISM"] = "none"
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", _MODULE, workload, placement, str(stack_size)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
+def wait(child: subprocess.Popen[str], *, seconds: float = SECONDS) -> End:
+    """Wait for a child that start() started, and kill it when its time is up."""
+    with child:
+        try:
+            output, errors = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return End("out of time", {}, "")
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode != 0:
+        return End(_name_of_status(child.returncode), {}, errors)
+    report: dict[str, Any] = json.loads(output)
+    return End(report["outcome"], report, errors)
+
+
+def _name_of_status(status: int) -> str:
+    if status > 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
 def in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a new thread and return its result."""
+    """Call a function in a new thread; return its result, or raise what it raises."""
     results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(function()))
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
     thread.start()
     thread.join()
+    if errors:
+        raise errors[0]
     return results[0]
 
 
-def run_placed(function: Callable[[], Any], placement: str, stack_size: int) -> dict[str, Any]:
-    """Run a function on a coroutine's stack that lies below or above the stack of a thread of its own.
+def run_placed(
+    function: Callable[[], Any],
+    placement: str,
+    stack_size: int,
+    *,
+    afterwards: Callable[[], Any] | None = None,
+) -> dict[str, Any]:
+    """Run a function on a coroutine's stack that lies below or above that of a thread of its own.
 
-    The kernel maps downwards: what was mapped before the thread's stack lies above it, what is mapped after it
-    below. Misfits (mapped into a gap) are kept until a stack lies where it should.
+    ``afterwards`` is called next, on the thread's own stack. Returns "result", "stack_base",
+    "native_base" and "afterwards".
+
+    The kernel maps downwards: what was mapped before the thread's stack lies above it, what is
+    mapped after it below. Misfits (mapped into a gap) are kept until a stack lies where it should.
     """
     from stackwarden import current_stack
-    from stackwarden.adapters.ucontext import Coroutine
+    from stackwarden.adapters.ucontext import Coroutine  # type: ignore[import-not-found]
 
-    def outcome(coroutine: Coroutine) -> dict[str, Any]:
-        native = current_stack()
-        base = coroutine.stack_base
-        return {
-            "result": coroutine.resume(),
-            "stack_base": base,
-            "native_base": native.base,
-        }
+    def candidates() -> list[Any]:
+        return [Coroutine(function, stack_size=stack_size) for _ in range(_CANDIDATES)]
 
-    def fits(coroutine: Coroutine) -> bool:
-        return (coroutine.stack_base > current_stack().base) == (placement == "above")
-
-    early = [Coroutine(function, stack_size=stack_size) for _ in range(8)]
+    early = candidates()
 
     def in_the_thread() -> dict[str, Any]:
-        candidates = early
-        while not any(map(fits, candidates)):
-            candidates.extend(Coroutine(function, stack_size=stack_size) for _ in range(8))
-        return outcome(next(filter(fits, candidates)))
+        native = current_stack().base
+        coroutine = _first_placed(early, candidates, native, placement)
+        return {
+            "stack_base": coroutine.stack_base,
+            "native_base": native,
+            "result": coroutine.resume(),
+            "afterwards": afterwards() if afterwards else None,
+        }
 
     found: dict[str, Any] = in_thread(in_the_thread)
     return found
 
 
+def _first_placed(
+    early: list[Any], more: Callable[[], list[Any]], native: int, placement: str
+) -> Any:
+    coroutines = early
+    while True:
+        for coroutine in coroutines:
+            if (coroutine.stack_base > native) == (placement == "above"):
+                return coroutine
+        if len(coroutines) > _MOST_CANDIDATES:
+            raise RuntimeError(
+                f"none of {len(coroutines)} stacks lies {placement} the thread's own at {native:#x}"
+            )
+        coroutines = coroutines + more()
+
+
 def main() -> None:
     """Parse the command line, run, print."""
-    from stackwarden.testing.workloads import WORKLOADS, resident_bytes
-
     parser = argparse.ArgumentParser()
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("placement", choices=PLACEMENTS)
     parser.add_argument("stack_size", type=int, help="bytes")
     options = parser.parse_args()
-    before = resident_bytes()
-    report = run_placed(WORKLOADS[options.workload].run, options.placement, options.stack_size)
-    print(json.dumps({**report, "resident_before": before, "resident_after": resident_bytes()}))
+    _leave_no_core_file()
+    threading.stack_size(_NATIVE_STACK_SIZE)
+    print(json.dumps(_report(options.workload, options.placement, options.stack_size)))
+
+
+def _leave_no_core_file() -> None:
+    """Dying is what unprotected children are for."""
+    import resource  # which Windows lacks; what is above can be imported there
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _report(workload: str, placement: str, stack_size: int) -> dict[str, Any]:
+    def measured() -> dict[str, Any]:
+        before = resident_bytes()
+        outcome = WORKLOADS[workload].run()
+        return {
+            "outcome": outcome,
+            "resident_before": before,
+            "resident_after": resident_bytes(),
+        }
+
+    def natively() -> dict[str, str]:
+        return {name: WORKLOADS[name].run() for name in _AFTERWARDS}
+
+    placed = run_placed(measured, placement, stack_size, afterwards=natively)
+    return {**placed.pop("result"), **placed}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
  * thread, and complains when it leaves an exception pending. The rest: memory, real switches, threads, loops.
  */
 #define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
 #include <stackwarden/stackwarden.h>
 
 #include <dlfcn.h>
@@ -503,17 +504,18 @@ static inline uint32_t random_number(uint64_t *state)
 
 #define CHURNED 256
 
-/* churn(first, places, stride, least, seed, rounds): register and unregister, at random, in `places` places of
- * `stride` bytes of which it is the only owner; a stack's size is `least` or more, by 16 bytes, up to the stride.
- * Returns how many calls did not come to DONE. */
+/* churn(first, places, stride, least, most, seed, rounds): register and unregister, at random, in `places` places
+ * that are `stride` bytes apart and that it alone uses; sizes are from `least` to `most` by 16 bytes. Returns how
+ * many calls did not come to DONE. */
 static PyObject *churn(PyObject *module, PyObject *args)
 {
     (void)module;
-    unsigned long long first, stride, least, seed, rounds;
+    unsigned long long first, stride, least, most, seed, rounds;
     unsigned places;
     long long wrong = 0;
     stackwarden_handle handles[CHURNED] = {0};
-    if (!PyArg_ParseTuple(args, "KIKKKK", &first, &places, &stride, &least, &seed, &rounds) || places > CHURNED) {
+    if (!PyArg_ParseTuple(args, "KIKKKKK", &first, &places, &stride, &least, &most, &seed, &rounds)
+        || places > CHURNED) {
         return NULL;
     }
     uint64_t state = seed;
@@ -525,7 +527,7 @@ static PyObject *churn(PyObject *module, PyObject *args)
             handles[place] = 0;
         }
         else {
-            size_t size = least + random_number(&state) % ((stride - least) / 16 + 1) * 16;
+            size_t size = least + random_number(&state) % ((most - least) / 16 + 1) * 16;
             wrong += stackwarden_register_stack(ADDRESS(first + place * stride), size, NULL, NULL, 0,
                                                 &handles[place]) != STACKWARDEN_DONE;
         }

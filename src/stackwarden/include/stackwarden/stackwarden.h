@@ -41,6 +41,7 @@ extern "C" {
 typedef enum {
     STACKWARDEN_DONE = 0,
     STACKWARDEN_UNKNOWN_STACK = 1, /* not on a known stack: the policy for unknown stacks is in force */
+    STACKWARDEN_LOST = 2, /* forgotten, but frames live on that stack: its memory must stay as it is */
     STACKWARDEN_NOT_INSTALLED = -1,
     STACKWARDEN_NOT_RUNNING = -2, /* Python is not initialised, or finalised */
     STACKWARDEN_NO_MEMORY = -3,
@@ -52,7 +53,11 @@ typedef enum {
     STACKWARDEN_OVERLAP = -9, /* overlaps a stack that is current on some thread */
     STACKWARDEN_IN_USE = -10, /* current on some thread */
     STACKWARDEN_STALE_HANDLE = -11, /* names no stack that is registered now */
-    STACKWARDEN_NOT_REGISTERED = -12 /* no such callback */
+    STACKWARDEN_NOT_REGISTERED = -12, /* no such callback */
+    STACKWARDEN_DETACHED = -13, /* the caller must be attached */
+    STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would come back in another order than they left */
+    STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" stays on its thread */
+    STACKWARDEN_NO_ISOLATION = -16 /* this isolation cannot be had here: status() says why */
 } stackwarden_status;
 
 typedef uint64_t stackwarden_handle; /* 0 names no stack */
@@ -72,6 +77,9 @@ typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const
 
 /* Flags of stackwarden_register_stack. */
 #define STACKWARDEN_TRIM_GUARD 1u /* leave out the pages at the low end that can't be touched */
+#define STACKWARDEN_ISOLATION_FRAMES 2u /* execution state of its own, swapped in place in the thread state */
+#define STACKWARDEN_ISOLATION_THREAD_STATE 4u /* a PyThreadState of its own; such a stack may change threads */
+#define STACKWARDEN_EMPTY_CONTEXT 8u /* start with an empty context, not with a copy of the creator's */
 
 /* The table. Slots are only ever appended; tests/abi pins the layout. */
 typedef struct {
@@ -89,6 +97,12 @@ typedef struct {
     stackwarden_status (*register_switch_callback)(stackwarden_switch_callback callback, void *arg,
                                                    int all_threads);
     stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback callback, void *arg);
+    stackwarden_status (*leaving)(const stackwarden_stack *to);
+    stackwarden_status (*ending)(const stackwarden_stack *to);
+    stackwarden_status (*leaving_blocking)(const stackwarden_stack *to, int ends);
+    stackwarden_status (*arrived)(void);
+    stackwarden_status (*renew_stack)(stackwarden_handle handle, PyObject *context);
+    stackwarden_status (*drain)(void);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -115,7 +129,7 @@ static inline int stackwarden_import(void)
     if (table == NULL) {
         return -1;
     }
-    if (table->major != STACKWARDEN_API_MAJOR || table->minor < STACKWARDEN_API_MINOR) {
+    if (table->major != STACKWARDEN_API_MAJOR || (int)table->minor < STACKWARDEN_API_MINOR) {
         PyErr_Format(PyExc_ImportError,
                      "stackwarden: this extension was compiled against version %d.%d of the C table, the "
                      "installed package provides %u.%u: %s",
@@ -137,7 +151,8 @@ static inline int stackwarden_import(void)
  * Requires: that the thread is on it already or goes there before it runs Python again.
  * Guarantees: DONE: CPython's bounds are those of that stack; a registered stack's record is used, any other
  *   range gets this thread's transient record. With no thread state yet, they apply at the first sync_stack.
- * Fails with: BAD_RANGE, UNALIGNED, OVERLAP: nothing was changed. TOO_SMALL: the stack may well be current,
+ * Fails with: BAD_RANGE, UNALIGNED, OVERLAP, ISOLATION_REQUIRED (the stack, or the one that is left, has execution
+ *   state of its own: leaving() and arrived() take it along): nothing was changed. TOO_SMALL: the stack may well be current,
  *   so the policy for unknown stacks is in force and not the bounds of another stack. */
 static inline stackwarden_status stackwarden_notify_stack_switch(const void *base, size_t size)
 {
@@ -165,11 +180,11 @@ static inline stackwarden_status stackwarden_sync_stack(void)
     return STACKWARDEN_CALL_(sync_stack, ());
 }
 
-/* Make a record for a stack.
+/* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
  * Requires: [base, base + size) is readable and writable memory (the guard pages left out, or
  *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
  * Guarantees: DONE and *handle. A record that overlaps and is current on no thread gives way: it goes stale.
- * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY. Takes a lock; allocates. */
+ * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION. Takes a lock; allocates. */
 static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
                                                             const char *system, unsigned flags,
                                                             stackwarden_handle *handle)
@@ -178,7 +193,10 @@ static inline stackwarden_status stackwarden_register_stack(const void *base, si
 }
 
 /* Forget a stack. Call it before its memory is given back.
- * Fails with: STALE_HANDLE; IN_USE when it is current on some thread. Takes a lock. */
+ * Guarantees: DONE; or LOST: it was left in the middle of Python, its frames can't be unwound any more, so they and
+ *   what they hold are leaked and counted, and the memory must neither be unmapped nor used again.
+ * Fails with: STALE_HANDLE; IN_USE when it is current on some thread. Takes a lock. Attached, an isolated stack's
+ *   context is released (any Python code may run); detached it is leaked. */
 static inline stackwarden_status stackwarden_unregister_stack(stackwarden_handle handle)
 {
     return STACKWARDEN_CALL_(unregister_stack, (handle));
@@ -212,6 +230,71 @@ static inline stackwarden_status stackwarden_unregister_switch_callback(stackwar
     return STACKWARDEN_CALL_(unregister_switch_callback, (callback, arg));
 }
 
+/* ---- switching in the middle of Python: bounds and execution state ----
+ *
+ *     status = stackwarden_leaving(&to);      // on the stack that is left, right before the jump
+ *     if (status == STACKWARDEN_DONE) {
+ *         jump();
+ *         stackwarden_arrived();              // here again, later; a new stack's first function calls it too
+ *     }
+ *
+ * A stack that was registered with STACKWARDEN_ISOLATION_* has execution state of its own: current frame, data
+ * stack, handled exception, context, recursion depth; so has every native stack. Any other stack shares that of
+ * the stack it is entered from. Between the two calls no Python may run. */
+
+/* Leave the current stack for `to`, which will be resumed, or entered for the first time. NULL: the native stack.
+ * Requires: attached (with the GIL held); right before the jump.
+ * Guarantees: DONE: the execution state of the current stack is saved; arrived() must follow on the other stack.
+ *   A handle that is 0 or stale stands for the transient stack with `to`'s bounds.
+ * Fails with, and nothing was changed: DETACHED; ISOLATION_REQUIRED: `to` was left in the middle of Python and the
+ *   frames it left are not those that it would find; OTHER_THREAD: `to` keeps its frames in another thread's state;
+ *   IN_USE: `to` runs on another thread; NO_MEMORY; BAD_RANGE. */
+static inline stackwarden_status stackwarden_leaving(const stackwarden_stack *to)
+{
+    return STACKWARDEN_CALL_(leaving, (to));
+}
+
+/* The same for a stack that is not resumed: what runs on it is over. Its data stack and its context are given back
+ * on arrival. */
+static inline stackwarden_status stackwarden_ending(const stackwarden_stack *to)
+{
+    return STACKWARDEN_CALL_(ending, (to));
+}
+
+/* Leave or (ends != 0) end, attached or not: each stack goes on as it was left, attached or detached. A new stack
+ * inherits that of the stack that it is entered from.
+ * MAY BLOCK waiting for the GIL: hold no lock that a thread with the GIL may want, a scheduler's above all. */
+static inline stackwarden_status stackwarden_leaving_blocking(const stackwarden_stack *to, int ends)
+{
+    return STACKWARDEN_CALL_(leaving_blocking, (to, ends));
+}
+
+/* On the stack that was gone to: load its execution state, put its bounds in force, call switch callbacks; detach
+ * when it was left detached. Harmless where no leaving() went before.
+ * Requires: right after the jump, on the thread that called leaving(). */
+static inline stackwarden_status stackwarden_arrived(void)
+{
+    return STACKWARDEN_CALL_(arrived, ());
+}
+
+/* Make an isolated stack ready for new work: no frames, no handled exception, full recursion depth, and `context`
+ * (a contextvars.Context, not stolen), or as it was registered when NULL.
+ * Requires: attached.
+ * Fails with: STALE_HANDLE, NO_ISOLATION (not an isolated stack), IN_USE (it runs, or was left with frames on it),
+ *   NO_MEMORY. */
+static inline stackwarden_status stackwarden_renew_stack(stackwarden_handle handle, PyObject *context)
+{
+    return STACKWARDEN_CALL_(renew_stack, (handle, context));
+}
+
+/* Free what CPython put off freeing because a stack was nearly used up.
+ * Requires: attached; runs destructors, so any Python code.
+ * Fails with: DETACHED. */
+static inline stackwarden_status stackwarden_drain(void)
+{
+    return STACKWARDEN_CALL_(drain, ());
+}
+
 /* Go to a stack and remember the one that was left; and go back there. A pair.
  * leave_stack finds a registered stack by its handle and any other by its bounds. */
 static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size,
@@ -235,6 +318,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     switch (status) {
     case STACKWARDEN_DONE: return "done";
     case STACKWARDEN_UNKNOWN_STACK: return "not on a known stack";
+    case STACKWARDEN_LOST: return "forgotten, but frames live on that stack: its memory must stay as it is";
     case STACKWARDEN_NOT_INSTALLED: return "refused: the Python package stackwarden is not installed or not imported";
     case STACKWARDEN_NOT_RUNNING: return "refused: Python is not running";
     case STACKWARDEN_NO_MEMORY: return "refused: out of memory";
@@ -247,6 +331,11 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_IN_USE: return "refused: the stack is current on some thread";
     case STACKWARDEN_STALE_HANDLE: return "refused: the handle names no stack that is registered now";
     case STACKWARDEN_NOT_REGISTERED: return "refused: no such callback is registered";
+    case STACKWARDEN_DETACHED: return "refused: the caller must be attached (hold the GIL)";
+    case STACKWARDEN_ISOLATION_REQUIRED:
+        return "refused: Python frames would come back in another order than they left; the stack needs isolation";
+    case STACKWARDEN_OTHER_THREAD: return "refused: a stack with isolation \"frames\" is resumed on its own thread";
+    case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
     }
     return "a status of a newer stackwarden";
 }

@@ -1,0 +1,51 @@
+/* deferred.h: deallocations that CPython put off because a stack was nearly used up.
+ *
+ * They hang off the thread state (delete_later) and are freed by a later deallocation with room below it. */
+#ifndef SWPY_DEFERRED_H
+#define SWPY_DEFERRED_H
+
+#include "thread_state.h"
+
+#ifdef _WIN32
+#define swpy_find_symbol(name) NULL
+#else
+#include <dlfcn.h>
+#define swpy_find_symbol(name) dlsym(RTLD_DEFAULT, name)
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+/* 3.11 and 3.12 free the list at the end of an outermost pair of these two. */
+static int (*swpy_trash_begin)(PyThreadState *ts, PyObject *object);
+static void (*swpy_trash_end)(PyThreadState *ts);
+
+static int swpy_drain_start(void)
+{
+    swpy_trash_begin = (int (*)(PyThreadState *, PyObject *))swpy_find_symbol("_PyTrash_begin");
+    swpy_trash_end = (void (*)(PyThreadState *))swpy_find_symbol("_PyTrash_end");
+    return swpy_trash_begin != NULL && swpy_trash_end != NULL;
+}
+
+static inline void swpy_drain(PyThreadState *ts)
+{
+    if (swpy_trash_begin != NULL && swpy_trash_end != NULL && !swpy_trash_begin(ts, Py_None)) {
+        swpy_trash_end(ts);
+    }
+}
+#else
+static void (*swpy_destroy_chain)(PyThreadState *ts); /* exported since 3.13 */
+
+static int swpy_drain_start(void)
+{
+    swpy_destroy_chain = (void (*)(PyThreadState *))swpy_find_symbol("_PyTrash_thread_destroy_chain");
+    return swpy_destroy_chain != NULL;
+}
+
+static inline void swpy_drain(PyThreadState *ts)
+{
+    if (swpy_destroy_chain != NULL && ts->delete_later != NULL) {
+        swpy_destroy_chain(ts);
+    }
+}
+#endif
+
+#endif

@@ -1,0 +1,52 @@
+/* state_loop.h: asyncio's running loop before 3.14, which stands in the thread's dict and a cache of _asyncio: it is
+ * taken and given through asyncio's own functions, once _asyncio is imported. Tasks are kept for each loop and need
+ * nothing. */
+
+static PyObject *swpy_get_loop, *swpy_set_loop; /* functions of _asyncio, or NULL */
+
+/* Called where a new state is made: has _asyncio been imported meanwhile? */
+static void swpy_check_asyncio(PyThreadState *ts)
+{
+    (void)ts;
+    PyObject *names = swpy_get_loop == NULL ? PySys_GetObject("modules") : NULL;
+    PyObject *module = names != NULL ? PyDict_GetItemString(names, "_asyncio") : NULL;
+    if (module != NULL) {
+        swpy_set_loop = PyObject_GetAttrString(module, "_set_running_loop");
+        swpy_get_loop = swpy_set_loop != NULL ? PyObject_GetAttrString(module, "_get_running_loop") : NULL;
+        PyErr_Clear();
+    }
+}
+
+static PyObject *swpy_loop_take_called(void)
+{
+    PyObject *loop = PyObject_CallNoArgs(swpy_get_loop);
+    if (loop == NULL || loop == Py_None) {
+        PyErr_Clear();
+        Py_XDECREF(loop);
+        return NULL;
+    }
+    PyObject *result = PyObject_CallOneArg(swpy_set_loop, Py_None);
+    if (result == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(result);
+    return loop;
+}
+
+/* The running loop, a new reference, and none runs any more; or NULL. */
+static inline PyObject *swpy_loop_take(void)
+{
+    return swpy_get_loop != NULL ? swpy_loop_take_called() : NULL;
+}
+
+static inline void swpy_loop_give(PyObject *loop)
+{
+    if (loop != NULL) {
+        PyObject *result = PyObject_CallOneArg(swpy_set_loop, loop);
+        if (result == NULL) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(result);
+        Py_DECREF(loop);
+    }
+}

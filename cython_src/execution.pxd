@@ -1,0 +1,53 @@
+"""Execution states as Cython sees them. What they hold is explained in cpython/state.h, their owner in execution.h."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState
+
+
+cdef extern from "execution.h" nogil:
+    enum:
+        SW_NEW
+        SW_LOADED
+        SW_SAVED
+
+    ctypedef struct swpy_state:
+        PyObject *context
+
+    ctypedef struct sw_execution:
+        swpy_state state
+        PyThreadState *ts
+        uint64_t ts_id
+        uintptr_t left_at
+        uint32_t mark
+        uint8_t status
+        uint8_t isolation
+        uint8_t empty_context
+
+    uintptr_t sw_callers_stack_pointer()
+    void swpy_state_clear(swpy_state *state)
+    void swpy_state_save(PyThreadState *ts, swpy_state *state)
+    void swpy_state_load(PyThreadState *ts, swpy_state *state)
+    void swpy_state_release(swpy_state *state)
+    bint swpy_state_is_idle(const swpy_state *state)
+    uint32_t swpy_mark(PyThreadState *ts)
+    void swpy_check_asyncio(PyThreadState *ts)
+    void swpy_drain(PyThreadState *ts)
+
+cdef extern from "execution.h":
+    const char *swpy_state_start()
+    bint swpy_drain_start()
+    PyObject *swpy_state_frame(PyThreadState *ts, swpy_state *state)
+
+cdef extern from "Python.h" nogil:
+    PyObject *PyContext_CopyCurrent()
+    PyObject *PyContext_New()
+    PyThreadState *PyThreadState_Swap(PyThreadState *ts)
+    uint64_t PyThreadState_GetID(PyThreadState *ts)
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *ts)
+    void Py_XDECREF(PyObject *)
+    void Py_XINCREF(PyObject *)
+    void PyErr_Clear()

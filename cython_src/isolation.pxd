@@ -1,0 +1,333 @@
+"""Leaving a stack with Python on it, and arriving on another: the execution state goes with the stack.
+
+    leaving(to) saves what the thread state holds            ... on the stack that is left
+    (the jump)
+    arrived()   loads what belongs to the stack under it     ... on the stack that was gone to
+
+Promises: everything that can be refused is refused by leaving(), before anything is saved. Between the two no
+Python runs. Stacks of one chain share one execution state: between them nothing is swapped, and a stack that is
+resumed must find the frames that it left. Nothing is allocated.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+
+from callbacks cimport call_callbacks
+from execution cimport *
+from guard cimport *
+from hook cimport *
+from protection cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_DETACHED,
+    STACKWARDEN_DONE,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_ISOLATION_REQUIRED,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_NO_ISOLATION,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_OTHER_THREAD,
+    STACKWARDEN_STALE_HANDLE,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+)
+
+
+cdef extern from * nogil:
+    """
+    /* Bytes. A resumed stack goes on where it was left, give or take the frame of one call; higher up it is another
+     * coroutine on the same memory. */
+    #define SW_SAME_PLACE ((uintptr_t)1024)
+    """
+    const uintptr_t SW_SAME_PLACE
+
+
+# ---- leaving ----
+
+cdef inline sw_record *target_record(sw_thread *thread, const stackwarden_stack *to) noexcept nogil:
+    """The record to go to: the native stack for NULL; by handle; else a transient one for its bounds."""
+    cdef sw_record *record
+    if to == NULL:
+        return thread.native
+    record = record_of(to.handle)
+    if record == NULL and check_range(to.base, to.size) == STACKWARDEN_DONE:
+        record = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
+    return record
+
+
+cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    """The execution state that goes on when the thread goes to a stack."""
+    return record.execution if record.execution != NULL else thread.loaded
+
+
+cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_execution *execution) noexcept nogil:
+    """In-place states belong to one thread state, unless they have no frames. Compared by id: the address of a
+    dead thread state comes back at once."""
+    cdef uint64_t home
+    if execution.isolation == SW_THREAD_STATE or execution.ts == NULL or swpy_state_is_idle(&execution.state):
+        return True
+    if thread.loaded.isolation == SW_THREAD_STATE:
+        home = thread.native.execution.ts_id
+    else:
+        home = PyThreadState_GetID(ts) if ts != NULL else 0
+    return execution.ts_id == home
+
+
+cdef inline stackwarden_status check_target(
+        const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
+    """May the thread go to that stack? DONE, or the refusal."""
+    cdef sw_execution *execution = execution_of(thread, record)
+    cdef uint32_t mark = 0
+    if execution is thread.loaded:
+        mark = swpy_mark(ts) if ts != NULL else 0
+    elif execution.status == SW_LOADED:
+        return STACKWARDEN_IN_USE
+    elif not may_be_loaded(thread, ts, execution):
+        return STACKWARDEN_OTHER_THREAD
+    else:
+        mark = execution.mark
+    if record.mark and record.mark != mark:
+        return STACKWARDEN_ISOLATION_REQUIRED
+    return STACKWARDEN_DONE
+
+
+cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """The loaded execution state is left: save it."""
+    cdef sw_execution *leaving = thread.loaded
+    if ts == NULL:
+        swpy_state_clear(&leaving.state)
+    elif leaving.isolation == SW_FRAMES:
+        swpy_state_save(ts, &leaving.state)
+    leaving.ts = ts
+    leaving.ts_id = PyThreadState_GetID(ts) if ts != NULL else 0
+    leaving.left_at = sp
+    leaving.mark = thread.current.mark
+    leaving.status = SW_SAVED
+
+
+cdef inline void go(
+        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends) noexcept nogil:
+    """Leave the current stack for that of a record, which check_target() let pass."""
+    cdef sw_record *current = thread.current
+    cdef sw_execution *to = execution_of(thread, record)
+    current.mark = 0 if ends or ts == NULL else swpy_mark(ts)
+    if to is not thread.loaded:
+        put_away(thread, ts, sp)
+        if ends and current.isolation != SW_SHARED:
+            thread.ended = thread.loaded
+    if ends and current.kind != SW_NATIVE and current.isolation == SW_SHARED:
+        current.execution = NULL
+    if record.execution == NULL or to.status == SW_NEW:
+        record.detached = current.detached
+    record.execution = to
+    record.mark = 0
+    thread.arriving = to
+    if sw_process.callbacks:
+        note_switch(thread, current)
+    count_switch(thread, record)
+
+
+cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    cdef sw_record *record
+    cdef stackwarden_status status
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    ts = swpy_attached()
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    thread = this_thread()
+    record = target_record(thread, to) if thread != NULL else NULL
+    if record == NULL:
+        return STACKWARDEN_NO_MEMORY
+    status = check_target(thread, ts, record)
+    if status == STACKWARDEN_DONE:
+        thread.current.detached = False
+        go(thread, ts, record, sp, ends)
+    return status
+
+
+cdef inline stackwarden_status sw_leaving(const stackwarden_stack *to) noexcept nogil:
+    return leave(to, sw_callers_stack_pointer(), False)
+
+
+cdef inline stackwarden_status sw_ending(const stackwarden_stack *to) noexcept nogil:
+    return leave(to, sw_callers_stack_pointer(), True)
+
+
+cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, int ends) noexcept nogil:
+    """Attached or not; what is attached here is detached by arrived(), where the stack that goes on was detached."""
+    cdef uintptr_t sp = sw_callers_stack_pointer()
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    cdef sw_record *record
+    cdef stackwarden_status status
+    cdef bint detached
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    record = target_record(thread, to) if thread != NULL else NULL
+    if record == NULL:
+        return STACKWARDEN_NO_MEMORY
+    ts = swpy_attached()
+    detached = ts == NULL
+    if detached:
+        ts = swpy_own()
+        if ts != NULL:
+            PyEval_RestoreThread(ts)
+    status = check_target(thread, ts, record)
+    if status == STACKWARDEN_DONE:
+        thread.current.detached = detached
+        go(thread, ts, record, sp, ends)
+    elif detached and ts != NULL:
+        PyEval_SaveThread()
+    return status
+
+
+# ---- arriving ----
+
+cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution, uintptr_t sp) noexcept nogil:
+    """Was this memory handed out again? A coroutine is not resumed higher up than it was left."""
+    return execution.status == SW_SAVED and thread.current.kind != SW_NATIVE \
+        and record_holds(thread.current, execution.left_at) and sp > execution.left_at + SW_SAME_PLACE
+
+
+cdef inline void drop_stale(sw_execution *execution) noexcept nogil:
+    """What a coroutine that is gone had on its stack is leaked: nobody can unwind it."""
+    sw_process.dropped += 1
+    swpy_state_clear(&execution.state)
+    execution.state.context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
+    PyErr_Clear()
+
+
+cdef inline PyThreadState *take_up(
+        sw_thread *thread, PyThreadState *ts, sw_execution *execution, uintptr_t sp) noexcept nogil:
+    """Load an execution state; the thread state that is attached afterwards."""
+    cdef PyThreadState *home = ts
+    if is_stale(thread, execution, sp):
+        drop_stale(execution)
+    if execution.isolation == SW_THREAD_STATE:
+        home = execution.ts
+    elif thread.loaded.isolation == SW_THREAD_STATE:
+        home = thread.native.execution.ts
+    if home is not ts:
+        PyThreadState_Swap(home)
+    if execution.isolation == SW_FRAMES and home != NULL:
+        swpy_state_load(home, &execution.state)
+    execution.status = SW_LOADED
+    thread.loaded = execution
+    return home
+
+
+cdef inline void release_ended(sw_thread *thread) noexcept nogil:
+    cdef sw_execution *ended = thread.ended
+    thread.ended = NULL
+    swpy_state_release(&ended.state)
+    ended.status = SW_NEW
+    ended.mark = 0
+
+
+cdef inline void arrive_slowly(sw_thread *thread) noexcept nogil:
+    """What may run Python, and what detaches, once everything is in its place."""
+    if thread.ended != NULL:
+        release_ended(thread)
+    if sw_process.callbacks and thread.unannounced and not thread.in_callback:
+        call_callbacks(thread)
+    if thread.current.detached:
+        PyEval_SaveThread()
+
+
+cdef inline stackwarden_status sw_arrived() noexcept nogil:
+    cdef uintptr_t sp = sw_callers_stack_pointer()
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    cdef sw_execution *execution
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = <sw_thread *>sw_thread_local_get()
+    if thread == NULL or thread.arriving == NULL:
+        return STACKWARDEN_DONE
+    ts = swpy_attached()
+    execution = thread.arriving
+    thread.arriving = NULL
+    if execution is not thread.loaded:
+        ts = take_up(thread, ts, execution, sp)
+    if ts != NULL:
+        swpy_protect(ts, thread, thread.current)
+        if not SW_LIKELY(thread.ended == NULL and sw_process.callbacks == 0 and not thread.current.detached):
+            arrive_slowly(thread)
+    return STACKWARDEN_DONE
+
+
+# ---- a stack's own execution state, from its making to its loss ----
+
+cdef inline bint isolate(sw_record *record, int isolation, bint empty_context) noexcept nogil:
+    """Give a new record execution state of its own. False: no memory."""
+    record.execution = new_execution(isolation)
+    if record.execution == NULL:
+        return False
+    record.isolation = isolation
+    record.execution.empty_context = empty_context
+    return True
+
+
+cdef inline bint is_suspended(const sw_execution *execution) noexcept nogil:
+    return execution.status == SW_SAVED and (
+        execution.isolation == SW_THREAD_STATE or not swpy_state_is_idle(&execution.state))
+
+
+cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObject *context) noexcept nogil:
+    cdef sw_record *record = record_of(handle)
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if record == NULL:
+        return STACKWARDEN_STALE_HANDLE
+    if record.isolation == SW_SHARED:
+        return STACKWARDEN_NO_ISOLATION
+    if record.execution.status == SW_LOADED or is_suspended(record.execution):
+        return STACKWARDEN_IN_USE
+    swpy_state_release(&record.execution.state)
+    if context != NULL:
+        Py_XINCREF(context)
+    else:
+        context = PyContext_New() if record.execution.empty_context else PyContext_CopyCurrent()
+    if context == NULL:
+        PyErr_Clear()
+        return STACKWARDEN_NO_MEMORY
+    swpy_check_asyncio(ts)
+    record.execution.state.context = context
+    record.execution.status = SW_NEW
+    record.execution.ts = NULL
+    record.mark = 0
+    return STACKWARDEN_DONE
+
+
+cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
+    """A record's own execution state, which it does not have any more; NULL: it had none."""
+    cdef sw_execution *execution = record.execution if record.isolation != SW_SHARED else NULL
+    record.execution = NULL
+    record.isolation = SW_SHARED
+    return execution
+
+
+cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
+    """Give an execution state back. False: it holds frames that nobody can unwind any more, and is leaked.
+    Detached it is leaked as well."""
+    cdef bint lost = is_suspended(execution)
+    if lost or swpy_attached() == NULL:
+        sw_process.leaked += 1
+        return not lost
+    swpy_state_release(&execution.state)
+    free(execution)
+    return True
+
+
+cdef inline stackwarden_status sw_drain() noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    swpy_drain(ts)
+    return STACKWARDEN_DONE

@@ -1,0 +1,52 @@
+"""``python -m stackwarden doctor``: what protects this interpreter, and the stacks it knows."""
+
+import contextlib
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+
+import stackwarden
+from stackwarden._cli.tables import Cell, show_table
+
+_OF_A_STACK = (
+    *("name", "system", "base", "size", "bounds_from", "policy"),
+    *("thread", "switches", "high_water"),
+)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def doctor(as_json: bool) -> None:
+    """Show what protects this interpreter, and the stacks that have a record."""
+    findings = _findings()
+    if as_json:
+        click.echo(json.dumps(findings, indent=2))
+        return
+    console = Console(highlight=False)
+    status = [(Cell(name), _cell(name, value)) for name, value in findings["status"].items()]
+    show_table(console, ("status", ""), status)
+    console.print()
+    for stack in findings["stacks"]:
+        facts = [(Cell(name), _cell(name, value)) for name, value in stack.items()]
+        show_table(console, ("stack", ""), facts)
+
+
+def _findings() -> dict[str, Any]:
+    with contextlib.suppress(stackwarden.NotRunningError):  # no compiled core: status() says so
+        stackwarden.current_stack()  # from now on the native stack has a record
+    stacks = [
+        {name: getattr(stack, name) for name in _OF_A_STACK} for stack in stackwarden.stacks()
+    ]
+    return {"status": stackwarden.status(), "stacks": stacks}
+
+
+def _cell(name: str, value: object) -> Cell:
+    if value is None:
+        return Cell("-", "dim")
+    if name == "base":
+        return Cell(f"{value:#x}")
+    if name == "mechanism":
+        return Cell(str(value), "bold red" if value == "none" else "bold green")
+    return Cell(str(value))

@@ -1,0 +1,350 @@
+// hot_paths: what a call of the C table costs, beside CPython's own setter and a bare Boost.Context jump.
+//
+// Promises: knows stackwarden by its public header alone; every row is one loop around the named calls, loop
+// included; all rows of one measure() take turns (Google Benchmark's random interleaving), so that what slows
+// the machine for a while meets them all. Numbers are nanoseconds of processor time for one operation.
+
+#include <stackwarden/stackwarden.h>
+
+#include <boost/context/detail/fcontext.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <cstddef>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/mman.h>
+
+namespace {
+
+namespace context = boost::context::detail;
+
+constexpr std::size_t stack_size = 256 << 10;
+constexpr std::size_t lookups = 1 << 20; // different addresses that the lookups go through
+
+void check(stackwarden_status status)
+{
+    if (status < 0) {
+        Py_FatalError(stackwarden_status_text(status));
+    }
+}
+
+// ---- stacks ----
+
+char *map_stacks(std::size_t count, int protection)
+{
+    void *memory =
+        mmap(nullptr, count * stack_size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        Py_FatalError("no memory for the stacks");
+    }
+    return static_cast<char *>(memory);
+}
+
+// Two stacks to go to and fro between, registered; and one that is not.
+struct pair_of_stacks {
+    char *memory = map_stacks(3, PROT_READ | PROT_WRITE);
+    void *first = memory;
+    void *second = memory + stack_size;
+    void *unregistered = memory + 2 * stack_size;
+    stackwarden_handle first_handle, second_handle;
+
+    pair_of_stacks()
+    {
+        check(stackwarden_register_stack(first, stack_size, nullptr, nullptr, 0, &first_handle));
+        check(stackwarden_register_stack(second, stack_size, nullptr, nullptr, 0, &second_handle));
+    }
+    ~pair_of_stacks()
+    {
+        check(stackwarden_reset_stack());
+        check(stackwarden_unregister_stack(first_handle));
+        check(stackwarden_unregister_stack(second_handle));
+        munmap(memory, 3 * stack_size);
+    }
+};
+
+// ---- telling ----
+
+#if PY_VERSION_HEX >= 0x030E0000
+void setter(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    while (state.KeepRunningBatch(2)) {
+        PyUnstable_ThreadState_SetStackProtection(PyThreadState_GetUnchecked(), stacks.first, stack_size);
+        PyUnstable_ThreadState_SetStackProtection(PyThreadState_GetUnchecked(), stacks.second, stack_size);
+    }
+    PyUnstable_ThreadState_ResetStackProtection(PyThreadState_Get());
+}
+#endif
+
+void switch_to(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_switch_to(stacks.first_handle);
+        stackwarden_switch_to(stacks.second_handle);
+    }
+}
+
+void switch_to_detached(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    PyThreadState *thread = PyEval_SaveThread();
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_switch_to(stacks.first_handle);
+        stackwarden_switch_to(stacks.second_handle);
+    }
+    PyEval_RestoreThread(thread);
+}
+
+void notify(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_notify_stack_switch(stacks.first, stack_size);
+        stackwarden_notify_stack_switch(stacks.second, stack_size);
+    }
+}
+
+void notify_unregistered(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_notify_stack_switch(stacks.unregistered, stack_size);
+        stackwarden_notify_stack_switch(stacks.second, stack_size);
+    }
+}
+
+void sync(benchmark::State &state)
+{
+    stackwarden_reset_stack();
+    for (auto _ : state) {
+        stackwarden_sync_stack();
+    }
+}
+
+// ---- Boost.Context beside them ----
+
+void go_back(context::transfer_t from)
+{
+    for (;;) {
+        from = context::jump_fcontext(from.fctx, nullptr);
+    }
+}
+
+void jump(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    context::transfer_t there{context::make_fcontext(stacks.second, stack_size, go_back), nullptr};
+    while (state.KeepRunningBatch(2)) {
+        there = context::jump_fcontext(there.fctx, nullptr);
+    }
+}
+
+void jump_told(benchmark::State &state)
+{
+    pair_of_stacks stacks;
+    context::transfer_t there{context::make_fcontext(stacks.second, stack_size, go_back), nullptr};
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_switch_to(stacks.first_handle);
+        there = context::jump_fcontext(there.fctx, nullptr);
+        stackwarden_reset_stack();
+    }
+}
+
+// ---- the registry ----
+
+void register_unregister(benchmark::State &state, const char *name)
+{
+    pair_of_stacks stacks;
+    stackwarden_handle handle;
+    for (auto _ : state) {
+        check(stackwarden_register_stack(stacks.unregistered, stack_size, name, name, 0, &handle));
+        check(stackwarden_unregister_stack(handle));
+    }
+}
+
+class many_stacks {
+public:
+    explicit many_stacks(std::size_t count) : handles_(count), memory_(map_stacks(count, PROT_NONE)) {}
+    ~many_stacks() { munmap(memory_, handles_.size() * stack_size); }
+    many_stacks(const many_stacks &) = delete;
+    many_stacks &operator=(const many_stacks &) = delete;
+
+    void register_all()
+    {
+        for (std::size_t i = 0; i < handles_.size(); i++) {
+            check(stackwarden_register_stack(memory_ + i * stack_size, stack_size, nullptr, nullptr, 0,
+                                             &handles_[i]));
+        }
+    }
+    void unregister_all()
+    {
+        for (stackwarden_handle handle : handles_) {
+            check(stackwarden_unregister_stack(handle));
+        }
+    }
+    std::vector<const char *> random_addresses() const
+    {
+        std::mt19937_64 random(1);
+        std::uniform_int_distribution<std::size_t> offset(0, handles_.size() * stack_size - 1);
+        std::vector<const char *> addresses(lookups);
+        for (const char *&address : addresses) {
+            address = memory_ + offset(random);
+        }
+        return addresses;
+    }
+
+private:
+    std::vector<stackwarden_handle> handles_;
+    char *memory_;
+};
+
+std::vector<const char *> addresses; // for the lookups, in the stacks that are registered at present
+
+void find_independent(benchmark::State &state)
+{
+    stackwarden_stack stack;
+    std::size_t i = 0;
+    for (auto _ : state) {
+        check(stackwarden_find_stack(addresses[i++ % lookups], &stack));
+        benchmark::DoNotOptimize(stack);
+    }
+}
+
+// Each lookup needs the result of the one before.
+void find_dependent(benchmark::State &state)
+{
+    stackwarden_stack stack{};
+    std::size_t i = 0;
+    for (auto _ : state) {
+        std::size_t zero = stack.reserved[0] & stack.base >> 63;
+        check(stackwarden_find_stack(addresses[i++ % lookups] + zero, &stack));
+        benchmark::DoNotOptimize(stack);
+    }
+}
+
+// ---- running ----
+
+// What Google Benchmark measured: row and nanoseconds for one operation, each repetition by itself.
+class collector : public benchmark::BenchmarkReporter {
+public:
+    std::vector<std::pair<std::string, double>> samples;
+
+    bool ReportContext(const Context &) override { return true; }
+    void ReportRuns(const std::vector<Run> &runs) override
+    {
+        for (const Run &run : runs) {
+            if (run.run_type == Run::RT_Iteration) {
+                samples.emplace_back(run.run_name.function_name, run.GetAdjustedCPUTime());
+            }
+        }
+    }
+};
+
+void add_rows()
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    benchmark::RegisterBenchmark("setter", setter);
+#endif
+    benchmark::RegisterBenchmark("switch_to", switch_to);
+    benchmark::RegisterBenchmark("switch_to, detached", switch_to_detached);
+    benchmark::RegisterBenchmark("notify", notify);
+    benchmark::RegisterBenchmark("notify, unregistered", notify_unregistered);
+    benchmark::RegisterBenchmark("sync", sync);
+    benchmark::RegisterBenchmark("jump", jump);
+    benchmark::RegisterBenchmark("jump, told", jump_told);
+    benchmark::RegisterBenchmark("register", register_unregister, nullptr);
+    benchmark::RegisterBenchmark("register, named", register_unregister, "fiber");
+    benchmark::RegisterBenchmark("find", find_independent);
+    benchmark::RegisterBenchmark("find, dependent", find_dependent);
+}
+
+// ---- Python ----
+
+PyObject *measure(PyObject *, PyObject *arguments)
+{
+    const char *rows, *seconds, *repetitions;
+    if (!PyArg_ParseTuple(arguments, "sss", &rows, &seconds, &repetitions)) {
+        return nullptr;
+    }
+    std::string flags[] = {
+        "hot_paths",
+        "--benchmark_enable_random_interleaving=true",
+        std::string("--benchmark_filter=") + rows,
+        std::string("--benchmark_min_time=") + seconds,
+        std::string("--benchmark_repetitions=") + repetitions,
+    };
+    char *pointers[std::size(flags)];
+    int count = std::size(flags);
+    for (int i = 0; i < count; i++) {
+        pointers[i] = flags[i].data();
+    }
+    benchmark::Initialize(&count, pointers);
+    collector collected;
+    benchmark::RunSpecifiedBenchmarks(&collected);
+    stackwarden_reset_stack();
+    PyObject *samples = PyList_New(0);
+    for (const auto &[row, nanoseconds] : collected.samples) {
+        PyObject *sample = Py_BuildValue("sd", row.c_str(), nanoseconds);
+        if (samples == nullptr || sample == nullptr || PyList_Append(samples, sample) != 0) {
+            Py_CLEAR(samples);
+        }
+        Py_XDECREF(sample);
+    }
+    return samples;
+}
+
+many_stacks *stacks; // one set at a time
+
+PyObject *map_many(PyObject *, PyObject *count)
+{
+    delete stacks;
+    stacks = new many_stacks(PyLong_AsSize_t(count));
+    Py_RETURN_NONE;
+}
+
+PyObject *register_many(PyObject *, PyObject *)
+{
+    stacks->register_all();
+    Py_RETURN_NONE;
+}
+
+PyObject *choose_addresses(PyObject *, PyObject *)
+{
+    addresses = stacks->random_addresses();
+    Py_RETURN_NONE;
+}
+
+PyObject *unregister_many(PyObject *, PyObject *)
+{
+    stacks->unregister_all();
+    Py_RETURN_NONE;
+}
+
+PyMethodDef methods[] = {
+    {"measure", measure, METH_VARARGS,
+     "measure(rows, seconds, repetitions), all str: a list of (row, nanoseconds); `rows` is a regular expression."},
+    {"map_many", map_many, METH_O, "Map so many stacks of 256 KiB; those mapped before must be unregistered."},
+    {"register_many", register_many, METH_NOARGS, "Register them."},
+    {"choose_addresses", choose_addresses, METH_NOARGS, "Choose random addresses in them, to be looked up."},
+    {"unregister_many", unregister_many, METH_NOARGS, "Unregister them."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "hot_paths", nullptr, -1, methods,
+                          nullptr, nullptr, nullptr, nullptr};
+
+} // namespace
+
+PyMODINIT_FUNC PyInit_hot_paths()
+{
+    if (stackwarden_import() < 0) {
+        return nullptr;
+    }
+    add_rows();
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,251 @@
+"""What CPython checks is what was told: read from CPython's own structures, not from ours."""
+
+import sys
+import threading
+
+import pytest
+import stackwarden
+
+KIB = 1024
+MIB = 1024 * KIB
+SIZES = [48 * KIB, 64 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB]
+SLACK = 8  # calls between the switch and the reading, on either side
+
+
+def expected(base, size):
+    """What must be in force for a stack that was never used before."""
+    if sys.version_info >= (3, 14):
+        margin = stackwarden.status()["margin"]
+        return {"top": base + size, "soft": base + 2 * margin, "hard": base + margin}
+    bytes_per_level = 2600 if sys.version_info < (3, 12) else 1792
+    most = sys.getrecursionlimit() if sys.version_info < (3, 12) else None
+    most = most or stackwarden.status()["native_levels"]
+    return {"remaining": min(most, max(120, (size - 16 * KIB) // bytes_per_level))}
+
+
+def assert_in_force(seen, base, size):
+    wanted = expected(base, size)
+    if "remaining" in wanted:
+        assert abs(seen["remaining"] - wanted["remaining"]) <= SLACK
+    else:
+        assert seen == wanted
+
+
+@pytest.fixture
+def restored(in_force):
+    """After the test the thread has back what it had: to within the calls that pytest is in."""
+    before = in_force()
+    yield
+    after = in_force()
+    remaining = [counts.pop("remaining", 0) for counts in (before, after)]
+    assert before == after
+    assert abs(remaining[0] - remaining[1]) <= SLACK
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_notify_puts_the_bounds_in_force(restored, in_force, memory, size):
+    base = memory(size)
+    stackwarden.notify_stack_switch(base, size)
+    assert_in_force(in_force(), base, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("how", ["attached", "detached"])
+def test_switch_to_puts_the_bounds_in_force(restored, capi, in_force, new_stack, size, how):
+    stack = new_stack(size)
+    getattr(capi, how).switch_to(stack.handle)
+    assert_in_force(in_force(), stack.base, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sync_puts_the_bounds_in_force(restored, probe, in_force, new_stack, size):
+    stack = new_stack(size)
+
+    def sync_and_read():
+        stackwarden.sync_stack()
+        return in_force()
+
+    assert_in_force(probe.call_on(stack.base, size, sync_and_read), stack.base, size)
+
+
+def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(restored, in_force, new_stack):
+    stacks = [new_stack(size) for size in SIZES]
+    for stack in [*stacks, *reversed(stacks)]:
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        assert_in_force(in_force(), stack.base, stack.size)
+
+
+@pytest.mark.parametrize("way_back", ["reset_stack", "sync_stack"])
+def test_going_back_restores_exactly_what_cpython_had(in_force, new_stack, way_back):
+    stack, before = new_stack(), in_force()
+    for _ in range(3):
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        assert in_force() != before
+        getattr(stackwarden, way_back)()
+        assert in_force() == before
+
+
+def test_going_back_restores_what_cpython_had_on_other_threads(companion, in_force, new_stack):
+    stack, before = new_stack(), companion(in_force)
+    companion(stackwarden.notify_stack_switch, stack.base, stack.size)
+    assert companion(in_force) != before
+    companion(stackwarden.reset_stack)
+    assert companion(in_force) == before
+
+
+def test_going_back_restores_what_cpython_had_on_a_stack_that_a_thread_was_given(
+    probe, in_force, memory, new_stack
+):
+    stack = new_stack()
+
+    def there_and_back():
+        before = in_force()
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        stackwarden.reset_stack()
+        return before, in_force()
+
+    before, after = probe.call_in_thread(there_and_back, memory(), MIB)
+    assert before == after
+
+
+def test_one_thread_does_not_change_the_bounds_of_another(companion, in_force, new_stack):
+    stack, before = new_stack(), in_force()
+    companion(stackwarden.notify_stack_switch, stack.base, stack.size)
+    assert in_force() == before
+
+
+def test_a_thread_state_made_on_a_foreign_stack_gets_its_bounds_and_the_other_keeps_its_own(
+    probe, in_force, new_stack
+):
+    stack = new_stack(256 * KIB)
+
+    def sync_and_read():
+        stackwarden.sync_stack()
+        return in_force()
+
+    def on_the_stack():
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        return probe.call_in_new_thread_state(sync_and_read), in_force()
+
+    before = in_force()
+    inner, outer = probe.call_on(stack.base, stack.size, on_the_stack)
+    assert_in_force(inner, stack.base, stack.size)
+    assert_in_force(outer, stack.base, stack.size)
+    stackwarden.reset_stack()
+    assert in_force() == before
+
+
+def test_threads_that_switch_at_once_each_have_the_bounds_they_told(in_force, new_stack):
+    failures = []
+
+    def work(stacks):
+        for _ in range(200):
+            for stack in stacks:
+                stackwarden.notify_stack_switch(stack.base, stack.size)
+                try:
+                    assert_in_force(in_force(), stack.base, stack.size)
+                except AssertionError as error:
+                    failures.append(error)
+        stackwarden.reset_stack()
+
+    threads = [
+        threading.Thread(target=work, args=([new_stack(size) for size in SIZES],))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+if sys.version_info >= (3, 14):
+
+    def test_sync_reads_the_thread_state_and_not_a_cache(restored, probe, in_force, new_stack):
+        """Others call the public setter too."""
+        before, stack = in_force(), new_stack()
+        probe.set_protection(stack.base, stack.size)
+        assert_in_force(in_force(), stack.base, stack.size)
+        assert stackwarden.sync_stack().bounds_from == "native"
+        assert in_force() == before
+
+    def test_sync_on_a_foreign_stack_mends_what_others_reset(
+        restored, probe, in_force, new_stack
+    ):
+        stack = new_stack()
+
+        def told_reset_synced():
+            stackwarden.notify_stack_switch(stack.base, stack.size)
+            probe.reset_protection()
+            stackwarden.sync_stack()
+            return in_force()
+
+        seen = probe.call_on(stack.base, stack.size, told_reset_synced)
+        assert_in_force(seen, stack.base, stack.size)
+
+    def test_sync_says_which_stack_is_under_the_caller_after_others_reset(probe, new_stack):
+        native, stack = stackwarden.current_stack(), new_stack()
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        probe.reset_protection()
+        assert stackwarden.sync_stack() == native
+
+    def test_the_official_functions_agree_with_what_we_write(probe, in_force, new_stack):
+        before, stack = in_force(), new_stack()
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        ours = in_force()
+        probe.set_protection(stack.base, stack.size)
+        assert in_force() == ours
+        probe.reset_protection()
+        assert in_force() == before
+
+else:
+
+    def test_depth_is_saved_as_used_and_not_as_what_is_left(in_force, new_stack):
+        small, large = new_stack(64 * KIB), new_stack()
+        before = in_force()
+
+        def deeper(levels):
+            if levels:
+                return next(map(deeper, [levels - 1]))
+            stackwarden.notify_stack_switch(large.base, large.size)
+            seen = in_force()
+            stackwarden.reset_stack()
+            return in_force(), seen
+
+        here, there = deeper(20)
+        assert before["remaining"] - here["remaining"] >= 20
+        assert abs(there["remaining"] - expected(large.base, large.size)["remaining"]) <= SLACK
+        assert in_force() == before
+        stackwarden.notify_stack_switch(small.base, small.size)
+        assert abs(in_force()["remaining"] - 120) <= SLACK
+
+    def test_a_stack_that_was_left_deep_is_found_deep_again(in_force, probe, new_stack):
+        """Left 40 calls deep, it has 40 calls less to give when the thread comes back."""
+        stack, other = new_stack(), new_stack()
+
+        def deeper(levels):
+            if levels:
+                return next(map(deeper, [levels - 1]))
+            before = in_force()
+            stackwarden.notify_stack_switch(other.base, other.size)
+            stackwarden.notify_stack_switch(stack.base, stack.size)
+            return before, in_force()
+
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        before, after = deeper(40)
+        assert before == after
+
+    def test_two_unregistered_stacks_keep_their_depth_side_by_side(in_force, memory):
+        bases = memory(), memory()
+
+        def deeper(levels):
+            if levels:
+                return next(map(deeper, [levels - 1]))
+            before = in_force()
+            stackwarden.notify_stack_switch(bases[1], MIB)
+            stackwarden.notify_stack_switch(bases[0], MIB)
+            return before, in_force()
+
+        stackwarden.notify_stack_switch(bases[0], MIB)
+        before, after = deeper(40)
+        assert before == after

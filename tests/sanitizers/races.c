@@ -1,0 +1,155 @@
+/* races.c: threads that use the core at once, for ThreadSanitizer to watch.
+ *
+ * Promises: uses the public header alone, as it may be used. hammer(rounds) starts a thread for each of the jobs
+ * below. None has a thread state or holds the GIL, so that nothing but the core orders what they do; each tells of
+ * a stack of its own. Returns how many calls did not end as they must. race() has a data race of its own. */
+#include <stackwarden/stackwarden.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define SIZE ((size_t)256 << 10)
+#define JOBS 7
+
+static char *memory; /* JOBS stacks side by side, one for each thread */
+static int rounds;
+
+static long wrong_unless(int expected)
+{
+    return expected ? 0 : 1;
+}
+
+/* A stack comes, is used, and goes; its handle is stale from then on. */
+static long use_a_registered_stack(char *base, int round)
+{
+    stackwarden_handle handle;
+    (void)round;
+    return wrong_unless(stackwarden_register_stack(base, SIZE, "name", "races", 0, &handle) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_switch_to(handle) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_unregister_stack(handle) == STACKWARDEN_IN_USE)
+         + wrong_unless(stackwarden_reset_stack() == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_unregister_stack(handle) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_switch_to(handle) == STACKWARDEN_STALE_HANDLE);
+}
+
+/* A stack that nobody registered. */
+static long use_an_unregistered_stack(char *base, int round)
+{
+    stackwarden_stack previous;
+    (void)round;
+    return wrong_unless(stackwarden_enter_stack(base, SIZE, &previous) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_leave_stack(&previous) == STACKWARDEN_DONE);
+}
+
+/* A lookup among stacks that come and go finds the whole truth or nothing. */
+static long find(char *base, int round)
+{
+    stackwarden_stack found;
+    const char *address = memory + (size_t)(round % JOBS) * SIZE + SIZE / 2;
+    (void)base;
+    if (stackwarden_find_stack(address, &found) != STACKWARDEN_DONE) {
+        return 0;
+    }
+    return wrong_unless(found.handle != 0 && (uintptr_t)address - found.base < found.size);
+}
+
+static void *visit(void *base)
+{
+    return (void *)use_an_unregistered_stack(base, 0);
+}
+
+/* Threads come and go. */
+static long start_a_thread(char *base, int round)
+{
+    pthread_t thread;
+    void *result;
+    if (round % 100 != 0) {
+        return 0;
+    }
+    pthread_create(&thread, NULL, visit, base);
+    pthread_join(thread, &result);
+    return (long)result;
+}
+
+static void nothing(const stackwarden_stack *from, const stackwarden_stack *to, void *arg)
+{
+    (void)from;
+    (void)to;
+    (void)arg;
+}
+
+static long register_a_callback(char *base, int round)
+{
+    (void)base;
+    (void)round;
+    return wrong_unless(stackwarden_register_switch_callback(nothing, NULL, 1) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_unregister_switch_callback(nothing, NULL) == STACKWARDEN_DONE);
+}
+
+typedef long job(char *base, int round);
+
+static job *const jobs[JOBS] = {
+    use_a_registered_stack, use_a_registered_stack, use_an_unregistered_stack, find, find, start_a_thread,
+    register_a_callback,
+};
+
+static void *work(void *number)
+{
+    long wrong = 0;
+    for (int round = 0; round < rounds; round++) {
+        wrong += jobs[(intptr_t)number](memory + (intptr_t)number * SIZE, round);
+    }
+    return (void *)wrong;
+}
+
+static PyObject *hammer(PyObject *module, PyObject *argument)
+{
+    pthread_t threads[JOBS];
+    long wrong = 0;
+    (void)module;
+    rounds = (int)PyLong_AsLong(argument);
+    memory = aligned_alloc(4096, JOBS * SIZE);
+    if (memory == NULL) {
+        return PyErr_NoMemory();
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (intptr_t i = 0; i < JOBS; i++) {
+        pthread_create(&threads[i], NULL, work, (void *)i);
+    }
+    for (int i = 0; i < JOBS; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        wrong += (long)result;
+    }
+    Py_END_ALLOW_THREADS
+    free(memory);
+    return PyLong_FromLong(wrong);
+}
+
+static int shared;
+
+static void *write_shared(void *unused)
+{
+    shared++;
+    return unused;
+}
+
+static PyObject *race(PyObject *module, PyObject *unused)
+{
+    pthread_t thread;
+    (void)module;
+    (void)unused;
+    pthread_create(&thread, NULL, write_shared, NULL);
+    shared++;
+    pthread_join(thread, NULL);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"hammer", hammer, METH_O, NULL}, {"race", race, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "races", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_races(void)
+{
+    return stackwarden_import() == 0 ? PyModule_Create(&definition) : NULL;
+}

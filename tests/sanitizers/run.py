@@ -1,0 +1,170 @@
+"""Run tests against a core that is compiled with sanitizers, under one interpreter.
+
+Two legs: `address` (AddressSanitizer and UndefinedBehaviorSanitizer, on the core's tests) and
+`thread` (ThreadSanitizer, on threads that use the core at once). A leg fails when a test fails,
+when none passes, when any process left a report, and when a sanitizer was not really there: the
+tests in this folder provoke one report of each kind.
+
+Command line:
+    python3 tests/sanitizers/run.py [--python VERSION] [--leg LEG]... [-- PYTEST ARGUMENT...]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "harness"))
+
+import commands  # noqa: E402
+import environments  # noqa: E402
+import interpreters  # noqa: E402
+import tools  # noqa: E402
+
+# A status that no test of a child's end expects.
+ENDED_BY_A_SANITIZER = 66
+
+# Written to a process's report, but no finding.
+REMARKS = ("ASan doesn't fully support makecontext/swapcontext functions",)
+
+
+class Leg(NamedTuple):
+    """What to compile with, what to load first, how to set it up, and what to run."""
+
+    sanitizers: str
+    runtime: str
+    settings: dict[str, str]
+    tests: tuple[str, ...]
+
+
+LEGS = {
+    "address": Leg(
+        "address,undefined",
+        "libasan.so",
+        {
+            # Tests of crashes look for the signal that ends the child, not for a report of it.
+            "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0"
+            # Workloads look whether freed memory goes back to the system.
+            ":quarantine_size_mb=8:thread_local_quarantine_size_kb=64"
+            ":allocator_release_to_os_interval_ms=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            # Each Python object is a block of its own, with forbidden bytes around it.
+            "PYTHONMALLOC": "malloc",
+        },
+        ("tests/core", "adapters/ucontext", "tests/sanitizers/test_address.py"),
+    ),
+    "thread": Leg(
+        "thread",
+        "libtsan.so",
+        {"TSAN_OPTIONS": "halt_on_error=0"},
+        ("tests/sanitizers/test_thread.py",),
+    ),
+}
+
+
+def main() -> int:
+    """Return the exit status."""
+    options = _options()
+    outcomes = {name: _run(name, options.python, options.pytest) for name in options.leg or LEGS}
+    for name, outcome in outcomes.items():
+        print(f"stackwarden: {LEGS[name].sanitizers} under CPython {options.python}: {outcome}")
+    return 0 if set(outcomes.values()) == {"green"} else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run tests against a core with sanitizers.")
+    parser.add_argument("--python", default="3.14", metavar="VERSION")
+    parser.add_argument("--leg", action="append", choices=LEGS, help="only this one")
+    parser.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
+    return parser.parse_args()
+
+
+def _run(name: str, version: str, arguments: list[str]) -> str:
+    leg = LEGS[name]
+    python = _environment(name, leg, interpreters.find(version))
+    tests = [environments.CHECKOUT / path for path in leg.tests]
+    with tempfile.TemporaryDirectory() as scratch:
+        empty, reports = Path(scratch, "empty"), Path(scratch, "reports")
+        empty.mkdir()
+        reports.mkdir()
+        status = subprocess.run(
+            [
+                *(python, "-m", "pytest", *tests, "-p", "no:cacheprovider"),
+                *("--rootdir", environments.CHECKOUT),
+                *("--config-file", environments.CHECKOUT / "pyproject.toml"),
+                *arguments,
+            ],
+            cwd=empty,
+            env=os.environ | _variables(name, leg, reports / "of"),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        ).returncode
+        found = _findings(reports)
+    for text in found:
+        print(text, flush=True)
+    if status != 0:
+        return f"NOT GREEN, pytest ended with status {status}"
+    return f"NOT GREEN, {len(found)} processes left a report" if found else "green"
+
+
+def _environment(name: str, leg: Leg, interpreter: Path) -> Path:
+    """The Python of an environment with the package compiled with sanitizers."""
+    uv = tools.program("uv")
+    checkout = environments.CHECKOUT
+    folder = checkout / ".venv" / f"{interpreter.name.removeprefix('python')}-{name}-sanitizer"
+    commands.say(f"building the package with -fsanitize={leg.sanitizers}")
+    with tempfile.TemporaryDirectory() as scratch:
+        commands.output(
+            *(uv, "build", "--wheel", "--python", interpreter, "--out-dir", scratch, checkout),
+            f"-Ccmake.define.STACKWARDEN_SANITIZE={leg.sanitizers}",
+            f"-Cbuild-dir=build/{name}-sanitizer",
+            # -O1: twice as fast to compile as -O2, and reports name the lines.
+            "-Ccmake.define.CMAKE_C_FLAGS=-O1 -fno-sanitize-recover=all",
+            *("-Ccmake.build-type=None", "-Cinstall.strip=false"),
+        )
+        (wheel,) = Path(scratch).glob("*.whl")
+        commands.output(uv, "venv", "--clear", "--no-project", "--python", interpreter, folder)
+        requirement = f"stackwarden[{environments.EXTRAS['test']}] @ {wheel.as_uri()}"
+        commands.output(uv, "pip", "install", "--python", folder, requirement)
+    return folder / "bin" / "python"
+
+
+def _variables(name: str, leg: Leg, reports: Path) -> dict[str, str]:
+    """The settings, and what the tests' conftest.py reads."""
+    variables = leg.settings | {
+        "LD_PRELOAD": str(_runtime(leg.runtime)),
+        "SANITIZER_LEG": name,
+        "SANITIZER_STATUS": str(ENDED_BY_A_SANITIZER),
+    }
+    for variable in variables:
+        if variable.endswith("_OPTIONS"):
+            variables[variable] += f":exitcode={ENDED_BY_A_SANITIZER}:log_path={reports}"
+    return variables
+
+
+def _runtime(library: str) -> Path:
+    """A sanitizer's runtime, which must come before all that the interpreter loads."""
+    compiler = os.environ.get("CC", "cc").split()
+    path = Path(commands.output(*compiler, f"-print-file-name={library}").strip())
+    if not path.is_absolute():
+        raise commands.HarnessError(f"{compiler[0]} comes without {library}")
+    return path.resolve()
+
+
+def _findings(reports: Path) -> list[str]:
+    """What processes reported, those that pytest did not see the end of included."""
+    texts = [path.read_text(errors="replace") for path in sorted(reports.iterdir())]
+    return [text for text in texts if not all(map(_is_remark, text.splitlines()))]
+
+
+def _is_remark(line: str) -> bool:
+    return not line.strip() or any(remark in line for remark in REMARKS)
+
+
+if __name__ == "__main__":
+    with commands.errors_reported():
+        sys.exit(main())
