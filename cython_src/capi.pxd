@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
 from callbacks cimport *
+from execution cimport *
 from guard cimport *
 from hook cimport *
 from isolation cimport *
@@ -102,7 +103,8 @@ cdef inline stackwarden_status sw_register_stack(
         return status
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    if isolation_of(flags) == SW_THREAD_STATE or (isolation_of(flags) == SW_FRAMES and not sw_process.frames):
+    if (isolation_of(flags) == SW_THREAD_STATE and not SWPY_HAS_OWN_STATES) \
+            or (isolation_of(flags) == SW_FRAMES and not sw_process.frames):
         return STACKWARDEN_NO_ISOLATION
     if flags & STACKWARDEN_TRIM_GUARD:
         base = sw_lowest_readable(base, top)

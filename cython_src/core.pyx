@@ -306,8 +306,10 @@ def register_stack(
     ``trim_guard`` the pages at the low end that can't be touched are found and left out. A record that
     overlaps and is current on no thread gives way.
 
-    ``isolation``: "none", or "frames" for a stack that suspends in the middle of Python: it keeps execution
-    state of its own, which starts with ``context``: "copy" of the caller's, "empty", or a contextvars.Context.
+    ``isolation``: "none"; or, for a stack that suspends in the middle of Python, "frames": execution state of
+    its own, swapped in place in the thread's PyThreadState; or "thread-state": a PyThreadState of its own, slower,
+    but such a stack may go on on another thread. Its context starts as ``context``: "copy" of the caller's,
+    "empty", or a contextvars.Context.
 
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
     RegistryFullError, IsolationUnavailable; then nothing was changed. Warns with StackSizeWarning where CPython 3.14 and later
@@ -392,7 +394,7 @@ def stacks():
 
 
 def _isolations():
-    return ("none", "frames") if sw_process.frames else ("none",)
+    return ("none",) + ("frames",) * sw_process.frames + ("thread-state",) * SWPY_HAS_OWN_STATES
 
 
 def status():

@@ -5,7 +5,7 @@
 #ifndef SW_EXECUTION_H
 #define SW_EXECUTION_H
 
-#include "cpython/deferred.h"
+#include "cpython/own_state.h"
 #include "cpython/state.h"
 
 typedef enum { SW_NEW, SW_LOADED, SW_SAVED } sw_execution_status;

@@ -35,6 +35,9 @@ cdef extern from "execution.h" nogil:
     uint32_t swpy_mark(PyThreadState *ts)
     void swpy_check_asyncio(PyThreadState *ts)
     void swpy_drain(PyThreadState *ts)
+    bint SWPY_HAS_OWN_STATES
+    PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
+    void swpy_end_own(PyThreadState *own)
 
 cdef extern from "execution.h":
     const char *swpy_state_start()

@@ -221,10 +221,18 @@ cdef inline PyThreadState *take_up(
     return home
 
 
+cdef inline void release_execution(sw_execution *execution) noexcept nogil:
+    """Give back what an execution state without frames holds. Attached; runs destructors."""
+    if execution.isolation == SW_THREAD_STATE and execution.ts != NULL:
+        swpy_end_own(execution.ts)
+    execution.ts = NULL
+    swpy_state_release(&execution.state)
+
+
 cdef inline void release_ended(sw_thread *thread) noexcept nogil:
     cdef sw_execution *ended = thread.ended
     thread.ended = NULL
-    swpy_state_release(&ended.state)
+    release_execution(ended)
     ended.status = SW_NEW
     ended.mark = 0
 
@@ -255,7 +263,10 @@ cdef inline stackwarden_status sw_arrived() noexcept nogil:
     if execution is not thread.loaded:
         ts = take_up(thread, ts, execution, sp)
     if ts != NULL:
-        swpy_protect(ts, thread, thread.current)
+        if SW_LIKELY(execution.isolation == SW_FRAMES):
+            swpy_protect(ts, thread, thread.current)
+        else:
+            swpy_protect_own(ts, thread, thread.current)
         if not SW_LIKELY(thread.ended == NULL and sw_process.callbacks == 0 and not thread.current.detached):
             arrive_slowly(thread)
     return STACKWARDEN_DONE
@@ -289,7 +300,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_NO_ISOLATION
     if record.execution.status == SW_LOADED or is_suspended(record.execution):
         return STACKWARDEN_IN_USE
-    swpy_state_release(&record.execution.state)
+    release_execution(record.execution)
     if context != NULL:
         Py_XINCREF(context)
     else:
@@ -298,10 +309,13 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         PyErr_Clear()
         return STACKWARDEN_NO_MEMORY
     swpy_check_asyncio(ts)
-    record.execution.state.context = context
     record.execution.status = SW_NEW
-    record.execution.ts = NULL
     record.mark = 0
+    record.switches = 0
+    if record.isolation == SW_THREAD_STATE:
+        record.execution.ts = swpy_make_own(ts, context)
+        return STACKWARDEN_DONE if record.execution.ts != NULL else STACKWARDEN_NO_MEMORY
+    record.execution.state.context = context
     return STACKWARDEN_DONE
 
 
@@ -320,7 +334,7 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
     if lost or swpy_attached() == NULL:
         sw_process.leaked += 1
         return not lost
-    swpy_state_release(&execution.state)
+    release_execution(execution)
     free(execution)
     return True
 

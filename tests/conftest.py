@@ -62,7 +62,7 @@ def child(probe_folder):
     printed. STACKWARDEN_ variables of the caller are not passed on.
     """
 
-    def run(program, *, ends=0, arguments=(), **variables):
+    def run(program, *, ends=0, arguments=(), seconds=100, **variables):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
         environment["PYTHONPATH"] = os.pathsep.join([str(probe_folder), str(PROBE)])
         done = subprocess.run(
@@ -72,7 +72,7 @@ def child(probe_folder):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=seconds,
             cwd=probe_folder,
         )
         assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"

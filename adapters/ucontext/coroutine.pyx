@@ -66,16 +66,17 @@ cdef class StackMemory:
     """A mapped and registered stack above a guard page, with execution state of its own."""
 
     cdef stackwarden.stackwarden_stack stack
+    cdef object kind
 
-    def __cinit__(self, size_t size):
+    def __cinit__(self, size_t size, isolation):
         cdef char *base = memory_map(size)
         if base == NULL:
             raise MemoryError(f"a stack of {size} bytes could not be mapped")
+        self.kind = (size, isolation)
         self.stack.base = <size_t>base
         self.stack.size = size
         _check(
-            stackwarden.register_stack(
-                base, size, NULL, b"ucontext", stackwarden.STACKWARDEN_ISOLATION_FRAMES, &self.stack.handle),
+            stackwarden.register_stack(base, size, NULL, b"ucontext", _ISOLATIONS[isolation], &self.stack.handle),
             f"a stack of {size} bytes")
 
     def __dealloc__(self):
@@ -85,7 +86,11 @@ cdef class StackMemory:
             memory_unmap(<char *>self.stack.base, self.stack.size)
 
 
-POOLED_STACKS = 16  # of each size
+_ISOLATIONS = {
+    "frames": stackwarden.STACKWARDEN_ISOLATION_FRAMES,
+    "thread-state": stackwarden.STACKWARDEN_ISOLATION_THREAD_STATE,
+}
+POOLED_STACKS = 16  # of each size and isolation
 _pool = {}
 
 
@@ -96,13 +101,13 @@ cdef size_t _whole_pages(stack_size) except 0:
     return (<size_t>stack_size + page - 1) // page * page
 
 
-cdef StackMemory _take_stack(size_t size):
-    free = _pool.get(size)
-    return free.pop() if free else StackMemory(size)
+cdef StackMemory _take_stack(size_t size, isolation):
+    free = _pool.get((size, isolation))
+    return free.pop() if free else StackMemory(size, isolation)
 
 
 cdef _give_back_stack(StackMemory stack):
-    free = _pool.setdefault(stack.stack.size, [])
+    free = _pool.setdefault(stack.kind, [])
     if len(free) < POOLED_STACKS:
         free.append(stack)
 
@@ -124,7 +129,8 @@ cdef class Coroutine:
 
     ``resume()`` runs it until it calls ``suspend(value)``, and returns the value; or until it is over, and returns
     what the function returns. Its exceptions travel out of ``resume()``. It starts with a copy of its creator's
-    context, and is resumed on the thread that it was started on. Iterating over it resumes it.
+    context. Iterating over it resumes it. With ``isolation="frames"`` it is resumed on the thread that it was started
+    on; with "thread-state", which is slower, on any.
 
     Raises StackRangeError, StackTooSmallError, IsolationUnavailable, MemoryError.
     """
@@ -139,12 +145,14 @@ cdef class Coroutine:
     cdef object _error
     cdef State _state
 
-    def __cinit__(self, func, /, *args, stack_size=DEFAULT_STACK_SIZE):
+    def __cinit__(self, func, /, *args, stack_size=DEFAULT_STACK_SIZE, isolation="frames"):
         if not callable(func):
             raise TypeError(f"a coroutine runs a callable, not {type(func).__name__}")
         self._func = func
         self._args = args
-        self._stack = _take_stack(_whole_pages(stack_size))
+        if isolation not in _ISOLATIONS:
+            raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(_ISOLATIONS)}")
+        self._stack = _take_stack(_whole_pages(stack_size), isolation)
         _check(stackwarden.renew_stack(self._stack.stack.handle, NULL), "a stack from the pool")
         context_make(&self._context, <char *>self._stack.stack.base, self._stack.stack.size, _run, <void *>self)
 

@@ -44,6 +44,15 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     thread->counted_in = ts->id;
 }
 
+/* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    if (to->switches == 1 && swpy_protection.mechanism != SWPY_NONE) {
+        to->depth_used = 0;
+        swpy_count_down(ts, thread, to);
+    }
+}
+
 /* There is no straight way: budgets are kept in the records. sw_process.straight stays 0. */
 static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
 {

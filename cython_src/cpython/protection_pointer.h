@@ -72,10 +72,10 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     }
 }
 
-static inline int swpy_levels(size_t size)
+/* A thread state that belongs to one stack alone. */
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    (void)size;
-    return 0;
+    swpy_protect(ts, thread, to);
 }
 
 /* sizeof(PyThreadState) in the interpreter that runs, from the debug offsets that it publishes (3.13 and later);

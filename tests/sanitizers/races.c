@@ -2,7 +2,7 @@
  *
  * Promises: uses the public header alone, as it may be used. hammer(rounds) starts a thread for each of the jobs
  * below. None has a thread state or holds the GIL, so that nothing but the core orders what they do; each tells of
- * a stack of its own. Returns how many calls did not end as they must. race() has a data race of its own. */
+ * a stack of its own. It returns how many calls of each job did not end as they must. race() races by itself. */
 #include <stackwarden/stackwarden.h>
 
 #include <pthread.h>
@@ -105,11 +105,12 @@ static void *work(void *number)
 static PyObject *hammer(PyObject *module, PyObject *argument)
 {
     pthread_t threads[JOBS];
-    long wrong = 0;
+    void *results[JOBS];
+    PyObject *wrong = PyList_New(JOBS);
     (void)module;
     rounds = (int)PyLong_AsLong(argument);
     memory = aligned_alloc(4096, JOBS * SIZE);
-    if (memory == NULL) {
+    if (wrong == NULL || memory == NULL) {
         return PyErr_NoMemory();
     }
     Py_BEGIN_ALLOW_THREADS
@@ -117,13 +118,14 @@ static PyObject *hammer(PyObject *module, PyObject *argument)
         pthread_create(&threads[i], NULL, work, (void *)i);
     }
     for (int i = 0; i < JOBS; i++) {
-        void *result;
-        pthread_join(threads[i], &result);
-        wrong += (long)result;
+        pthread_join(threads[i], &results[i]);
     }
     Py_END_ALLOW_THREADS
     free(memory);
-    return PyLong_FromLong(wrong);
+    for (int i = 0; i < JOBS; i++) {
+        PyList_SetItem(wrong, i, PyLong_FromLong((long)results[i]));
+    }
+    return wrong;
 }
 
 static int shared;

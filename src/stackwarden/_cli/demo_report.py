@@ -90,10 +90,10 @@ def _row(job: Job, runs: Runs) -> list[Cell]:
 
 
 def _in_words(job: Job, end: child.End) -> str:
-    if not end.report or job.workload.expected != "freed":
+    if "outcome" not in end.report or job.workload.expected != "freed":
         return end.outcome
     before, after = (end.report[name] >> 20 for name in ("resident_before", "resident_after"))
-    return f"{end.outcome}, {before}->{after} MiB"
+    return f"{end.outcome} {before}->{after} MiB"
 
 
 def _size_in_words(size: int) -> str:

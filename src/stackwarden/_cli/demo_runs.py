@@ -46,7 +46,7 @@ class Runs(dict[Job, child.End]):
         return self[job].outcome == job.workload.expected
 
     def has_died(self, job: Job) -> bool:
-        return not self[job].report
+        return "outcome" not in self[job].report
 
     def all_right(self) -> bool:
         return all(self.is_right(job) for job in self if job.protected)

@@ -1,13 +1,16 @@
 """A child process that runs one workload on a foreign stack; how it is started and waited for.
 
-Promises: the child prints one JSON object, or dies as the workload makes it die. Its stack lies
-below or above that of the thread, as asked. Unprotected: CPython is told nothing of the stack.
+Promises: the child says where its stacks lie, and then what came of the workload, or dies as the
+workload makes it die. Its stack lies below or above that of the thread, as asked. Unprotected:
+CPython is told nothing of the stack.
 
-Command line: ``python -m stackwarden.testing.child WORKLOAD PLACEMENT STACK_SIZE``. It prints
+Command line: ``python -m stackwarden.testing.child WORKLOAD PLACEMENT STACK_SIZE``. It prints two
+JSON objects, each on a line:
+
+    stack_base, native_base            lowest addresses of that stack and of the thread's own
 
     outcome                            the workload's word for what happened
     resident_before, resident_after    bytes, both measured on the foreign stack
-    stack_base, native_base            lowest addresses of that stack and of the thread's own
     afterwards                         outcomes of workloads run next on the thread's own stack
 """
 
@@ -24,12 +27,12 @@ from typing import Any, NamedTuple
 from stackwarden.testing.workloads import WORKLOADS, resident_bytes
 
 PLACEMENTS = ("below", "above")
+AFTERWARDS = ("add", "containers")
 SECONDS = 100
 """How long a child may take. Each needs one or two seconds on an idle machine."""
 
 _MODULE = "stackwarden.testing.child"
 _NATIVE_STACK_SIZE = 8 * 1024 * 1024  # bytes; whatever `ulimit -s` says
-_AFTERWARDS = ("add", "containers")
 _CANDIDATES = 8
 _MOST_CANDIDATES = 256
 
@@ -38,9 +41,9 @@ class End(NamedTuple):
     """How a child ended."""
 
     outcome: str
-    """The workload's word, the name of a signal, "out of time" or "exit status N"."""
+    """The workload's word, a signal's name, "out of time", "exit status N" or "no outcome"."""
     report: dict[str, Any]
-    """What the child printed; empty when it died."""
+    """What the child printed, in one dict; there is no "outcome" in it when the child died."""
     errors: str
     """What it wrote to standard error."""
 
@@ -73,10 +76,19 @@ def wait(child: subprocess.Popen[str], *, seconds: float = SECONDS) -> End:
         except BaseException:
             child.kill()
             raise
+    report = _report_in(output)
     if child.returncode != 0:
-        return End(_name_of_status(child.returncode), {}, errors)
-    report: dict[str, Any] = json.loads(output)
-    return End(report["outcome"], report, errors)
+        return End(_name_of_status(child.returncode), report, errors)
+    return End(report.get("outcome", "no outcome"), report, errors)
+
+
+def _report_in(output: str) -> dict[str, Any]:
+    """What the child said, and not what something else printed (a sitecustomize, say)."""
+    report: dict[str, Any] = {}
+    for line in output.splitlines():
+        if line.startswith('{"'):
+            report |= json.loads(line)
+    return report
 
 
 def _name_of_status(status: int) -> str:
@@ -107,17 +119,25 @@ def in_thread(function: Callable[[], Any]) -> Any:
     return results[0]
 
 
-def run_placed(
+def run_placed(function: Callable[[], Any], placement: str, stack_size: int) -> dict[str, Any]:
+    """Run a function on a coroutine's stack that lies below or above that of a thread of its own.
+
+    Returns "result", "stack_base" and "native_base".
+    """
+
+    def run(coroutine: Any, bases: dict[str, int]) -> dict[str, Any]:
+        return {**bases, "result": coroutine.resume()}
+
+    return _with_placed(function, placement, stack_size, run)
+
+
+def _with_placed(
     function: Callable[[], Any],
     placement: str,
     stack_size: int,
-    *,
-    afterwards: Callable[[], Any] | None = None,
+    use: Callable[[Any, dict[str, int]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Run a function on a coroutine's stack that lies below or above that of a thread of its own.
-
-    ``afterwards`` is called next, on the thread's own stack. Returns "result", "stack_base",
-    "native_base" and "afterwards".
+    """In a thread of its own, call ``use`` with a coroutine and where the two stacks lie.
 
     The kernel maps downwards: what was mapped before the thread's stack lies above it, what is
     mapped after it below. Misfits (mapped into a gap) are kept until a stack lies where it should.
@@ -125,23 +145,18 @@ def run_placed(
     from stackwarden import current_stack
     from stackwarden.adapters.ucontext import Coroutine  # type: ignore[import-not-found]
 
-    def candidates() -> list[Any]:
+    def make() -> list[Any]:
         return [Coroutine(function, stack_size=stack_size) for _ in range(_CANDIDATES)]
 
-    early = candidates()
+    early = make()
 
     def in_the_thread() -> dict[str, Any]:
         native = current_stack().base
-        coroutine = _first_placed(early, candidates, native, placement)
-        return {
-            "stack_base": coroutine.stack_base,
-            "native_base": native,
-            "result": coroutine.resume(),
-            "afterwards": afterwards() if afterwards else None,
-        }
+        coroutine = _first_placed(early, make, native, placement)
+        return use(coroutine, {"stack_base": coroutine.stack_base, "native_base": native})
 
-    found: dict[str, Any] = in_thread(in_the_thread)
-    return found
+    used: dict[str, Any] = in_thread(in_the_thread)
+    return used
 
 
 def _first_placed(
@@ -168,7 +183,7 @@ def main() -> None:
     options = parser.parse_args()
     _leave_no_core_file()
     threading.stack_size(_NATIVE_STACK_SIZE)
-    print(json.dumps(_report(options.workload, options.placement, options.stack_size)))
+    _run(options.workload, options.placement, options.stack_size)
 
 
 def _leave_no_core_file() -> None:
@@ -178,21 +193,21 @@ def _leave_no_core_file() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _report(workload: str, placement: str, stack_size: int) -> dict[str, Any]:
+def _run(workload: str, placement: str, stack_size: int) -> None:
+    """Print where the stacks lie, do the work there, print what came of it."""
+
     def measured() -> dict[str, Any]:
         before = resident_bytes()
         outcome = WORKLOADS[workload].run()
-        return {
-            "outcome": outcome,
-            "resident_before": before,
-            "resident_after": resident_bytes(),
-        }
+        after = resident_bytes()
+        return {"outcome": outcome, "resident_before": before, "resident_after": after}
 
-    def natively() -> dict[str, str]:
-        return {name: WORKLOADS[name].run() for name in _AFTERWARDS}
+    def use(coroutine: Any, bases: dict[str, int]) -> dict[str, Any]:
+        print(json.dumps(bases), flush=True)
+        seen: dict[str, Any] = coroutine.resume()
+        return {**seen, "afterwards": {name: WORKLOADS[name].run() for name in AFTERWARDS}}
 
-    placed = run_placed(measured, placement, stack_size, afterwards=natively)
-    return {**placed.pop("result"), **placed}
+    print(json.dumps(_with_placed(measured, placement, stack_size, use)))
 
 
 if __name__ == "__main__":
