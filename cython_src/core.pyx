@@ -190,9 +190,11 @@ cdef class Stack:
         cdef sw_record *record = self._record()
         cdef sw_execution *execution = record.execution
         cdef PyObject *frame = NULL
-        if record.isolation == SW_FRAMES and execution.status == SW_SAVED \
-                and not swpy_state_is_idle(&execution.state):
-            frame = swpy_state_frame(swpy_attached(), &execution.state)
+        if record.isolation != SW_SHARED and is_suspended(execution):
+            if record.isolation == SW_FRAMES:
+                frame = swpy_state_frame(swpy_attached(), &execution.state)
+            else:
+                frame = <PyObject *>PyThreadState_GetFrame(execution.ts)
         if frame == NULL:
             return None
         found = <object>frame

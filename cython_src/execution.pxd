@@ -40,6 +40,7 @@ cdef extern from "execution.h" nogil:
     void swpy_end_own(PyThreadState *own)
 
 cdef extern from "execution.h":
+    void *PyThreadState_GetFrame(PyThreadState *ts)
     const char *swpy_state_start()
     bint swpy_drain_start()
     PyObject *swpy_state_frame(PyThreadState *ts, swpy_state *state)

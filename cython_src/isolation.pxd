@@ -266,7 +266,7 @@ cdef inline stackwarden_status sw_arrived() noexcept nogil:
         if SW_LIKELY(execution.isolation == SW_FRAMES):
             swpy_protect(ts, thread, thread.current)
         else:
-            swpy_protect_own(ts, thread, thread.current)
+            swpy_protect_own(ts, thread, thread.current, execution.left_at == 0)
         if not SW_LIKELY(thread.ended == NULL and sw_process.callbacks == 0 and not thread.current.detached):
             arrive_slowly(thread)
     return STACKWARDEN_DONE
@@ -311,7 +311,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
     swpy_check_asyncio(ts)
     record.execution.status = SW_NEW
     record.mark = 0
-    record.switches = 0
+    record.execution.left_at = 0
     if record.isolation == SW_THREAD_STATE:
         record.execution.ts = swpy_make_own(ts, context)
         return STACKWARDEN_DONE if record.execution.ts != NULL else STACKWARDEN_NO_MEMORY

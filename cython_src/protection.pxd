@@ -39,7 +39,7 @@ cdef extern from "cpython/protection.h" nogil:
     PyThreadState *swpy_attached_straight()
     bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
     void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
-    void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to)
+    void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
     void swpy_first_foreign_stack()
     void swpy_check_attached_place()
 

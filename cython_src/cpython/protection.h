@@ -9,7 +9,7 @@
  *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
- *   swpy_protect_own(ts, thread, to)      the same for a thread state that belongs to the stack of `to` alone
+ *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
  *   swpy_first_foreign_stack()            a record was made for a foreign stack, the first in this process
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
  *

@@ -45,9 +45,9 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
 }
 
 /* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */
-static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to)
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
-    if (to->switches == 1 && swpy_protection.mechanism != SWPY_NONE) {
+    if (is_new && swpy_protection.mechanism != SWPY_NONE) {
         to->depth_used = 0;
         swpy_count_down(ts, thread, to);
     }

@@ -73,8 +73,9 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
 }
 
 /* A thread state that belongs to one stack alone. */
-static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to)
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
+    (void)is_new;
     swpy_protect(ts, thread, to);
 }
 

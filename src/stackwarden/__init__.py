@@ -12,14 +12,18 @@ calls. A runtime that switches stacks breaks both. Tell this package of the swit
 All sizes are in bytes; the base of a stack is its lowest usable byte.
 """
 
+from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden._where import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden.errors import (
     CallbackError,
     CoroutineError,
     IsolationRequired,
+    IsolationUnavailable,
     MechanismError,
     NotRunningError,
+    OtherThreadError,
     RegistryFullError,
+    StackExit,
     StackInUseError,
     StackOverlapError,
     StackRangeError,
@@ -35,6 +39,7 @@ try:
     from stackwarden._core import (
         Stack,
         current_stack,
+        drain,
         notify_stack_switch,
         register_stack,
         register_switch_callback,
@@ -50,6 +55,7 @@ except ModuleNotFoundError as missing:
     from stackwarden._no_core import (
         Stack,
         current_stack,
+        drain,
         notify_stack_switch,
         register_stack,
         register_switch_callback,
@@ -74,10 +80,13 @@ __all__ = [
     "CallbackError",
     "CoroutineError",
     "IsolationRequired",
+    "IsolationUnavailable",
     "MechanismError",
     "NotRunningError",
+    "OtherThreadError",
     "RegistryFullError",
     "Stack",
+    "StackExit",
     "StackInUseError",
     "StackOverlapError",
     "StackRangeError",
@@ -88,10 +97,13 @@ __all__ = [
     "UnalignedStackError",
     "UnmappedStackError",
     "current_stack",
+    "drain",
+    "format_stack",
     "get_cmake_dir",
     "get_include",
     "get_pkgconfig_dir",
     "notify_stack_switch",
+    "print_stacks",
     "register_stack",
     "register_switch_callback",
     "reset_stack",

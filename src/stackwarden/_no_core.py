@@ -31,6 +31,7 @@ notify_stack_switch = _refuse
 reset_stack = _refuse
 sync_stack = _refuse
 current_stack = _refuse
+drain = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
 
@@ -50,6 +51,10 @@ def status() -> dict[str, Any]:
         "least_stack_size": 0,
         "exact_stack_size": 0,
         "native_levels": 0,
+        "isolation": ("none",),
+        "isolation_reason": _REASON,
+        "leaked_stacks": 0,
+        "dropped_states": 0,
         "registered": 0,
         "superseded": 0,
         "switch_callbacks": 0,

@@ -10,7 +10,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <random>
 #include <string>
 #include <utility>
@@ -187,30 +189,38 @@ public:
             check(stackwarden_unregister_stack(handle));
         }
     }
-    std::vector<const char *> random_addresses() const
+    // Random addresses in so many of the stacks, themselves chosen at random.
+    std::vector<std::size_t> random_offsets(std::size_t count) const
     {
         std::mt19937_64 random(1);
-        std::uniform_int_distribution<std::size_t> offset(0, handles_.size() * stack_size - 1);
-        std::vector<const char *> addresses(lookups);
-        for (const char *&address : addresses) {
-            address = memory_ + offset(random);
+        std::vector<std::size_t> chosen(handles_.size());
+        std::iota(chosen.begin(), chosen.end(), std::size_t(0));
+        std::shuffle(chosen.begin(), chosen.end(), random);
+        std::uniform_int_distribution<std::size_t> stack(0, count - 1), offset(0, stack_size - 1);
+        std::vector<std::size_t> offsets(lookups);
+        for (std::size_t &place : offsets) {
+            place = chosen[stack(random)] * stack_size + offset(random);
         }
-        return addresses;
+        return offsets;
     }
+    std::size_t count() const { return handles_.size(); }
+    const char *memory() const { return memory_; }
 
 private:
     std::vector<stackwarden_handle> handles_;
     char *memory_;
 };
 
-std::vector<const char *> addresses; // for the lookups, in the stacks that are registered at present
+many_stacks *stacks; // one set at a time, registered while it is looked up
+std::vector<std::size_t> offsets; // what is looked up, in bytes from the lowest stack
 
 void find_independent(benchmark::State &state)
 {
     stackwarden_stack stack;
     std::size_t i = 0;
+    const char *memory = stacks->memory();
     for (auto _ : state) {
-        check(stackwarden_find_stack(addresses[i++ % lookups], &stack));
+        check(stackwarden_find_stack(memory + offsets[i++ % lookups], &stack));
         benchmark::DoNotOptimize(stack);
     }
 }
@@ -220,10 +230,30 @@ void find_dependent(benchmark::State &state)
 {
     stackwarden_stack stack{};
     std::size_t i = 0;
+    const char *memory = stacks->memory();
     for (auto _ : state) {
-        std::size_t zero = stack.reserved[0] & stack.base >> 63;
-        check(stackwarden_find_stack(addresses[i++ % lookups] + zero, &stack));
+        std::size_t zero = stack.base >> 63;
+        check(stackwarden_find_stack(memory + offsets[i++ % lookups] + zero, &stack));
         benchmark::DoNotOptimize(stack);
+    }
+}
+
+// The least that memory allows: one word for 64 KiB of address space, which leads to one cache line.
+void find_bare(benchmark::State &state)
+{
+    struct alignas(64) line {
+        std::size_t words[8];
+    };
+    constexpr int granule_bits = 16;
+    std::size_t granules = stack_size >> granule_bits;
+    std::vector<line> lines(stacks->count());
+    std::vector<std::size_t> line_of(stacks->count() * granules);
+    for (std::size_t granule = 0; granule < line_of.size(); granule++) {
+        line_of[granule] = granule / granules;
+    }
+    std::size_t i = 0;
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(lines[line_of[offsets[i++ % lookups] >> granule_bits]].words[0]);
     }
 }
 
@@ -261,6 +291,7 @@ void add_rows()
     benchmark::RegisterBenchmark("register, named", register_unregister, "fiber");
     benchmark::RegisterBenchmark("find", find_independent);
     benchmark::RegisterBenchmark("find, dependent", find_dependent);
+    benchmark::RegisterBenchmark("find, bare", find_bare);
 }
 
 // ---- Python ----
@@ -298,8 +329,6 @@ PyObject *measure(PyObject *, PyObject *arguments)
     return samples;
 }
 
-many_stacks *stacks; // one set at a time
-
 PyObject *map_many(PyObject *, PyObject *count)
 {
     delete stacks;
@@ -313,9 +342,9 @@ PyObject *register_many(PyObject *, PyObject *)
     Py_RETURN_NONE;
 }
 
-PyObject *choose_addresses(PyObject *, PyObject *)
+PyObject *choose_addresses(PyObject *, PyObject *count)
 {
-    addresses = stacks->random_addresses();
+    offsets = stacks->random_offsets(PyLong_AsSize_t(count));
     Py_RETURN_NONE;
 }
 
@@ -330,7 +359,7 @@ PyMethodDef methods[] = {
      "measure(rows, seconds, repetitions), all str: a list of (row, nanoseconds); `rows` is a regular expression."},
     {"map_many", map_many, METH_O, "Map so many stacks of 256 KiB; those mapped before must be unregistered."},
     {"register_many", register_many, METH_NOARGS, "Register them."},
-    {"choose_addresses", choose_addresses, METH_NOARGS, "Choose random addresses in them, to be looked up."},
+    {"choose_addresses", choose_addresses, METH_O, "Choose random addresses in so many of them, to be looked up."},
     {"unregister_many", unregister_many, METH_NOARGS, "Unregister them."},
     {nullptr, nullptr, 0, nullptr},
 };

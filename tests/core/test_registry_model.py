@@ -86,7 +86,10 @@ class Registry(RuleBasedStateMachine):
     @rule(offset=offsets(), size=sizes())
     def notify_other(self, offset, size):
         base, top = self._range(offset, size)
-        if (base, top) not in self.registered.values():
+        known = [h for h, held in self.registered.items() if held == (base, top)]
+        if known:
+            self.current = known[0]
+        else:
             self._supersede(base, top)
             self.current = base, top
         stack = stackwarden.notify_stack_switch(base, top - base)

@@ -1,0 +1,249 @@
+"""Benchmarks: what telling CPython of a stack costs, beside CPython's own setter and a bare jump.
+
+Promises: all that is compared is measured in this one run, under the Python that runs it, and
+printed as ratios with the targets beside them; a target that is missed is marked and makes the exit
+status 1. What slows a machine only ever adds, so each number is the least of many short
+measurements, spread over the run; the median of them stands beside it.
+
+Command line: python tests/bench/run.py [--json FILE]
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "harness"))
+
+import commands  # noqa: E402
+import debian  # noqa: E402
+import extensions  # noqa: E402
+import pyperf  # noqa: E402
+
+import stackwarden  # noqa: E402
+
+SWITCHING = "^(setter|switch_to.*|notify.*|sync|jump.*|register.*)$"
+LOOKUPS = "^find.*$"
+FEW, MANY = 1_000, 1_000_000
+IMPORTS = 15
+
+
+class Row(NamedTuple):
+    """One line of the result. `limit` is for the ratio where there is one, else for the value."""
+
+    name: str
+    value: float
+    unit: str
+    median: float | None = None
+    ratio: float | None = None
+    limit: float | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """None: there is no target."""
+        measured = self.value if self.ratio is None else self.ratio
+        return None if self.limit is None else measured <= self.limit
+
+
+class Samples:
+    """What was measured so far, in nanoseconds, by the names that hot_paths gives."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, measured: list[tuple[str, float]], prefix: str = "") -> None:
+        for name, nanoseconds in measured:
+            self.of[prefix + name].append(nanoseconds)
+
+    def row(
+        self, name: str, title: str, *, beside: str = "", limit: float | None = None, note: str = ""
+    ) -> Row:
+        least = min(self.of[name])
+        ratio = least / min(self.of[beside]) if self.of.get(beside) else None
+        if beside and ratio is None:
+            limit = None
+        return Row(title, least, "ns", statistics.median(self.of[name]), ratio, limit, note)
+
+
+# ---- measuring ----
+
+
+def build() -> Any:
+    """The extension hot_paths, compiled for this Python."""
+    own = debian.own_release()
+    boost = debian.unpack("libboost-context-dev", release=own) / "usr"
+    google = debian.unpack("libbenchmark-dev", release=own) / "usr"
+    options: list[str] = []
+    for root, library in ((boost, "boost_context"), (google, "benchmark")):
+        folder = next(root.glob(f"lib/*/lib{library}.so")).parent
+        options += ["-isystem", f"{root}/include", f"-L{folder}", f"-Wl,-rpath,{folder}"]
+        options.append(f"-l{library}")
+    return extensions.load(
+        extensions.build([HERE / "hot_paths.cpp"], "hot_paths", language="c++", args=options)
+    )
+
+
+def measure(hot_paths: Any, samples: Samples) -> Iterator[Row]:
+    """Fill the samples; yield the rows that are not about nanoseconds of processor time."""
+
+    def switching() -> None:
+        samples.add(hot_paths.measure(SWITCHING, "0.01", "12"))
+
+    def lookups(kind: str, stacks: int) -> None:
+        hot_paths.choose_addresses(stacks)
+        samples.add(hot_paths.measure(LOOKUPS, "0.1", "8"), f"{kind}, ")
+
+    switching()
+    hot_paths.map_many(FEW)
+    hot_paths.register_many()
+    lookups("few", FEW)
+    hot_paths.unregister_many()
+    switching()
+    hot_paths.map_many(MANY)
+    yield from register_many(hot_paths)
+    lookups("some of many", FEW)
+    lookups("many", MANY)
+    hot_paths.unregister_many()
+    switching()
+    yield import_time()
+    switching()
+    yield from from_python()
+    switching()
+
+
+def register_many(hot_paths: Any) -> Iterator[Row]:
+    memory, start = resident_bytes(), time.perf_counter_ns()
+    hot_paths.register_many()
+    seconds, memory = time.perf_counter_ns() - start, resident_bytes() - memory
+    yield Row("register, each of 1,000,000 new ones", seconds / MANY, "ns", note="wall clock")
+    yield Row("memory of each of 1,000,000 stacks of 256 KiB", memory / MANY, "bytes", limit=128)
+
+
+def resident_bytes() -> int:
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the kernel does not tell the resident memory")
+
+
+def import_time() -> Row:
+    """Bare and importing interpreters take turns."""
+    bare, importing = [], []
+    for _ in range(IMPORTS):
+        bare.append(milliseconds_of("pass"))
+        importing.append(milliseconds_of("import stackwarden"))
+    least = min(importing) - min(bare)
+    median = statistics.median(importing) - statistics.median(bare)
+    note = f"above a bare interpreter's {min(bare):.1f} ms"
+    return Row("import stackwarden", least, "ms", median, limit=20, note=note)
+
+
+def milliseconds_of(program: str) -> float:
+    start = time.perf_counter_ns()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def from_python() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        few = ("--processes=4", "--values=3", "--warmups=1", "--quiet")
+        commands.output(sys.executable, HERE / "python_level.py", *few, "-o", result)
+        for measured in pyperf.BenchmarkSuite.load(str(result)):
+            values = [value * 1e9 for value in measured.get_values()]
+            yield Row(
+                measured.get_name(), min(values), "ns", statistics.median(values), note="pyperf"
+            )
+
+
+# ---- the result ----
+
+
+def sections(samples: Samples, others: list[Row]) -> dict[str, list[Row]]:
+    row = samples.row
+    telling = [
+        row("switch_to", "stackwarden_switch_to", beside="setter", limit=0.8),
+        row("notify", "stackwarden_notify_stack_switch", beside="setter", limit=2.0),
+        row("sync", "stackwarden_sync_stack, already right", beside="setter", limit=0.5),
+        row("switch_to, detached", "stackwarden_switch_to, detached", beside="setter"),
+        row("notify, unregistered", "stackwarden_notify_stack_switch, one of two unregistered",
+            beside="setter"),
+        row("jump", "Boost jump_fcontext, CPython not told", beside="setter"),
+        row("jump, told", "Boost jump_fcontext, told by switch_to and reset_stack", beside="setter"),
+    ]  # fmt: skip
+    if "setter" in samples.of:
+        telling.insert(0, row("setter", "CPython's setter of the attached thread's", beside="setter"))
+    few, many = "few, find", "many, find"
+    registry = [
+        row("register", "register and unregister", limit=300),
+        row("register, named", "the same with names"),
+        row(few, "find: 1,000 registered, any of them", beside=few),
+        row("some of many, find", "find: 1,000,000 registered, any of 1,000 of them", beside=few,
+            limit=4),
+        row(many, "find: 1,000,000 registered, any of them", limit=100),
+        row(many, "  the same beside any of 1,000 registered", beside=few,
+            note="for the most part the caches'; compare the two bare rows"),
+        row("few, find, bare", "  two loads in as much memory, 1,000", beside="few, find, bare"),
+        row("many, find, bare", "  two loads in as much memory, 1,000,000", beside="few, find, bare"),
+        row("few, find, dependent", "find: 1,000 registered, one after the other"),
+        row("many, find, dependent", "find: 1,000,000 registered, one after the other"),
+        *(other for other in others if "1,000,000" in other.name),
+    ]  # fmt: skip
+    return {
+        "Switching, attached; ratio to CPython's setter": telling,
+        "Registry; finds are of random addresses, independent of each other unless said": registry,
+        "Python": [other for other in others if "1,000,000" not in other.name],
+    }
+
+
+def print_sections(found: dict[str, list[Row]]) -> None:
+    for title, rows in found.items():
+        print(f"\n{title:<66}{'least':>9}{'median':>9}       {'ratio':>6}  target")
+        for row in rows:
+            median = "" if row.median is None else f"{row.median:.2f}"
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+            target = "" if row.limit is None else f"<= {row.limit:g} {'ok' if row.met else 'MISSED'}"
+            line = f"{row.name:<66}{row.value:>9.2f}{median:>9} {row.unit:<5} {ratio:>6}  {target:<16}"
+            print(f"  {line}{row.note}".rstrip())
+
+
+def main() -> int:
+    """Return the exit status: 1 when a target was missed."""
+    parser = argparse.ArgumentParser(description="Measure, compare, and check the targets.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples there")
+    options = parser.parse_args()
+    samples = Samples()
+    others = list(measure(build(), samples))
+    found = sections(samples, others)
+    status = stackwarden.status()
+    print(f"CPython {platform.python_version()}, mechanism {status['mechanism']}")
+    print("ns of processor time for one call, loop included: the least of all repetitions, and their median")
+    print_sections(found)
+    rows = [row for section in found.values() for row in section]
+    if options.json:
+        result = {
+            "python": platform.python_version(),
+            "machine": platform.processor() or platform.machine(),
+            "status": status,
+            "rows": [{**row._asdict(), "met": row.met} for row in rows],
+            "samples": samples.of,
+        }
+        options.json.write_text(json.dumps(result, indent=1))
+    missed = [row.name.strip() for row in rows if row.met is False]
+    print(f"\n{len(missed)} targets missed" + "".join(f"\n  {name}" for name in missed))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    with commands.errors_reported():
+        sys.exit(main())

@@ -1,0 +1,61 @@
+"""What the documents refer to exists: files, targets of make, names in the code."""
+
+import re
+from pathlib import Path
+
+import environments
+import pytest
+
+CHECKOUT = environments.CHECKOUT
+DOCUMENTS = [
+    *sorted(CHECKOUT.glob("*.md")),
+    *sorted(CHECKOUT.glob("docs/**/*.md")),
+    *sorted(CHECKOUT.glob("adapters/**/*.md")),
+]
+SOURCES = [
+    path
+    for folder in ("src", "cython_src", "adapters", "tests")
+    for path in (CHECKOUT / folder).rglob("*")
+    if path.suffix in {".h", ".c", ".pxd", ".pyx", ".py", ".pyi"}
+]
+
+each_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=[str(path.relative_to(CHECKOUT)) for path in DOCUMENTS]
+)
+
+
+def quoted(document: Path) -> list[str]:
+    """All that stands between single backticks outside of blocks of code."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+@each_document
+def test_links_lead_to_files(document):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert missing == []
+
+
+@each_document
+def test_files_that_are_named_exist(document):
+    top = {path.name for path in CHECKOUT.iterdir()}
+    paths = [name for name in quoted(document) if name.partition("/")[0] in top and "/" in name]
+    missing = [path for path in paths if not list(CHECKOUT.glob(path.rstrip("/")))]
+    assert missing == []
+
+
+@each_document
+def test_targets_of_make_that_are_named_exist(document):
+    targets = re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"\bmake ([a-z]+)", " ".join(quoted(document)))
+    assert set(named) <= set(targets)
+
+
+@each_document
+def test_names_of_the_core_that_are_named_exist(document):
+    code = "\n".join(path.read_text() for path in SOURCES)
+    known = set(re.findall(r"\w+", code))
+    pattern = r"\b(?:sw_|swpy_|SW_|stackwarden_|STACKWARDEN_)\w+"
+    named = re.findall(pattern, " ".join(quoted(document)))
+    assert set(named) - known == set()

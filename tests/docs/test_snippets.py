@@ -1,0 +1,111 @@
+"""What the documents show works as it stands: each block of code is run, or compiled.
+
+A Python block runs in a child, and prints what the `text` block right after it says, if there is
+one. C and C++ blocks are whole files that compile without a warning. A Cython block becomes a module
+that can be imported. A CMake block builds the C or C++ block before it. Other languages are not run.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import commands
+import environments
+import extensions
+import pytest
+
+CHECKOUT = environments.CHECKOUT
+DOCUMENTS = [
+    *sorted(CHECKOUT.glob("*.md")),
+    *sorted(CHECKOUT.glob("docs/**/*.md")),
+    *sorted(CHECKOUT.glob("adapters/**/*.md")),
+]
+NOT_RUN = {"text", "sh"}
+
+FENCED = re.compile(r"^```(?P<language>\S*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A block of code, the block before it, and what it must print, if that is told."""
+
+    place: str
+    language: str
+    code: str
+    before: "Block | None"
+    prints: str | None
+
+
+def blocks_of(document: Path) -> list[Block]:
+    """All fenced blocks of a document."""
+    text = document.read_text()
+    found: list[Block] = []
+    for match in FENCED.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        after = FENCED.match(text, match.end() + len("\n\n"))
+        prints = after["code"] if after and after["language"] == "text" else None
+        place = f"{document.relative_to(CHECKOUT)}:{line}"
+        before = found[-1] if found else None
+        found.append(Block(place, match["language"], match["code"], before, prints))
+    return found
+
+
+BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
+
+
+def written_in(*languages: str) -> pytest.MarkDecorator:
+    """Run a test for each block in one of these languages."""
+    blocks = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize("block", blocks, ids=[block.place for block in blocks])
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The standard output of a child that must end well and complain of nothing."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_block_says_what_it_is_written_in():
+    known = {"python", "c", "c++", "cython", "cmake", *NOT_RUN}
+    assert {block.place: block.language for block in BLOCKS if block.language not in known} == {}
+
+
+@written_in("python")
+def test_a_python_block_runs(block, tmp_path):
+    program = tmp_path / "block.py"
+    program.write_text(block.code)
+    printed = run(sys.executable, program, cwd=tmp_path)
+    if block.prints is not None:
+        assert printed == block.prints
+
+
+@written_in("c", "c++")
+def test_a_c_or_cxx_block_compiles(block, tmp_path):
+    source = tmp_path / f"block.{block.language.replace('+', 'p')}"
+    source.write_text(block.code)
+    commands.output(*extensions.compiler(block.language), "-fsyntax-only", source)
+
+
+@written_in("cython")
+def test_a_cython_block_becomes_a_module(block, tmp_path):
+    source = tmp_path / "block.pyx"
+    source.write_text(block.code)
+    commands.output(sys.executable, "-m", "cython", "-3", source)
+    module = extensions.build([source.with_suffix(".c")], "block", args=["-w"])
+    run(sys.executable, "-c", "import block", cwd=module.parent)
+
+
+@written_in("cmake")
+def test_a_cmake_block_builds_the_block_before_it(block, tmp_path):
+    (source,) = re.findall(r"\bmine\.\w+", block.code)
+    (tmp_path / source).write_text(block.before.code)
+    (tmp_path / "CMakeLists.txt").write_text(block.code)
+    found = commands.output(sys.executable, "-m", "stackwarden", "--cmakedir").strip()
+    cmake = Path(sys.executable).with_name("cmake")
+    commands.output(
+        *(cmake, "-S", tmp_path, "-B", tmp_path / "build", f"-Dstackwarden_DIR={found}"),
+        f"-DPython_EXECUTABLE={sys.executable}",
+    )
+    commands.output(cmake, "--build", tmp_path / "build")
