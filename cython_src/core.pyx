@@ -314,8 +314,8 @@ def register_stack(
     "empty", or a contextvars.Context.
 
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
-    RegistryFullError, IsolationUnavailable; then nothing was changed. Warns with StackSizeWarning where CPython 3.14 and later
-    would hold back memory on so small a stack (under 128 KiB).
+    RegistryFullError, IsolationUnavailable; then nothing was changed. Warns with StackSizeWarning where CPython
+    3.14 and later would hold back memory on so small a stack (under 128 KiB).
     """
     cdef stackwarden_stack made
     cdef stackwarden_status status

@@ -1,4 +1,4 @@
-"""Execution states as Cython sees them. What they hold is explained in cpython/state.h, their owner in execution.h."""
+"""Execution states as Cython sees them: cpython/state.h explains what they hold, execution.h who owns them."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t

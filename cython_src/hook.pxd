@@ -63,7 +63,8 @@ cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t ba
     return record
 
 
-cdef inline void set_bounds(sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+cdef inline void set_bounds(
+        sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
     """Fill a record that is not in use and put it in use."""
     record.kind = kind
     record.bounds_from = bounds_from

@@ -36,8 +36,8 @@ from stackwarden cimport (
 
 cdef extern from * nogil:
     """
-    /* Bytes. A resumed stack goes on where it was left, give or take the frame of one call; higher up it is another
-     * coroutine on the same memory. */
+    /* Bytes. A resumed stack goes on where it was left, give or take the frame of one call; higher up it is
+     * another coroutine on the same memory. */
     #define SW_SAME_PLACE ((uintptr_t)1024)
     """
     const uintptr_t SW_SAME_PLACE
@@ -158,7 +158,7 @@ cdef inline stackwarden_status sw_ending(const stackwarden_stack *to) noexcept n
 
 
 cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, int ends) noexcept nogil:
-    """Attached or not; what is attached here is detached by arrived(), where the stack that goes on was detached."""
+    """Attached or not; arrived() detaches again where the stack that goes on was detached."""
     cdef uintptr_t sp = sw_callers_stack_pointer()
     cdef PyThreadState *ts
     cdef sw_thread *thread

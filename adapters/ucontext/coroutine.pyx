@@ -8,7 +8,6 @@ No function that is on a coroutine's stack while it is suspended owns a referenc
 else refers to is finalised, which ends it.
 """
 
-from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
@@ -129,8 +128,8 @@ cdef class Coroutine:
 
     ``resume()`` runs it until it calls ``suspend(value)``, and returns the value; or until it is over, and returns
     what the function returns. Its exceptions travel out of ``resume()``. It starts with a copy of its creator's
-    context. Iterating over it resumes it. With ``isolation="frames"`` it is resumed on the thread that it was started
-    on; with "thread-state", which is slower, on any.
+    context. Iterating over it resumes it. With ``isolation="frames"`` it is resumed on the thread that it was
+    started on; with "thread-state", which is slower, on any.
 
     Raises StackRangeError, StackTooSmallError, IsolationUnavailable, MemoryError.
     """
@@ -179,8 +178,9 @@ cdef class Coroutine:
     def resume(self, value=None, /):
         """Go on until the next suspend(), and return its value; or to the end, and return the result.
 
-        ``value`` is what the coroutine's suspend() returns; the first resume() takes None. Raises what the function
-        raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start it.
+        ``value`` is what the coroutine's suspend() returns; the first resume() takes None. Raises what the
+        function raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start
+        it.
         """
         if self._state == NEW and value is not None:
             raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
@@ -207,8 +207,8 @@ cdef class Coroutine:
     def close(self):
         """End the coroutine: StackExit is raised in it, once more when it suspends again.
 
-        Raises CoroutineError when it runs, and when it suspends a second time: then nobody can end it, and its stack
-        and all that its frames hold are leaked (``status()["leaked_stacks"]``).
+        Raises CoroutineError when it runs, and when it suspends a second time: then nobody can end it, and its
+        stack and all that its frames hold are leaked (``status()["leaked_stacks"]``).
         """
         if self._state == RUNNING:
             raise CoroutineError(f"{self!r}: it cannot be closed from inside")

@@ -52,7 +52,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise
-    from stackwarden._no_core import (
+    from stackwarden._no_core import (  # type: ignore[assignment]
         Stack,
         current_stack,
         drain,

@@ -68,7 +68,7 @@ class OtherThreadError(StackwardenError, RuntimeError):
     """A stack with isolation "frames" was to be resumed on another thread than its own."""
 
 
-class StackExit(BaseException):  # noqa: N818
+class StackExit(BaseException):
     """Raised inside a suspended coroutine that is closed, as GreenletExit is. Let it pass."""
 
 

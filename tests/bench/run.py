@@ -182,7 +182,9 @@ def sections(samples: Samples, others: list[Row]) -> dict[str, list[Row]]:
         row("jump, told", "Boost jump_fcontext, told by switch_to and reset_stack", beside="setter"),
     ]  # fmt: skip
     if "setter" in samples.of:
-        telling.insert(0, row("setter", "CPython's setter of the attached thread's", beside="setter"))
+        telling.insert(
+            0, row("setter", "CPython's setter of the attached thread's", beside="setter")
+        )
     few, many = "few, find", "many, find"
     registry = [
         row("register", "register and unregister", limit=300),
@@ -212,8 +214,12 @@ def print_sections(found: dict[str, list[Row]]) -> None:
         for row in rows:
             median = "" if row.median is None else f"{row.median:.2f}"
             ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-            target = "" if row.limit is None else f"<= {row.limit:g} {'ok' if row.met else 'MISSED'}"
-            line = f"{row.name:<66}{row.value:>9.2f}{median:>9} {row.unit:<5} {ratio:>6}  {target:<16}"
+            target = (
+                "" if row.limit is None else f"<= {row.limit:g} {'ok' if row.met else 'MISSED'}"
+            )
+            line = (
+                f"{row.name:<66}{row.value:>9.2f}{median:>9} {row.unit:<5} {ratio:>6}  {target:<16}"
+            )
             print(f"  {line}{row.note}".rstrip())
 
 
@@ -227,7 +233,9 @@ def main() -> int:
     found = sections(samples, others)
     status = stackwarden.status()
     print(f"CPython {platform.python_version()}, mechanism {status['mechanism']}")
-    print("ns of processor time for one call, loop included: the least of all repetitions, and their median")
+    print(
+        "ns of processor time for one call, loop included: the least of all repetitions, and their median"
+    )
     print_sections(found)
     rows = [row for section in found.values() for row in section]
     if options.json:
