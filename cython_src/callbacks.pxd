@@ -101,7 +101,7 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     cdef PyObject *error[3]
     cdef int i
     describe_record(thread.current, &entered)
-    sw_process.coalesced += thread.unannounced - 1
+    sw_add(&sw_process.coalesced, thread.unannounced - 1)
     thread.unannounced = 0
     thread.in_callback = 1
     PyErr_Fetch(&error[0], &error[1], &error[2])

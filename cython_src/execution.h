@@ -23,6 +23,10 @@ typedef struct sw_execution {
 
 _Static_assert(sizeof(sw_execution) <= 256, "at most 256 bytes for each isolated stack");
 
+/* Free ones, linked through `ts`. Never given back to the system: a stack that was left inside a chain may outlive
+ * it, and what it still points at must be an execution state, whose mark then tells the difference. */
+static sw_execution *sw_free_executions;
+
 /* The stack pointer of the caller of the function that says it, the same for all functions. */
 #if defined(_MSC_VER)
 #define sw_callers_stack_pointer() ((uintptr_t)_AddressOfReturnAddress())

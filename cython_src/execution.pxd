@@ -2,6 +2,7 @@
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc
 
 cdef extern from "Python.h":
     ctypedef struct PyThreadState
@@ -25,6 +26,8 @@ cdef extern from "execution.h" nogil:
         uint8_t status
         uint8_t isolation
         uint8_t empty_context
+
+    sw_execution *sw_free_executions
 
     uintptr_t sw_callers_stack_pointer()
     void swpy_state_clear(swpy_state *state)
@@ -55,3 +58,31 @@ cdef extern from "Python.h" nogil:
     void Py_XDECREF(PyObject *)
     void Py_XINCREF(PyObject *)
     void PyErr_Clear()
+
+
+cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
+    """An execution state that was not entered yet; NULL: no memory. Under sw_lock()."""
+    global sw_free_executions
+    cdef sw_execution *execution = sw_free_executions
+    if execution != NULL:
+        sw_free_executions = <sw_execution *>execution.ts
+    else:
+        execution = <sw_execution *>calloc(1, sizeof(sw_execution))
+    if execution != NULL:
+        swpy_state_clear(&execution.state)
+        execution.isolation = isolation
+        execution.status = SW_NEW
+        execution.ts = NULL
+        execution.ts_id = 0
+        execution.left_at = 0
+        execution.mark = 0
+    return execution
+
+
+cdef inline void free_execution(sw_execution *execution) noexcept nogil:
+    """Under sw_lock()."""
+    global sw_free_executions
+    execution.status = SW_NEW
+    execution.mark = 0
+    execution.ts = <PyThreadState *>sw_free_executions
+    sw_free_executions = execution

@@ -111,6 +111,8 @@ cdef extern from "platform/platform.h" nogil:
     void sw_store_generation(uint32_t *place, uint32_t value)
     void sw_fence_acquire()
     void sw_fence_release()
+    void sw_add(uint64_t *place, uint64_t value)
+    void sw_count "sw_count"(uint64_t *place)
     uintptr_t sw_stack_pointer()
 
     void *sw_thread_local_get()

@@ -10,7 +10,7 @@ Data flows one way: system -> adapter -> hook -> record -> thread state.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 
 from callbacks cimport call_callbacks
 from execution cimport *
@@ -82,15 +82,6 @@ cdef inline void set_bounds(
         swpy_first_foreign_stack()
 
 
-cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
-    """An execution state that was not entered yet; NULL: no memory."""
-    cdef sw_execution *execution = <sw_execution *>calloc(1, sizeof(sw_execution))
-    if execution != NULL:
-        swpy_state_clear(&execution.state)
-        execution.isolation = isolation
-    return execution
-
-
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
     """Blocks are never given back: the list of threads may be walked without a lock. Under sw_lock()."""
     cdef sw_thread *thread = sw_process.threads
@@ -151,7 +142,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     """The operating-system thread of this block has ended. Its records are given back, the block stays."""
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
-    free(thread.native.execution)
+    free_execution(thread.native.execution)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
     release_thread_record(thread.spare)
@@ -316,8 +307,9 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
         generation = record.generation
         isolated = record.isolation != SW_SHARED
         if generation & 1 and retire_record(record, generation):
-            sw_process.superseded += 1
-            sw_process.leaked += isolated
+            sw_count(&sw_process.superseded)
+            if isolated:
+                sw_count(&sw_process.leaked)
 
 
 cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:

@@ -57,8 +57,11 @@ cdef inline sw_record *target_record(sw_thread *thread, const stackwarden_stack 
 
 
 cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
-    """The execution state that goes on when the thread goes to a stack."""
-    return record.execution if record.execution != NULL else thread.loaded
+    """The execution state that goes on when the thread goes to a stack: its own; or that of the chain in which it
+    was left in the middle of Python; or the one that is loaded."""
+    if record.isolation != SW_SHARED or record.kind == SW_NATIVE or record.mark:
+        return record.execution
+    return thread.loaded
 
 
 cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_execution *execution) noexcept nogil:
@@ -118,7 +121,7 @@ cdef inline void go(
             thread.ended = thread.loaded
     if ends and current.kind != SW_NATIVE and current.isolation == SW_SHARED:
         current.execution = NULL
-    if record.execution == NULL or to.status == SW_NEW:
+    if to.status == SW_NEW or (to is thread.loaded and not record.mark):
         record.detached = current.detached
     record.execution = to
     record.mark = 0
@@ -196,7 +199,7 @@ cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution
 
 cdef inline void drop_stale(sw_execution *execution) noexcept nogil:
     """What a coroutine that is gone had on its stack is leaked: nobody can unwind it."""
-    sw_process.dropped += 1
+    sw_count(&sw_process.dropped)
     swpy_state_clear(&execution.state)
     execution.state.context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
     PyErr_Clear()
@@ -332,10 +335,12 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
     Detached it is leaked as well."""
     cdef bint lost = is_suspended(execution)
     if lost or swpy_attached() == NULL:
-        sw_process.leaked += 1
+        sw_count(&sw_process.leaked)
         return not lost
     release_execution(execution)
-    free(execution)
+    sw_lock()
+    free_execution(execution)
+    sw_unlock()
     return True
 
 

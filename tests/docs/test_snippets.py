@@ -1,8 +1,8 @@
 """What the documents show works as it stands: each block of code is run, or compiled.
 
 A Python block runs in a child, and prints what the `text` block right after it says, if there is
-one. C and C++ blocks are whole files that compile without a warning. A Cython block becomes a module
-that can be imported. A CMake block builds the C or C++ block before it. Other languages are not run.
+one. C and C++ blocks are whole files that compile without a warning. A Cython block becomes a
+module that can be imported. A CMake block builds the C or C++ block before it. The rest is not run.
 """
 
 import re
@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 import commands
 import environments
 import extensions
-import pytest
 
 CHECKOUT = environments.CHECKOUT
 DOCUMENTS = [

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import cache
 import commands
 import environments
-import pytest
 from availability import unavailable
 
 HERE = Path(__file__).parent

@@ -13,6 +13,7 @@ import stackwarden
 REFUSED = {
     "Stack": (),
     "current_stack": (),
+    "drain": (),
     "notify_stack_switch": (1 << 20, 1 << 20),
     "register_stack": (1 << 20, 1 << 20),
     "register_switch_callback": (print,),
@@ -20,7 +21,10 @@ REFUSED = {
     "sync_stack": (),
     "unregister_switch_callback": (print,),
 }
-ANSWERED = {"stacks", "status", "get_cmake_dir", "get_include", "get_pkgconfig_dir"}
+ANSWERED = {
+    *("stacks", "status", "format_stack", "print_stacks"),
+    *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
+}
 
 
 def check_names() -> None:

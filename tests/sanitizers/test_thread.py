@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import extensions
 import pytest
+
+import extensions
 
 ROUNDS = 20_000
 JOBS = 7  # as in races.c
