@@ -9,11 +9,13 @@ PURPOSE is `demo`, `test` or `bench`; VERSION is what interpreters.py takes.
 """
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
 import cache
 import commands
+import debian
 import interpreters
 import tools
 
@@ -46,11 +48,21 @@ def _wheel(interpreter: Path) -> Path:
 
     def build(folder: Path) -> None:
         uv = tools.program("uv")
+        _find_boost()
         commands.say(f"building the package for {interpreter}")
         commands.output(uv, "build", "--python", interpreter, "--out-dir", folder, CHECKOUT)
 
     folder = cache.make_once(CHECKOUT / "build" / "wheels" / _fingerprint(interpreter), build)
     return next(folder.glob("*.whl"))
+
+
+def _find_boost() -> None:
+    """Let the build find Boost.Context; without it the package has no adapter `fcontext`."""
+    try:
+        boost = debian.unpack("libboost-context-dev", release=debian.own_release())
+        os.environ.setdefault("BOOST_ROOT", str(boost / "usr"))
+    except commands.HarnessError as error:
+        commands.say(f"building without Boost.Context: {error}")
 
 
 def _fingerprint(interpreter: Path) -> str:

@@ -29,14 +29,16 @@ def build(
     language: str = "c",
     include: Iterable[Path] = (),
     args: Iterable[str] = (),
+    headers: Path | None = None,
 ) -> Path:
     """Compile and link an extension module for this interpreter; return the path of the module.
 
-    `include` are further folders of headers; `args` go last, so that they may overrule and link.
+    `include` are further folders of headers; `args` go last, so that they may overrule and link;
+    `headers` is a folder to take stackwarden/stackwarden.h from, instead of the installed one.
     """
     module = _folder() / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     commands.output(
-        *compiler(language),
+        *compiler(language, headers),
         *("-shared", "-fPIC", "-fvisibility=hidden", "-O2", "-g", "-pthread"),
         *(f"-I{folder}" for folder in include),
         *source_paths,
@@ -46,7 +48,7 @@ def build(
     return module
 
 
-def compiler(language: str = "c") -> list[str]:
+def compiler(language: str = "c", headers: Path | None = None) -> list[str]:
     """The compiler with all that it must be told to find Python.h and the public headers."""
     variable, default = _COMPILERS[language]
     return [
@@ -55,7 +57,7 @@ def compiler(language: str = "c") -> list[str]:
         *("-Wall", "-Wextra", "-Werror", "-Wundef"),
         # CPython's own headers use undefined macros (3.15.2, pyport.h): not warned of.
         *("-isystem", sysconfig.get_path("include")),
-        f"-I{public_headers()}",
+        f"-I{headers or public_headers()}",
         *os.environ.get("CFLAGS", "").split(),
     ]
 

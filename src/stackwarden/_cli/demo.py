@@ -13,8 +13,6 @@ import click
 from rich.console import Console
 
 import stackwarden
-from stackwarden._cli import demo_report
-from stackwarden._cli.demo_runs import run_all
 
 USUAL_STACK_SIZE = 256 * 1024
 MOST_STACK_SIZE = 1 << 30
@@ -53,12 +51,14 @@ def demo(stack_size: int, as_json: bool) -> None:
     stack below and on one above the thread's own.
     """
     _refuse_where_nothing_can_be_shown()
+    from stackwarden._cli import demo_report, demo_runs  # which cannot be had without a core
+
     console = Console(highlight=False)
     facts = {**stackwarden.status(), "stackwarden": version("stackwarden")}
     if not as_json:
         demo_report.introduce(console, facts, stack_size)
     with demo_report.progress(console, silent=as_json) as tell:
-        runs = run_all(stack_size, tell)
+        runs = demo_runs.run_all(stack_size, tell)
     if as_json:
         click.echo(json.dumps(demo_report.as_json(facts, stack_size, runs), indent=2))
     else:

@@ -35,8 +35,8 @@ def introduce(console: Console, facts: dict[str, Any], stack_size: int) -> None:
             soft_wrap=True,
         )
     console.print(
-        "Python runs on a stack that the operating system did not make, below or above\n"
-        "the thread's own. Each outcome is that of a child process.\n",
+        "Each process runs Python on a stack that the operating system did not make.\n"
+        "Right: RecursionError when recursion runs away, and memory that is freed.\n"
     )
 
 
@@ -59,19 +59,18 @@ def progress(console: Console, *, silent: bool) -> Iterator[Tell]:
 
 
 def show(console: Console, runs: Runs) -> None:
-    """Print the table, the sums, and what went wrong with protected children."""
+    """Print the table, the sums, and what protected children said that went wrong."""
     protected = [job for job in runs if job.protected]
     show_table(console, COLUMNS, [_row(job, runs) for job in protected])
-    alone = [job for job in runs if not job.protected]
-    broken = [job for job in alone if not runs.is_right(job)]
-    died = sum(map(runs.has_died, broken))
+    alone = [runs[job] for job in runs if not job.protected]
+    died = sum("outcome" not in end.report for end in alone)
+    leaked = sum(end.outcome == "leaked" for end in alone)
     right = sum(map(runs.is_right, protected))
-    console.print(
-        f"\nCPython alone: {died} of {len(alone)} processes died, {len(broken) - died} did not "
-        "get memory back."
-    )
     style = "bold green" if runs.all_right() else "bold red"
-    console.print(f"[{style}]With stackwarden: {right} of {len(protected)} came out right.[/]")
+    console.print(
+        f"CPython alone: {died} of {len(alone)} died, {leaked} leaked. "
+        f"[{style}]With stackwarden: {right} of {len(protected)} right.[/]"
+    )
     for job in protected:
         if not runs.is_right(job) and runs[job].errors:
             console.print(f"\n{job}:\n{runs[job].errors}", markup=False, soft_wrap=True)

@@ -45,9 +45,6 @@ class Runs(dict[Job, child.End]):
     def is_right(self, job: Job) -> bool:
         return self[job].outcome == job.workload.expected
 
-    def has_died(self, job: Job) -> bool:
-        return "outcome" not in self[job].report
-
     def all_right(self) -> bool:
         return all(self.is_right(job) for job in self if job.protected)
 

@@ -49,4 +49,6 @@ def _cell(name: str, value: object) -> Cell:
         return Cell(f"{value:#x}")
     if name == "mechanism":
         return Cell(str(value), "bold red" if value == "none" else "bold green")
+    if isinstance(value, tuple):
+        return Cell(", ".join(value))
     return Cell(str(value))

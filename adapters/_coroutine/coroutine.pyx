@@ -1,5 +1,7 @@
 # cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
-"""Coroutines on stacks of their own, made with makecontext and swapcontext.
+"""Coroutines on stacks of their own: what the adapters share that make such stacks themselves.
+
+Each of them compiles this file with a context.h of its own, which knows how to jump.
 
 Promises: while a coroutine runs, CPython's bounds and execution state are those of its stack; when resume() comes
 back, in whatever way, they are the resumer's. Uses the installed package alone, as an outsider would.
@@ -29,14 +31,18 @@ cdef extern from "context.h" nogil:
     ctypedef struct context:
         int done
 
-    size_t memory_page()
-    char *memory_map(size_t size)
-    void memory_unmap(char *base, size_t size)
+    const char *CONTEXT_SYSTEM
     void context_make(
         context *self, char *base, size_t size, void (*run)(void *) noexcept nogil, void *argument)
     void context_free(context *self)
     void context_resume(context *self)
     void context_suspend(context *self)
+
+
+cdef extern from "stack.h" nogil:
+    size_t memory_page()
+    char *memory_map(size_t size)
+    void memory_unmap(char *base, size_t size)
     void *current_coroutine()
     void set_current_coroutine(void *coroutine)
 
@@ -75,7 +81,7 @@ cdef class StackMemory:
         self.stack.base = <size_t>base
         self.stack.size = size
         _check(
-            stackwarden.register_stack(base, size, NULL, b"ucontext", _ISOLATIONS[isolation], &self.stack.handle),
+            stackwarden.register_stack(base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack.handle),
             f"a stack of {size} bytes")
 
     def __dealloc__(self):

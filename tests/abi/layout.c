@@ -1,0 +1,52 @@
+/* layout.c: pins the layout of what stackwarden.h shares between packages, on 64-bit systems.
+ *
+ * Compiling is the test, as C and as C++. A line here is never changed: slots and fields only come at the end,
+ * in the place of reserved bytes, and get a line of their own. */
+#include <stackwarden/stackwarden.h>
+
+#ifdef __cplusplus
+#define CHECK(condition) static_assert(condition, #condition)
+#else
+#define CHECK(condition) _Static_assert(condition, #condition)
+#endif
+#define AT(type, field, offset) CHECK(offsetof(type, field) == (offset))
+
+CHECK(STACKWARDEN_API_MAJOR == 1);
+
+CHECK(sizeof(stackwarden_status) == 4);
+CHECK(STACKWARDEN_DONE == 0);
+CHECK(STACKWARDEN_UNKNOWN_STACK == 1);
+CHECK(STACKWARDEN_NOT_INSTALLED == -1);
+CHECK(STACKWARDEN_NOT_RUNNING == -2);
+CHECK(STACKWARDEN_NO_MEMORY == -3);
+CHECK(STACKWARDEN_FULL == -4);
+CHECK(STACKWARDEN_BAD_RANGE == -5);
+CHECK(STACKWARDEN_UNALIGNED == -6);
+CHECK(STACKWARDEN_UNMAPPED == -7);
+CHECK(STACKWARDEN_TOO_SMALL == -8);
+CHECK(STACKWARDEN_OVERLAP == -9);
+CHECK(STACKWARDEN_IN_USE == -10);
+CHECK(STACKWARDEN_STALE_HANDLE == -11);
+CHECK(STACKWARDEN_NOT_REGISTERED == -12);
+
+CHECK(sizeof(stackwarden_handle) == 8);
+CHECK(STACKWARDEN_TRIM_GUARD == 1u);
+
+CHECK(sizeof(stackwarden_stack) == 64);
+AT(stackwarden_stack, handle, 0);
+AT(stackwarden_stack, base, 8);
+AT(stackwarden_stack, size, 16);
+AT(stackwarden_stack, reserved, 24);
+
+AT(stackwarden_table, major, 0);
+AT(stackwarden_table, minor, 4);
+AT(stackwarden_table, notify_stack_switch, 8);
+AT(stackwarden_table, switch_to, 16);
+AT(stackwarden_table, reset_stack, 24);
+AT(stackwarden_table, sync_stack, 32);
+AT(stackwarden_table, register_stack, 40);
+AT(stackwarden_table, unregister_stack, 48);
+AT(stackwarden_table, current_stack, 56);
+AT(stackwarden_table, find_stack, 64);
+AT(stackwarden_table, register_switch_callback, 72);
+AT(stackwarden_table, unregister_switch_callback, 80);

@@ -1,0 +1,88 @@
+"""Another package may `cimport stackwarden`."""
+
+import subprocess
+import sys
+
+import extensions
+import pytest
+
+CONSUMER = """
+# cython: language_level=3
+from libc.stdint cimport uintptr_t
+cimport stackwarden
+
+stackwarden.import_stackwarden()
+
+
+def register_and_switch(base, size):
+    cdef stackwarden.stackwarden_handle handle
+    cdef stackwarden.stackwarden_stack seen
+    cdef uintptr_t address = base
+    cdef size_t length = size
+    cdef int statuses[6]
+    with nogil:
+        statuses[0] = stackwarden.register_stack(<void *>address, length, b"fiber", NULL, 0, &handle)
+        statuses[1] = stackwarden.switch_to(handle)
+        statuses[2] = stackwarden.current_stack(&seen)
+        statuses[3] = stackwarden.sync_stack()
+        statuses[4] = stackwarden.reset_stack()
+        statuses[5] = stackwarden.unregister_stack(handle)
+    return list(statuses), seen.base, seen.size
+
+
+def refuse():
+    cdef stackwarden.stackwarden_status status
+    with nogil:
+        status = stackwarden.notify_stack_switch(NULL, 0)
+    return status == stackwarden.STACKWARDEN_BAD_RANGE, stackwarden.status_text(status).decode()
+
+
+calls = []
+
+cdef void note(const stackwarden.stackwarden_stack *left, const stackwarden.stackwarden_stack *entered,
+               void *arg) noexcept nogil:
+    with gil:
+        calls.append((left.base, entered.base, <object>arg))
+
+
+def with_callback(base, size, arg):
+    cdef uintptr_t address = base
+    cdef size_t length = size
+    stackwarden.register_switch_callback(note, <void *>arg, False)
+    stackwarden.notify_stack_switch(<void *>address, length)
+    stackwarden.reset_stack()
+    stackwarden.unregister_switch_callback(note, <void *>arg)
+    return calls
+"""
+
+
+@pytest.fixture(scope="module")
+def consumer(tmp_path_factory):
+    """A module of a package of its own, compiled with the Cython of this environment."""
+    folder = tmp_path_factory.mktemp("consumer")
+    (folder / "consumer.pyx").write_text(CONSUMER)
+    subprocess.run(
+        [sys.executable, "-m", "cython", "-3", "--warning-errors", "consumer.pyx"],
+        cwd=folder,
+        check=True,
+    )
+    args = ["-Wno-error", "-w"]  # what Cython generates is not ours to warn of
+    return extensions.load(extensions.build([folder / "consumer.c"], "consumer", args=args))
+
+
+def test_the_functions_work_without_the_gil(consumer, memory):
+    base = memory()
+    statuses, seen_base, seen_size = consumer.register_and_switch(base, 1 << 20)
+    assert statuses == [0] * 6
+    assert (seen_base, seen_size) == (base, 1 << 20)
+
+
+def test_statuses_and_their_texts_are_there(consumer):
+    refused, text = consumer.refuse()
+    assert refused
+    assert text.startswith("refused: ")
+
+
+def test_a_cython_function_may_be_a_switch_callback(consumer, memory):
+    (call,) = consumer.with_callback(memory(), 1 << 20, "the argument")
+    assert call[2] == "the argument"
