@@ -4,6 +4,7 @@ import threading
 import warnings
 
 import pytest
+
 import stackwarden
 
 KIB = 1024

@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+
 import stackwarden
 
 KIB = 1024
@@ -108,6 +109,22 @@ def test_going_back_restores_what_cpython_had_on_a_stack_that_a_thread_was_given
     assert before == after
 
 
+@pytest.mark.parametrize("mib", [2, 64])
+def test_going_back_restores_what_cpython_had_before_the_stack_limit_was_changed(child, mib):
+    """CPython read its bounds when it started; `ulimit -s` may have been changed since."""
+    done = child(f"""
+        import resource
+        resource.setrlimit(resource.RLIMIT_STACK, ({mib} << 20, resource.RLIM_INFINITY))
+        import stackwarden, cpython_bounds, capi_probe as probe
+
+        before = cpython_bounds.read()
+        stackwarden.notify_stack_switch(probe.map_memory(1 << 20), 1 << 20)
+        stackwarden.reset_stack()
+        print(cpython_bounds.read() == before)
+    """)
+    assert done.stdout == "True\n"
+
+
 def test_one_thread_does_not_change_the_bounds_of_another(companion, in_force, new_stack):
     stack, before = new_stack(), in_force()
     companion(stackwarden.notify_stack_switch, stack.base, stack.size)
@@ -149,8 +166,7 @@ def test_threads_that_switch_at_once_each_have_the_bounds_they_told(in_force, ne
         stackwarden.reset_stack()
 
     threads = [
-        threading.Thread(target=work, args=([new_stack(size) for size in SIZES],))
-        for _ in range(8)
+        threading.Thread(target=work, args=([new_stack(size) for size in SIZES],)) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -169,9 +185,7 @@ if sys.version_info >= (3, 14):
         assert stackwarden.sync_stack().bounds_from == "native"
         assert in_force() == before
 
-    def test_sync_on_a_foreign_stack_mends_what_others_reset(
-        restored, probe, in_force, new_stack
-    ):
+    def test_sync_on_a_foreign_stack_mends_what_others_reset(restored, probe, in_force, new_stack):
         stack = new_stack()
 
         def told_reset_synced():

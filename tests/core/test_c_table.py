@@ -7,8 +7,9 @@ import sys
 import types
 from pathlib import Path
 
-import extensions
 import pytest
+
+import extensions
 import stackwarden
 
 HEADER = Path(stackwarden.get_include()) / "stackwarden" / "stackwarden.h"
@@ -131,9 +132,7 @@ def test_a_header_that_is_newer_than_the_package_is_refused(tmp_path):
     later.write_text(HEADER.read_text().replace(f"{define} {MINOR}", f"{define} {MINOR + 1}"))
     source = tmp_path / "of_later.c"
     source.write_text(PROBE.read_text().replace("PyInit_capi_probe", "PyInit_of_later"))
-    module = extensions.load(
-        extensions.build([source], "of_later", headers=later.parents[1])
-    )
+    module = extensions.load(extensions.build([source], "of_later", headers=later.parents[1]))
     with pytest.raises(ImportError, match=rf"{MAJOR}\.{MINOR + 1}.*{MAJOR}\.{MINOR}.*newer"):
         module.import_table()
 
@@ -215,7 +214,8 @@ def test_the_header_compiles_without_a_warning(tmp_path, standard, optimisation)
         if not word.startswith("-Wno-")
     ]
     subprocess.run(
-        [*command, optimisation, "-x", language, "-c", source, "-o", tmp_path / "unit.o"], check=True
+        [*command, optimisation, "-x", language, "-c", source, "-o", tmp_path / "unit.o"],
+        check=True,
     )
 
 
@@ -237,7 +237,9 @@ static PyObject *ask(PyObject *module, PyObject *unused)
     return Py_BuildValue("ii", before, another_unit());
 }
 static PyMethodDef methods[] = {{"ask", ask, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "two_units", NULL, 0, methods, NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "two_units", NULL, 0, methods, NULL, NULL, NULL, NULL,
+};
 PyMODINIT_FUNC PyInit_two_units(void) { return PyModule_Create(&definition); }
 """)
     module = extensions.load(extensions.build([main, other], "two_units"))

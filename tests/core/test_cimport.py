@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-import extensions
 import pytest
+
+import extensions
 
 CONSUMER = """
 # cython: language_level=3

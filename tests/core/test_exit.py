@@ -6,9 +6,10 @@ import sysconfig
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import embedding
 import extensions
-import pytest
 
 START = """
     import atexit, os, sys, threading, weakref
@@ -86,7 +87,9 @@ ENDS = {
 
 @pytest.mark.parametrize("way", ENDS)
 def test_the_interpreter_ends_well(child, way):
-    done = child(START + textwrap.indent(textwrap.dedent(ENDS[way]), "    ") + '\n    print("end")\n')
+    done = child(
+        START + textwrap.indent(textwrap.dedent(ENDS[way]), "    ") + '\n    print("end")\n'
+    )
     assert done.stdout == ("" if way == "on a foreign stack" else "end\n")
     assert done.stderr == ""
 
@@ -106,6 +109,32 @@ def test_threads_may_go_on_telling_while_the_interpreter_ends(child):
             MALLOC_PERTURB_="165",
         )
         assert done.stdout == "end\n"
+
+
+def test_nothing_is_written_to_thread_states_that_were_freed(child):
+    """CPython frees those of other threads early at the end; what takes their place must stay whole."""
+    done = child(
+        START
+        + """
+    class Late:
+        def __init__(self):
+            self.spend_time, self.write = probe.register_many, sys.stderr.write
+
+        def __del__(self):
+            sizes = range(520, 6000, 16)
+            blocks = [bytearray(b"x") * size for size in sizes for _ in range(6)]
+            for _ in range(2):
+                self.spend_time(1 << 44, 100_000, 1 << 16, 1 << 16)
+            self.write(str(sum(block.count(b"x") != len(block) for block in blocks)))
+
+    for number in range(4):
+        threading.Thread(
+            target=probe.tell_over, args=(base + number * MIB, MIB, 1 << 62), daemon=True
+        ).start()
+    sys.late = Late()
+    """
+    )
+    assert done.stderr == "0"
 
 
 def test_exiting_at_once_is_fine_too(child):

@@ -125,9 +125,10 @@ def test_forking_while_others_register_leaves_the_lock_free(child):
         FORK
         + """
     KIB, region = 1024, probe.map_memory(64 * MIB)
+    ways = [(64, 128 * KIB, 48 * KIB, 96 * KIB, seed, 1 << 62) for seed in range(2)]
     workers = [
-        threading.Thread(target=probe.churn, args=(region + i * 32 * MIB, 64, 128 * KIB, 48 * KIB, 96 * KIB, i, 1 << 62))
-        for i in range(2)
+        threading.Thread(target=probe.churn, args=(region + i * 32 * MIB, *way))
+        for i, way in enumerate(ways)
     ]
     for worker in workers:
         worker.start()

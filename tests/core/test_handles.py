@@ -1,6 +1,7 @@
 """Handles never name another stack, and memory may be freed and reused without anybody being told."""
 
 import pytest
+
 import stackwarden
 
 MIB = 1 << 20

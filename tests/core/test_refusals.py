@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 import stackwarden
 
 KIB = 1024
@@ -188,9 +189,7 @@ def test_overlapping_a_stack_that_is_current_on_another_thread_is_refused(
     stackwarden.notify_stack_switch(base + offset, size)
 
 
-def test_overlapping_the_stack_that_is_current_here_is_refused_when_registering(
-    memory, everything
-):
+def test_overlapping_the_stack_that_is_current_here_is_refused_when_registering(memory, everything):
     base = memory()
     stackwarden.notify_stack_switch(base, MIB)
     before = everything()
@@ -201,9 +200,7 @@ def test_overlapping_the_stack_that_is_current_here_is_refused_when_registering(
 
 @pytest.mark.parametrize("whose", ["own", "another's"])
 def test_overlapping_a_native_stack_is_refused(companion, everything, whose):
-    native = (
-        stackwarden.current_stack() if whose == "own" else companion(stackwarden.current_stack)
-    )
+    native = stackwarden.current_stack() if whose == "own" else companion(stackwarden.current_stack)
     before = everything()
     start, size = native.top - 64 * KIB, 64 * KIB
     for way in WAYS.values():
@@ -233,7 +230,9 @@ def test_unregistering_a_stack_that_is_current_is_refused(companion, everything,
 
         tell(stack.base, stack.size)
         before = everything()
-        with pytest.raises(stackwarden.StackInUseError, match="busy.*" + re.escape(hex(stack.base))):
+        with pytest.raises(
+            stackwarden.StackInUseError, match="busy.*" + re.escape(hex(stack.base))
+        ):
             stack.unregister()
         assert everything() == before
         stackwarden.reset_stack()

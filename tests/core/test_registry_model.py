@@ -8,7 +8,6 @@ import warnings
 
 import hypothesis.strategies as st
 import pytest
-import stackwarden
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
@@ -17,6 +16,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+
+import stackwarden
 
 KIB = 1024
 REGION = 16 * 1024 * KIB

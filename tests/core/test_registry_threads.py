@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 import stackwarden
 
 KIB = 1024
@@ -35,9 +36,7 @@ def at_once(probe):
     return run
 
 
-def test_no_lookup_is_wrong_while_two_threads_register_and_unregister(
-    probe, capi, memory, at_once
-):
+def test_no_lookup_is_wrong_while_two_threads_register_and_unregister(probe, capi, memory, at_once):
     region = memory(STRIDE * (2 * PLACES + 1))
     status, kept = capi.attached.register(region, STRIDE)
     assert status == capi.DONE
@@ -73,7 +72,8 @@ def test_no_lookup_is_wrong_where_one_record_is_used_over_and_over(probe, capi, 
 
 def test_stacks_that_give_way_to_what_is_told_leave_the_index_whole(child):
     """Records are retired without a lock while others register in the same granule of 64 KiB."""
-    done = child("""
+    done = child(
+        """
         import threading
         import stackwarden, capi, capi_probe as probe
 
@@ -99,13 +99,13 @@ def test_stacks_that_give_way_to_what_is_told_leave_the_index_whole(child):
             thread.join()
         assert [capi.attached.find(base).handle for base in kept] == handles
         print(wrong)
-    """, seconds=60)
+    """,
+        seconds=60,
+    )
     assert done.stdout == "[0, 0, 0, 0]\n"
 
 
-def test_retiring_never_takes_another_stack_for_the_one_that_gives_way(
-    probe, memory, at_once
-):
+def test_retiring_never_takes_another_stack_for_the_one_that_gives_way(probe, memory, at_once):
     """Here a record is retired by telling, and at once used for a stack elsewhere."""
     region, told = memory(PLACES * STRIDE), memory(4 * STRIDE)
     assert at_once(
@@ -119,9 +119,7 @@ def test_retiring_never_takes_another_stack_for_the_one_that_gives_way(
 def test_threads_switch_among_many_stacks_at_once(probe, at_once, memory):
     def work():
         base = memory(64 * 256 * KIB)
-        stacks = [
-            stackwarden.register_stack(base + i * 256 * KIB, 256 * KIB) for i in range(64)
-        ]
+        stacks = [stackwarden.register_stack(base + i * 256 * KIB, 256 * KIB) for i in range(64)]
         wrong = probe.switch_among([stack.handle for stack in stacks], 200_000)
         switches = sum(stack.switches for stack in stacks)
         for stack in stacks:

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 import stackwarden
 
 MIB = 1 << 20
@@ -230,7 +231,9 @@ def test_what_it_raises_goes_to_the_hook_and_the_switch_stands(
     assert unraisable.object is callback
 
 
-@pytest.mark.parametrize("error", ["ZeroDivisionError('mine')", "KeyboardInterrupt", "SystemExit(3)"])
+@pytest.mark.parametrize(
+    "error", ["ZeroDivisionError('mine')", "KeyboardInterrupt", "SystemExit(3)"]
+)
 def test_the_default_hook_prints_what_it_raises(child, error):
     done = child(f"""
         import stackwarden, capi_probe

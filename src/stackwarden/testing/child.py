@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stackwarden.testing.workloads import WORKLOADS, resident_bytes
@@ -34,7 +35,7 @@ SECONDS = 100
 _MODULE = "stackwarden.testing.child"
 _NATIVE_STACK_SIZE = 8 * 1024 * 1024  # bytes; whatever `ulimit -s` says
 _CANDIDATES = 8
-_MOST_CANDIDATES = 256
+_MOST_THREADS = 8
 
 
 class End(NamedTuple):
@@ -56,13 +57,20 @@ def start(
     if not protected:
         environment["STACKWARDEN_MECHANISM"] = "none"
     return subprocess.Popen(
-        [sys.executable, "-m", _MODULE, workload, placement, str(stack_size)],
+        [*_interpreter(), "-m", _MODULE, workload, placement, str(stack_size)],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _interpreter() -> list[str]:
+    """This one; the child imports from the current folder only where this process does."""
+    if {"", str(Path.cwd())}.isdisjoint(sys.path):
+        return [sys.executable, "-P"]
+    return [sys.executable]
 
 
 def wait(child: subprocess.Popen[str], *, seconds: float = SECONDS) -> End:
@@ -140,38 +148,35 @@ def _with_placed(
     """In a thread of its own, call ``use`` with a coroutine and where the two stacks lie.
 
     The kernel maps downwards: what was mapped before the thread's stack lies above it, what is
-    mapped after it below. Misfits (mapped into a gap) are kept until a stack lies where it should.
+    mapped after it below. Where gaps were filled instead, the thread starts another and waits for
+    it, and all stacks are kept meanwhile: so the next ones must lie elsewhere.
     """
-    from stackwarden import current_stack
+    from stackwarden import current_stack, status
     from stackwarden.adapters.ucontext import Coroutine  # type: ignore[import-not-found]
 
+    # The one that is usual; "frames" cannot be had where the layout of CPython is not known.
+    isolation = "frames" if "frames" in status()["isolation"] else "thread-state"
+
     def make() -> list[Any]:
-        return [Coroutine(function, stack_size=stack_size) for _ in range(_CANDIDATES)]
+        return [
+            Coroutine(function, stack_size=stack_size, isolation=isolation)
+            for _ in range(_CANDIDATES)
+        ]
+
+    def attempt(candidates: list[Any], threads: int) -> Any:
+        native = current_stack().base
+        candidates = candidates + make()
+        for coroutine in candidates:
+            base = coroutine.stack_base
+            if (base > native) == (placement == "above"):
+                return use(coroutine, {"stack_base": base, "native_base": native})
+        if threads == 0:
+            raise RuntimeError(f"none of {len(candidates)} stacks lies {placement} {native:#x}")
+        return in_thread(lambda: attempt(candidates, threads - 1))
 
     early = make()
-
-    def in_the_thread() -> dict[str, Any]:
-        native = current_stack().base
-        coroutine = _first_placed(early, make, native, placement)
-        return use(coroutine, {"stack_base": coroutine.stack_base, "native_base": native})
-
-    used: dict[str, Any] = in_thread(in_the_thread)
+    used: dict[str, Any] = in_thread(lambda: attempt(early, _MOST_THREADS))
     return used
-
-
-def _first_placed(
-    early: list[Any], more: Callable[[], list[Any]], native: int, placement: str
-) -> Any:
-    coroutines = early
-    while True:
-        for coroutine in coroutines:
-            if (coroutine.stack_base > native) == (placement == "above"):
-                return coroutine
-        if len(coroutines) > _MOST_CANDIDATES:
-            raise RuntimeError(
-                f"none of {len(coroutines)} stacks lies {placement} the thread's own at {native:#x}"
-            )
-        coroutines = coroutines + more()
 
 
 def main() -> None:
