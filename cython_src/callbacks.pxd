@@ -4,7 +4,9 @@ Promises: a callback runs attached, on the new stack, and never inside another c
 that were made detached, before the jump, or inside a callback are told as one at the next sync.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from guard cimport *
 from process cimport update_straight
@@ -13,6 +15,7 @@ from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_FULL,
     STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_NOT_RUNNING,
     stackwarden_stack,
     stackwarden_status,
     stackwarden_switch_callback,
@@ -31,7 +34,8 @@ cdef extern from * nogil:
     typedef struct {
         stackwarden_switch_callback function;
         void *arg;
-        uint64_t thread; /* 0: all threads */
+        uint64_t thread; /* serial; 0: all threads */
+        uint64_t serial; /* callback_serial when it was registered */
     } sw_callback;
     static sw_callback sw_callbacks[SW_CALLBACKS];
     """
@@ -42,22 +46,28 @@ cdef extern from * nogil:
         stackwarden_switch_callback function
         void *arg
         uint64_t thread
+        uint64_t serial
 
     sw_callback *sw_callbacks
 
 
 cdef inline void describe_record(const sw_record *record, stackwarden_stack *stack) noexcept nogil:
-    stack[0] = stackwarden_stack(handle=handle_of(record), base=record.base, size=record.top - record.base)
+    memset(stack, 0, sizeof(stackwarden_stack))
+    stack.handle = handle_of(record)
+    stack.base = record.base
+    stack.size = (record.top - record.base) & ~<size_t>1
 
 
-cdef inline stackwarden_status sw_register_switch_callback(
-        stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
+cdef inline stackwarden_status add_callback(
+        stackwarden_switch_callback function, void *arg, uint64_t thread) noexcept nogil:
+    """`thread`: the serial of a thread, or 0 for all."""
     cdef stackwarden_status status = STACKWARDEN_FULL
     cdef int i
     sw_lock()
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == NULL:
-            sw_callbacks[i] = sw_callback(function, arg, 0 if all_threads else sw_thread_ident())
+            sw_process.callback_serial += 1
+            sw_callbacks[i] = sw_callback(function, arg, thread, sw_process.callback_serial)
             sw_process.callbacks += 1
             update_straight()
             status = STACKWARDEN_DONE
@@ -70,6 +80,8 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
         stackwarden_switch_callback function, void *arg) noexcept nogil:
     cdef stackwarden_status status = STACKWARDEN_NOT_REGISTERED
     cdef int i
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
     sw_lock()
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == function and sw_callbacks[i].arg == arg:
@@ -82,25 +94,37 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
     return status
 
 
+cdef inline void drop_callbacks_of(const sw_thread *thread) noexcept nogil:
+    """The thread has ended. Under sw_lock()."""
+    cdef int i
+    for i in range(SW_CALLBACKS):
+        if sw_callbacks[i].function != NULL and sw_callbacks[i].thread == thread.serial:
+            sw_callbacks[i].function = NULL
+            sw_process.callbacks -= 1
+    update_straight()
+
+
 cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept nogil:
     cdef sw_callback callback
     sw_lock()
     callback = sw_callbacks[i]
     sw_unlock()
-    if callback.thread and callback.thread != thread.ident:
+    if (callback.thread and callback.thread != thread.serial) or callback.serial > thread.noted_at:
         callback.function = NULL
     return callback
 
 
 cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     """Tell of all switches since the last time. Requires: attached, on the current stack."""
-    cdef stackwarden_stack left = stackwarden_stack(
-        handle=thread.left_handle, base=thread.left_base, size=thread.left_top - thread.left_base)
-    cdef stackwarden_stack entered
+    cdef stackwarden_stack left, entered
     cdef sw_callback callback
     cdef PyObject *error[3]
     cdef int i
     describe_record(thread.current, &entered)
+    memset(&left, 0, sizeof(left))
+    left.handle = thread.left_handle
+    left.base = thread.left_base
+    left.size = (thread.left_top - thread.left_base) & ~<size_t>1
     sw_add(&sw_process.coalesced, thread.unannounced - 1)
     thread.unannounced = 0
     thread.in_callback = 1

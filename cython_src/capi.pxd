@@ -6,7 +6,7 @@ Promises: a status for every call; never a pending exception. The contract is in
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
 from execution cimport *
@@ -44,9 +44,10 @@ cdef inline char *join_names(const char *name, const char *system) noexcept nogi
     cdef size_t first = strlen(name) + 1 if name != NULL else 1
     cdef size_t second = strlen(system) + 1 if system != NULL else 1
     cdef char *names = <char *>calloc(1, first + second)
-    if names != NULL:
-        memcpy(names, name, first - 1)
-        memcpy(names + first, system, second - 1)
+    if names != NULL and name != NULL:
+        memcpy(names, name, first)
+    if names != NULL and system != NULL:
+        memcpy(names + first, system, second)
     return names
 
 
@@ -78,6 +79,7 @@ cdef inline stackwarden_status register_names(
     status = supersede_overlaps(NULL, base, top)
     sweep_retired()
     if status == STACKWARDEN_DONE:
+        retire_transients(base, top)
         record = new_registered(base, top, names)
         if record != NULL and isolation_of(flags) != SW_SHARED \
                 and not isolate(record, isolation_of(flags), flags & STACKWARDEN_EMPTY_CONTEXT):
@@ -126,6 +128,8 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     cdef stackwarden_status status
     cdef sw_record *record
     cdef sw_execution *execution = NULL
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
     sw_lock()
     record = record_of(handle)
     if record == NULL:
@@ -155,11 +159,25 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
 
 
 cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stack *stack) noexcept nogil:
-    cdef sw_record *record = find_record(address)
-    if record == NULL:
+    cdef uintptr_t top
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    memset(stack, 0, sizeof(stackwarden_stack))
+    if not find_stack(address, &stack.handle, &stack.base, &top):
         return STACKWARDEN_UNKNOWN_STACK
-    describe_record(record, stack)
+    stack.size = top - stack.base
     return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status sw_register_switch_callback(
+        stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    return add_callback(function, arg, 0 if all_threads else thread.serial)
 
 
 cdef inline stackwarden_table make_table() noexcept nogil:

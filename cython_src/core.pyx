@@ -6,8 +6,10 @@ Promises: every refusal of the C layer becomes an exception of its own class, wi
 nothing here runs on a switch. What happens on a switch is in hook.pxd.
 """
 
+import atexit
 import os
 import sys
+from operator import index
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
@@ -59,6 +61,8 @@ cdef extern from "Python.h":
     int Py_AtExit(void (*function)() noexcept)
     object PyCapsule_New(void *pointer, const char *name, void *destructor)
     void *PyInterpreterState_Get()
+    PyObject *PyObject_CallFunctionObjArgs(object callable, ...)
+    void PyErr_WriteUnraisable(PyObject *object)
 
 
 cdef extern from *:
@@ -107,10 +111,13 @@ cdef _check(stackwarden_status status, base, size):
         _refuse(status, "stack " + _range_text(base, size))
 
 
-cdef _check_integers(base, size):
-    """Integers that a C range cannot hold are refused here, with the numbers."""
+cdef tuple _integers(base, size):
+    """(base, size) as int. Integers that a C range cannot hold are refused here, with the numbers."""
+    base = index(base)
+    size = index(size)
     if not 0 <= base < 2**64 or not 0 <= size < 2**64:
         raise errors.StackRangeError(f"stack base {base}, {size} bytes: {_BAD_RANGE_TEXT}")
+    return base, size
 
 
 _BAD_RANGE_TEXT = status_text(STACKWARDEN_BAD_RANGE).decode().removeprefix("refused: ")
@@ -241,6 +248,9 @@ cdef class Stack:
     def __hash__(self):
         return hash(self._handle)
 
+    def __reduce__(self):
+        raise TypeError("a Stack cannot be pickled: it names memory of this process")
+
     def __repr__(self):
         name = f" {self.name!r}" if self.name else ""
         return f"<Stack{name} {_range_text(self.base, self.size)}>"
@@ -297,7 +307,7 @@ def _warn_of_size(base, size):
     warnings.warn(
         f"stack {_range_text(base, size)}: CPython puts off all deallocation on stacks of less than 80 KiB and "
         f"near the end of larger ones; {swpy_protection.exact_size} bytes or more are practical",
-        errors.StackSizeWarning, stacklevel=2)
+        errors.StackSizeWarning, stacklevel=1)
 
 
 def register_stack(
@@ -322,7 +332,7 @@ def register_stack(
     cdef unsigned flags = _isolation_flags(isolation, context)
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
-    _check_integers(base, size)
+    base, size = _integers(base, size)
     _check_mapped(base, size)
     if trim_guard:
         _check(check_range(base, size), base, size)
@@ -337,7 +347,11 @@ def register_stack(
     made.base = base
     made.size = size
     if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
-        _warn_of_size(base, size)
+        try:
+            _warn_of_size(base, size)
+        except errors.StackSizeWarning:
+            sw_unregister_stack(made.handle)
+            raise
     return _stack(&made)
 
 
@@ -348,7 +362,7 @@ def notify_stack_switch(base, size):
     used; any other range gets a transient record. Raises as register_stack does and then changes nothing, but
     for StackTooSmallError: then the policy for unknown stacks is in force, not the bounds of another stack.
     """
-    _check_integers(base, size)
+    base, size = _integers(base, size)
     _check(sw_notify_stack_switch(base, size), base, size)
     return current_stack()
 
@@ -363,7 +377,7 @@ def sync_stack():
 
     Where no record holds the stack pointer, the policy for unknown stacks is put in force.
     """
-    _check(sw_sync_stack(), 0, 0)
+    _check(sync_slowly(sw_stack_pointer()), 0, 0)
     stack = current_stack()
     return stack if stack.bounds_from != "estimate" else None
 
@@ -399,12 +413,18 @@ def _isolations():
     return ("none",) + ("frames",) * sw_process.frames + ("thread-state",) * SWPY_HAS_OWN_STATES
 
 
+def _reason():
+    forced = os.environ.get("STACKWARDEN_MECHANISM")
+    return f"STACKWARDEN_MECHANISM={forced}" if forced else swpy_protection.reason.decode() or None
+
+
 def status():
     """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
+    _forget_ended_threads()
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "mechanism": swpy_mechanism_name().decode(),
-        "reason": swpy_protection.reason.decode() or None,
+        "reason": _reason(),
         "margin": swpy_protection.margin,
         "least_stack_size": sw_process.least_size,
         "exact_stack_size": swpy_protection.exact_size,
@@ -422,7 +442,7 @@ def status():
 
 # ---- switch callbacks in Python ----
 
-_switch_callbacks = []
+_switch_callbacks = []  # (callable, serial of a thread or 0)
 
 
 cdef void _call_python_callbacks(
@@ -430,24 +450,35 @@ cdef void _call_python_callbacks(
     """A C switch callback, one for each interpreter. Requires: attached."""
     if PyInterpreterState_Get() != interpreter:
         return
-    ident = sw_thread_ident()
+    serial = this_thread().serial
     for callback, thread in _switch_callbacks[:]:
-        if thread in (None, ident):
-            try:
-                callback(_stack(left), _stack(entered))
-            except BaseException as error:
-                sys.unraisablehook(_Unraisable(error, callback))
+        if thread == 0 or thread == serial:
+            _call_python_callback(callback, _stack(left), _stack(entered))
 
 
-class _Unraisable:
-    """What sys.unraisablehook takes."""
+cdef void _call_python_callback(callback, Stack left, Stack entered) noexcept:
+    cdef PyObject *result = PyObject_CallFunctionObjArgs(callback, <PyObject *>left, <PyObject *>entered, NULL)
+    if result == NULL:
+        PyErr_WriteUnraisable(<PyObject *>callback)
+    Py_XDECREF(result)
 
-    def __init__(self, error, callback):
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg = "Exception ignored in switch callback"
-        self.object = callback
+
+def _forget_ended_threads():
+    """Callbacks for threads that have ended are of no use any more."""
+    alive = {0}
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL:
+        if thread.ident:
+            alive.add(thread.serial)
+        thread = thread.next
+    _switch_callbacks[:] = [entry for entry in _switch_callbacks if entry[1] in alive]
+
+
+def _forget_callbacks():
+    """This interpreter ends."""
+    _switch_callbacks.clear()
+    sw_unregister_switch_callback(
+        <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get())
 
 
 def register_switch_callback(callback, *, all_threads=False):
@@ -464,7 +495,8 @@ def register_switch_callback(callback, *, all_threads=False):
             <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get(), 1)
         if status != STACKWARDEN_DONE:
             _refuse(status, "switch callback")
-    _switch_callbacks.append((callback, None if all_threads else sw_thread_ident()))
+        atexit.register(_forget_callbacks)
+    _switch_callbacks.append((callback, 0 if all_threads else this_thread().serial))
 
 
 def unregister_switch_callback(callback):
@@ -473,14 +505,14 @@ def unregister_switch_callback(callback):
     Raises CallbackError when there is none.
     """
     for place, (registered, thread) in enumerate(_switch_callbacks):
-        if registered == callback and thread in (None, sw_thread_ident()):
+        if registered == callback and thread in (0, this_thread().serial):
             del _switch_callbacks[place]
             break
     else:
         _refuse(STACKWARDEN_NOT_REGISTERED, repr(callback))
     if not _switch_callbacks:
-        sw_unregister_switch_callback(
-            <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get())
+        atexit.unregister(_forget_callbacks)
+        _forget_callbacks()
 
 
 def _recursion_limit_changing():

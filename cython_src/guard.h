@@ -85,7 +85,8 @@ typedef struct sw_thread {
     struct sw_execution *loaded; /* the execution state that the thread state holds */
     struct sw_execution *arriving; /* the one that sw_arrived() is to load, or NULL */
     struct sw_execution *ended; /* one that is over and to be released by sw_arrived(), or NULL */
-    uint64_t ident;
+    uint64_t ident; /* as threading.get_ident(); 0: the thread has ended */
+    uint64_t serial; /* never used again, as idents are */
     uint64_t checked_version; /* the registry's version when the transient range was last compared with it */
     /* counters (3.11 to 3.13): whose budget is in which thread state; see cpython/protection.h */
     sw_record *counted;
@@ -94,6 +95,7 @@ typedef struct sw_thread {
     uint64_t unannounced; /* switches that callbacks were not told of yet */
     sw_handle left_handle; /* the stack that the first of them left */
     uintptr_t left_base, left_top;
+    uint64_t noted_at; /* callback_serial at the last of them */
     int in_callback;
     struct sw_thread *next, *previous;
 } sw_thread;
@@ -101,15 +103,17 @@ typedef struct sw_thread {
 /* ---- one block for the process ---- */
 
 typedef struct {
-    int running; /* Python is initialised and this core is imported */
-    int straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
-    int callbacks; /* registered switch callbacks */
+    SW_ATOMIC(int) running; /* Python is initialised and this core is imported */
+    SW_ATOMIC(int) straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
+    SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
     int foreign_seen; /* a record was made for a stack that is not native */
-    uint64_t version; /* counts registrations */
+    uint64_t version; /* counts new ranges, registered and transient */
+    uint64_t thread_serial;
+    uint64_t callback_serial; /* counts registrations of callbacks */
     sw_record *chunks[SW_CHUNKS];
     sw_middle *root[1 << SW_ROOT_BITS];
-    uint32_t records; /* high-water mark of the table */
+    SW_ATOMIC(uint32_t) records; /* high-water mark of the table */
     uint32_t free_record; /* head of the list of free records, 0: none */
     uint64_t registered; /* records of kind SW_REGISTERED */
     uint64_t superseded; /* records that gave way to a later one */

@@ -68,6 +68,7 @@ cdef extern from "guard.h" nogil:
         sw_execution *arriving
         sw_execution *ended
         uint64_t ident
+        uint64_t serial
         uint64_t checked_version
         sw_record *counted
         uint64_t counted_in
@@ -75,6 +76,7 @@ cdef extern from "guard.h" nogil:
         sw_handle left_handle
         uintptr_t left_base
         uintptr_t left_top
+        uint64_t noted_at
         int in_callback
         sw_thread *next
         sw_thread *previous
@@ -86,6 +88,8 @@ cdef extern from "guard.h" nogil:
         int frames
         int foreign_seen
         uint64_t version
+        uint64_t thread_serial
+        uint64_t callback_serial
         sw_record **chunks
         sw_middle **root
         uint32_t records

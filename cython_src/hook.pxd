@@ -12,7 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc
 
-from callbacks cimport call_callbacks
+from callbacks cimport call_callbacks, drop_callbacks_of
 from execution cimport *
 from guard cimport *
 from process cimport update_straight
@@ -104,9 +104,10 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     if not known:
         base = sw_stack_pointer() - SW_ASSUMED_SIZE // 2
         top = base + SW_ASSUMED_SIZE
+    swpy_native_bounds(swpy_attached_call(), &base, top)
+    sw_lock()
     swpy_check_attached_place()
     update_straight()
-    sw_lock()
     thread = reuse_or_make_block()
     if thread != NULL:
         thread.native = new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top)
@@ -127,7 +128,11 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             thread.unannounced = 0
             thread.in_callback = 0
             thread.checked_version = 0
+            sw_process.thread_serial += 1
+            thread.serial = sw_process.thread_serial
             thread.ident = sw_thread_ident()
+            if known:
+                supersede_overlaps(thread, base, top)
     sw_unlock()
     return thread
 
@@ -142,14 +147,15 @@ cdef inline void end_thread(void *block) noexcept nogil:
     """The operating-system thread of this block has ended. Its records are given back, the block stays."""
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
+    drop_callbacks_of(thread)
     free_execution(thread.native.execution)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
     release_thread_record(thread.spare)
-    thread.native = NULL
+    sw_store_pointer(&thread.native, NULL)
+    sw_store_pointer(&thread.current, NULL)
     thread.transient = NULL
     thread.spare = NULL
-    thread.current = NULL
     thread.ident = 0
     sw_unlock()
 
@@ -173,7 +179,7 @@ cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
     """A thread on which a stack is current, or NULL. Needs no lock."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     while thread != NULL:
-        if thread.current is record:
+        if sw_load_pointer(&thread.current) == record:
             return thread
         thread = thread.next
     return NULL
@@ -192,7 +198,7 @@ cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     note_depth(thread.current, sp)
     note_depth(to, sp)
     if to is not thread.current:
-        thread.current = to
+        sw_store_pointer(&thread.current, to)
         to.switches += 1
     to.mark = 0
 
@@ -236,6 +242,7 @@ cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept 
         thread.left_base = left.base
         thread.left_top = left.top
     thread.unannounced += 1
+    thread.noted_at = sw_process.callback_serial
 
 
 cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
@@ -259,14 +266,16 @@ cdef inline sw_record *renew_transient(
         sw_store_generation(&record.generation, record.generation + 1)
     set_bounds(record, SW_TRANSIENT, bounds_from, base, top)
     record.execution = NULL
+    sw_count(&sw_process.version)
     thread.checked_version = sw_process.version
     return record
 
 
 cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
     """Put bounds in force that surely hold the stack pointer, and leave it room: those of another stack would
-    abort the process or check nothing."""
-    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, top - SW_ASSUMED_SIZE, top))
+    abort the process or check nothing. The top is odd, so that sync knows an estimate from the bounds alone."""
+    cdef uintptr_t base = top - SW_ASSUMED_SIZE if top > 2 * SW_ASSUMED_SIZE else SW_ASSUMED_SIZE
+    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + SW_ASSUMED_SIZE) | 1))
 
 
 cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
@@ -312,19 +321,48 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
                 sw_count(&sw_process.leaked)
 
 
+cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil:
+    """Unregistered stacks that overlap a new one, and were left, give way too. Under sw_lock()."""
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL:
+        if thread.ident:
+            retire_transient(thread, thread.transient, base, top)
+            retire_transient(thread, thread.spare, base, top)
+        thread = thread.next
+
+
+cdef inline void retire_transient(
+        const sw_thread *thread, sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef uint32_t generation = record.generation
+    if generation & 1 and record is not thread.current and record.base < top and base < record.top:
+        sw_generation_advance(record, generation)
+
+
 cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
     """Does a range overlap the native stack of a thread, or the stack that is current there?"""
-    return overlaps_record(thread.native, base, top) or overlaps_record(thread.current, base, top)
+    return overlaps_record(<sw_record *>sw_load_pointer(&thread.native), base, top) \
+        or overlaps_record(<sw_record *>sw_load_pointer(&thread.current), base, top)
 
 
-cdef inline bint overlaps_record(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
-    return record != NULL and record.bounds_from != SW_FROM_ESTIMATE and record.base < top and base < record.top
+cdef inline bint overlaps_record(sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Estimates overlap nothing: their tops are odd."""
+    cdef uint32_t generation
+    cdef uintptr_t other_base, other_top
+    while record != NULL:
+        generation = sw_load_generation(&record.generation)
+        other_base = sw_load_acquire(<uint64_t *>&record.base)
+        other_top = sw_load_acquire(<uint64_t *>&record.top)
+        sw_fence_acquire()
+        if sw_load_generation(&record.generation) == generation:
+            return generation & 1 and not other_top & 1 and other_base < top and base < other_top
+    return False
 
 
 cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
     cdef sw_record *record = thread.transient
     cdef stackwarden_status status
-    if record.base == base and record.top == top and thread.checked_version == sw_process.version:
+    if record.base == base and record.top == top and record.generation & 1 \
+            and thread.checked_version == sw_process.version:
         return enter_told(thread, record)
     if overlaps_record(thread.native, base, top):
         return STACKWARDEN_OVERLAP
@@ -424,7 +462,7 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexce
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    if ts == NULL or not swpy_covers(ts, thread, sp):
+    if ts == NULL or not swpy_covers(ts, thread, sp) or not record_holds(thread.current, sp):
         record = find_stack_of(thread, sp)
         status = enter(thread, record) if record != NULL else enter_unknown(thread, sp)
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:

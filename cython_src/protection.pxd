@@ -32,6 +32,7 @@ cdef extern from "cpython/protection.h" nogil:
 
     const char *swpy_mechanism_name()
     PyThreadState *swpy_attached()
+    PyThreadState *swpy_attached_call()
     PyThreadState *swpy_own()
     bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
@@ -40,6 +41,7 @@ cdef extern from "cpython/protection.h" nogil:
     bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
     void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
     void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
+    void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
     void swpy_first_foreign_stack()
     void swpy_check_attached_place()
 

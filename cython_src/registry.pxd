@@ -127,6 +127,24 @@ cdef inline sw_record *find_record(uintptr_t address) noexcept nogil:
             return NULL
 
 
+cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *base, uintptr_t *top) noexcept nogil:
+    """The registered stack that holds an address, as it is at one moment. False: there is none."""
+    cdef uint32_t generation
+    cdef sw_record *record
+    while True:
+        record = find_record(address)
+        if record == NULL:
+            return False
+        generation = sw_load_generation(&record.generation)
+        base[0] = sw_load_acquire(<uint64_t *>&record.base)
+        top[0] = sw_load_acquire(<uint64_t *>&record.top)
+        handle[0] = (<sw_handle>generation << 32) | record.index
+        sw_fence_acquire()
+        if generation & 1 and address - base[0] < top[0] - base[0] \
+                and sw_load_generation(&record.generation) == generation:
+            return True
+
+
 cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top) noexcept nogil:
     """A registered stack that has a byte of [base, top), or NULL."""
     cdef uintptr_t granule = base >> SW_GRANULE_BITS
@@ -210,28 +228,40 @@ cdef inline bint make_granules(uintptr_t base, uintptr_t top) noexcept nogil:
     return True
 
 
-cdef inline void replace_slot(uint64_t *word, uint64_t old, uint64_t new) noexcept nogil:
-    """Replace one of a granule's three indices; 0 stands for an empty slot."""
+cdef inline bint replace_slot(uint64_t *word, uint64_t old, uint64_t new) noexcept nogil:
+    """Replace one of a granule's three indices; 0 stands for an empty slot. False: it is not there."""
     cdef int shift = 0
-    while ((word[0] >> shift) & SW_INDEX_MASK) != old:
+    while shift < 3 * SW_INDEX_BITS:
+        if (word[0] >> shift) & SW_INDEX_MASK == old:
+            sw_store_release(word, (word[0] & ~(SW_INDEX_MASK << shift)) | (new << shift))
+            return True
         shift += SW_INDEX_BITS
-    sw_store_release(word, (word[0] & ~(SW_INDEX_MASK << shift)) | (new << shift))
+    return False
 
 
-cdef inline void replace_in_granules(sw_record *record, uint64_t old, uint64_t new) noexcept nogil:
-    cdef uintptr_t granule = record.base >> SW_GRANULE_BITS
-    while granule <= (record.top - 1) >> SW_GRANULE_BITS:
-        replace_slot(granule_of(granule << SW_GRANULE_BITS), old, new)
-        granule += 1
+cdef inline void fill_slot(uint64_t *word, uint64_t index) noexcept nogil:
+    """Put an index into a granule. Where all slots are taken, one is of a record that another thread is retiring
+    and has not handed to sweep_retired() yet."""
+    cdef uint64_t rest
+    if replace_slot(word, 0, index):
+        return
+    rest = word[0]
+    while sw_load_generation(&record_at(rest & SW_INDEX_MASK).generation) & 1:
+        rest >>= SW_INDEX_BITS
+    replace_slot(word, rest & SW_INDEX_MASK, index)
 
 
 cdef inline bint insert_record(sw_record *record) noexcept nogil:
     """Index a record of kind SW_REGISTERED that overlaps no other. False: no memory, and nothing was done."""
+    cdef uintptr_t granule
     if not make_granules(record.base, record.top):
         return False
-    replace_in_granules(record, 0, record.index)
-    sw_process.registered += 1
-    sw_process.version += 1
+    granule = record.base >> SW_GRANULE_BITS
+    while granule <= (record.top - 1) >> SW_GRANULE_BITS:
+        fill_slot(granule_of(granule << SW_GRANULE_BITS), record.index)
+        granule += 1
+    sw_count(&sw_process.registered)
+    sw_count(&sw_process.version)
     return True
 
 
@@ -241,17 +271,21 @@ cdef inline bint retire_record(sw_record *record, uint32_t generation) noexcept 
     """Make all handles of a registered record stale. Needs no lock. False: another thread did it first."""
     if not sw_generation_advance(record, generation):
         return False
+    sw_add(&sw_process.registered, <uint64_t>-1)
     sw_push_retired(record)
     return True
 
 
 cdef inline void sweep_retired() noexcept nogil:
     """Take retired records out of the index and give them back. Under sw_lock()."""
+    cdef uintptr_t granule
     cdef sw_record *record = sw_take_retired()
     cdef sw_record *next
     while record != NULL:
         next = <sw_record *><void *>record.execution
-        replace_in_granules(record, record.index, 0)
-        sw_process.registered -= 1
+        granule = record.base >> SW_GRANULE_BITS
+        while granule <= (record.top - 1) >> SW_GRANULE_BITS:
+            replace_slot(granule_of(granule << SW_GRANULE_BITS), record.index, 0)
+            granule += 1
         free_record(record)
         record = next

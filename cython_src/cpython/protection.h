@@ -5,7 +5,9 @@
  *
  *   swpy_protection_start(probe)          once, attached: find out what can be done; fills swpy_protection
  *   swpy_protection_force(mechanism)      put another one in force; NULL, or why it cannot work
- *   swpy_covers(ts, thread, sp)           are the bounds that are in force those of the stack at `sp`?
+ *   swpy_native_bounds(ts, &base, top)    correct the native base by what CPython recorded
+ *   swpy_covers(ts, thread, sp)           are the bounds that are in force those of the stack at `sp`, and no
+ *                                         estimate?
  *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores

@@ -24,7 +24,8 @@ static inline sw_record *swpy_counted(PyThreadState *ts, const sw_thread *thread
 static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
 {
     const sw_record *current = thread->current;
-    return sp - current->base < current->top - current->base && swpy_counted(ts, thread) == current;
+    return sp - current->base < current->top - current->base && swpy_counted(ts, thread) == current
+        && current->bounds_from != SW_FROM_ESTIMATE;
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
@@ -51,6 +52,13 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
         to->depth_used = 0;
         swpy_count_down(ts, thread, to);
     }
+}
+
+static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
+{
+    (void)ts;
+    (void)base;
+    (void)top;
 }
 
 /* There is no straight way: budgets are kept in the records. sw_process.straight stays 0. */

@@ -35,12 +35,13 @@ static inline uintptr_t *swpy_bounds(PyThreadState *ts)
     return (uintptr_t *)((char *)ts + swpy_protection.place);
 }
 
-/* swpy_covers and swpy_protect where the mechanism is known to be `pointer`. */
+/* swpy_covers and swpy_protect where the mechanism is known to be `pointer`. The top of an estimate is odd. */
 static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
 {
     const uintptr_t *bounds = swpy_bounds(ts);
     uintptr_t base = 2 * bounds[SWPY_HARD] - bounds[SWPY_SOFT];
-    return sp - base < bounds[SWPY_TOP] - base;
+    uintptr_t top = bounds[SWPY_TOP];
+    return (sp - base < top - base) & ~top & 1;
 }
 
 static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
@@ -55,9 +56,9 @@ static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
 
 static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
 {
-    return swpy_protection.mechanism == SWPY_POINTER
-             ? swpy_covers_straight(ts, sp)
-             : sp - thread->current->base < thread->current->top - thread->current->base;
+    (void)thread;
+    /* There is no getter: where only the setter can be had, sync puts the bounds in force each time. */
+    return swpy_protection.mechanism == SWPY_POINTER && swpy_covers_straight(ts, sp);
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
@@ -69,6 +70,14 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     else if (swpy_protection.mechanism == SWPY_SETTER && to->top - to->base >= swpy_protection.least_size) {
         /* Refused sizes never get here: refusing raises, and raising detached is a SIGSEGV. */
         swpy_protection.setter(ts, (void *)to->base, to->top - to->base);
+    }
+}
+
+/* CPython read the native bounds when the thread attached first; the limits may have been changed since. */
+static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
+{
+    if (ts != NULL && swpy_protection.mechanism == SWPY_POINTER && swpy_bounds(ts)[SWPY_TOP] == top) {
+        *base = 2 * swpy_bounds(ts)[SWPY_HARD] - swpy_bounds(ts)[SWPY_SOFT];
     }
 }
 

@@ -12,6 +12,7 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 #define SW_NOINLINE __declspec(noinline)
+#define SW_ATOMIC(type) volatile type
 #define SW_LIKELY(condition) (condition)
 /* /volatile:ms gives volatile accesses acquire and release order on x86-64; windows.c refuses other CPUs. */
 #define sw_load_acquire(place) (*(volatile uint64_t *)(place))
@@ -27,6 +28,7 @@
 #define SW_HIDDEN
 #else
 #define SW_NOINLINE __attribute__((noinline))
+#define SW_ATOMIC(type) _Atomic(type) /* a load is a plain one on x86-64 */
 /* With certainty, so that compilers keep the code for the other case out of line and out of the registers. */
 #define SW_LIKELY(condition) __builtin_expect_with_probability(!!(condition), 1, 1.0)
 #define sw_load_acquire(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)

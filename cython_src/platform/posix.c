@@ -111,6 +111,15 @@ void sw_unlock(void)
     pthread_mutex_unlock(&lock);
 }
 
+static void (*thread_exited)(void *block);
+
+/* Other destructors may run after this one, and tell of switches: they get a new block. */
+static void forget_thread(void *block)
+{
+    thread_block = NULL;
+    thread_exited(block);
+}
+
 static void unlock_in_child(void)
 {
     pthread_mutex_unlock(&lock);
@@ -121,7 +130,8 @@ int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_
 {
     find_thread_local_place();
     forked_in_child = after_fork_in_child;
-    if (pthread_key_create(&exit_key, at_thread_exit) != 0) {
+    thread_exited = at_thread_exit;
+    if (pthread_key_create(&exit_key, forget_thread) != 0) {
         return -1;
     }
     return pthread_atfork(sw_lock, sw_unlock, unlock_in_child) == 0 ? 0 : -1;

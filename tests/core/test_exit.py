@@ -127,9 +127,10 @@ def test_nothing_is_written_to_thread_states_that_were_freed(child):
                 self.spend_time(1 << 44, 100_000, 1 << 16, 1 << 16)
             self.write(str(sum(block.count(b"x") != len(block) for block in blocks)))
 
-    for number in range(4):
+    region = probe.map_memory(24 * MIB)
+    for number in range(24):
         threading.Thread(
-            target=probe.tell_over, args=(base + number * MIB, MIB, 1 << 62), daemon=True
+            target=probe.tell_over, args=(region + number * MIB, MIB, 1 << 62), daemon=True
         ).start()
     sys.late = Late()
     """

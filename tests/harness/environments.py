@@ -48,7 +48,7 @@ def _wheel(interpreter: Path) -> Path:
 
     def build(folder: Path) -> None:
         uv = tools.program("uv")
-        _find_boost()
+        find_boost()
         commands.say(f"building the package for {interpreter}")
         commands.output(uv, "build", "--python", interpreter, "--out-dir", folder, CHECKOUT)
 
@@ -56,7 +56,7 @@ def _wheel(interpreter: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _find_boost() -> None:
+def find_boost() -> None:
     """Let the build find Boost.Context; without it the package has no adapter `fcontext`."""
     try:
         boost = debian.unpack("libboost-context-dev", release=debian.own_release())

@@ -25,17 +25,17 @@ def main():
     parser.add_argument("--isolation", default="frames")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
-    counted = array.array("q", bytes(6 * 8))  # counting is not to allocate what it counts
-    count(counted, 0, options, options.switches // 10)
-    count(counted, 0, options, options.switches // 10)
-    count(counted, 3, options, options.switches)
+    switches = [options.switches // 10] * 2 + [options.switches]
+    counted = array.array("q", bytes(9 * 8))  # counting is not to allocate what it counts
+    for number in range(3):
+        count(counted, 3 * number, options, switches[number])
     status = stackwarden.status()
     print(
         json.dumps(
             {
-                "checks": counted[3],
-                "blocks": [counted[1], counted[4]],
-                "references": [counted[2], counted[5]],
+                "checks": counted[6],
+                "blocks": [counted[4], counted[7]],
+                "references": [counted[5], counted[8]],
                 "leaked_stacks": status["leaked_stacks"],
                 "dropped_states": status["dropped_states"],
             }

@@ -115,7 +115,7 @@ def _run(name: str, version: str, arguments: list[str]) -> str:
 def _environment(name: str, leg: Leg, interpreter: Path) -> Path:
     """The Python of an environment with the package compiled with sanitizers."""
     uv = tools.program("uv")
-    environments._find_boost()
+    environments.find_boost()
     checkout = environments.CHECKOUT
     folder = checkout / ".venv" / f"{interpreter.name.removeprefix('python')}-{name}-sanitizer"
     commands.say(f"building the package with -fsanitize={leg.sanitizers}")

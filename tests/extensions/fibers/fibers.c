@@ -8,8 +8,9 @@
  *      park()   park_detached()   enter(stack, function)   ensured(function)
  *      run(program, fibers, function=None, number=0, raw=False)     on the caller's thread
  *      run_threads(program, [fibers, ...], function, raw=False)     on threads without a thread state
- *      carry(fibers, carriers, seed, own_states=True)
- *      drop_low(objects, base, room)   drop_deep(objects, left)   arrived()   drain()   is_attached()   address()
+ *      carry(fibers, carriers, seed, own_states=True, attached=True)
+ *      there_and_back(base, size, handle, blocking=False, detached=False)
+ *      drop_low(objects, base, room)   drop_deep(objects, left)   arrived()   drain(detached=False)   address()
  *
  * A program that raised, raises where it was started or resumed. */
 #define _GNU_SOURCE
@@ -459,9 +460,10 @@ static PyObject *carry_fibers(PyObject *module, PyObject *args)
     PyObject *list;
     long carriers;
     int own_states = 1;
-    queue work = {.refusal = STACKWARDEN_DONE};
+    queue work = {.refusal = STACKWARDEN_DONE, .attached = 1};
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!lI|p", &PyList_Type, &list, &carriers, &work.seed, &own_states)) {
+    if (!PyArg_ParseTuple(args, "O!lI|pp", &PyList_Type, &list, &carriers, &work.seed, &own_states,
+                          &work.attached)) {
         return NULL;
     }
     work.count = work.undone = (long)PyList_Size(list);
@@ -562,6 +564,34 @@ static PyObject *drain(PyObject *module, PyObject *args)
     return PyLong_FromLong(status);
 }
 
+/* there_and_back(base, size, handle, blocking=False, detached=False): would stackwarden let the thread go to that
+ * stack? Where it does, it is told that the thread came straight back. */
+static PyObject *there_and_back(PyObject *module, PyObject *args)
+{
+    stackwarden_stack to = {0}, from;
+    unsigned long long base, size, handle;
+    int blocking = 0, detached = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "KKK|pp", &base, &size, &handle, &blocking, &detached)) {
+        return NULL;
+    }
+    to.base = (uintptr_t)base;
+    to.size = (size_t)size;
+    to.handle = handle;
+    PyThreadState *saved = detached ? PyEval_SaveThread() : NULL;
+    stackwarden_current_stack(&from);
+    stackwarden_status status = switch_ends(&to, BY_HANDLE, blocking, 0);
+    if (status == STACKWARDEN_DONE) {
+        stackwarden_arrived();
+        switch_ends(&from, BY_HANDLE, blocking, 1);
+        stackwarden_arrived();
+    }
+    if (detached) {
+        PyEval_RestoreThread(saved);
+    }
+    return PyLong_FromLong(status);
+}
+
 static PyObject *address(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -581,6 +611,7 @@ static PyMethodDef functions[] = {
     {"drop_deep", drop_deep, METH_VARARGS, NULL},
     {"arrived", arrived, METH_NOARGS, NULL},
     {"drain", drain, METH_VARARGS, NULL},
+    {"there_and_back", there_and_back, METH_VARARGS, NULL},
     {"address", address, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -40,6 +40,7 @@ typedef struct {
     unsigned seed;
     long moves; /* how often a fiber went on on another thread than before */
     PyInterpreterState *interpreter; /* carriers get thread states of their own in it; NULL: they get none */
+    int attached; /* carriers with a thread state attach it to switch */
     stackwarden_status refusal;
 } queue;
 
@@ -79,27 +80,36 @@ static void queue_give_back(queue *self, fiber *taken, stackwarden_status status
     pthread_mutex_unlock(&self->lock);
 }
 
-/* Detached while it waits; attached, where it has a thread state, while it switches. */
-static void *carrier(void *argument)
+static void carry_all(queue *self, PyThreadState *attach)
 {
-    queue *self = argument;
-    PyThreadState *own = self->interpreter != NULL ? PyThreadState_New(self->interpreter) : NULL;
     fiber *taken;
     while ((taken = queue_take(self)) != NULL) {
-        if (own != NULL) {
-            PyEval_RestoreThread(own);
+        if (attach != NULL) {
+            PyEval_RestoreThread(attach);
         }
         stackwarden_status status = fiber_resume(taken);
-        if (own != NULL) {
+        if (attach != NULL) {
             PyEval_SaveThread();
         }
         queue_give_back(self, taken, status);
     }
-    if (own != NULL) {
-        PyEval_RestoreThread(own);
-        PyThreadState_Clear(own);
-        PyThreadState_DeleteCurrent();
+}
+
+/* Detached while it waits. */
+static void *carrier(void *argument)
+{
+    queue *self = argument;
+    if (self->interpreter == NULL) {
+        carry_all(self, NULL);
+        return NULL;
     }
+    PyThreadState *own = PyThreadState_New(self->interpreter);
+    PyEval_RestoreThread(own);
+    PyEval_SaveThread();
+    carry_all(self, self->attached ? own : NULL);
+    PyEval_RestoreThread(own);
+    PyThreadState_Clear(own);
+    PyThreadState_DeleteCurrent();
     return NULL;
 }
 
