@@ -24,8 +24,14 @@ matrix: ## the same with the tests' matrices whole: hours
 	@$(run_tests) --matrix -- $(ARGS)
 
 .PHONY: bench
-bench: ## run the benchmarks under the newest CPython that can be had
-	@python=$$($(harness)/environments.py bench newest) && $$python --version && $$python tests/bench/run.py $(ARGS)
+bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one
+	@status=0; for version in $(or $(PYTHON),3.14 3.15); do \
+	python=$$($(harness)/environments.py bench $$version) && $$python tests/bench/run.py $(ARGS) || status=1; \
+	done; exit $$status
+
+.PHONY: sanitize
+sanitize: ## test a core that is compiled with sanitizers, under 3.14
+	@python3 tests/sanitizers/run.py $(addprefix --python ,$(PYTHON)) -- $(ARGS)
 
 .PHONY: lint
 lint: .venv/lint/made ## check style and types

@@ -52,7 +52,7 @@ cdef extern from "Python.h" nogil:
     PyObject *PyContext_CopyCurrent()
     PyObject *PyContext_New()
     PyThreadState *PyThreadState_Swap(PyThreadState *ts)
-    uint64_t PyThreadState_GetID(PyThreadState *ts)
+    uint64_t swpy_id(PyThreadState *ts)
     PyThreadState *PyEval_SaveThread()
     void PyEval_RestoreThread(PyThreadState *ts)
     void Py_XDECREF(PyObject *)

@@ -73,7 +73,7 @@ cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_ex
     if thread.loaded.isolation == SW_THREAD_STATE:
         home = thread.native.execution.ts_id
     else:
-        home = PyThreadState_GetID(ts) if ts != NULL else 0
+        home = swpy_id(ts) if ts != NULL else 0
     return execution.ts_id == home
 
 
@@ -103,7 +103,7 @@ cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) no
     elif leaving.isolation == SW_FRAMES:
         swpy_state_save(ts, &leaving.state)
     leaving.ts = ts
-    leaving.ts_id = PyThreadState_GetID(ts) if ts != NULL else 0
+    leaving.ts_id = swpy_id(ts) if ts != NULL else 0
     leaving.left_at = sp
     leaving.mark = thread.current.mark
     leaving.status = SW_SAVED

@@ -188,9 +188,10 @@ cdef class Coroutine:
         function raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start
         it.
         """
-        if self._state == NEW and value is not None:
-            raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
-        self._must_be_resumable()
+        if self._state != SUSPENDED:
+            self._must_be_resumable()
+            if value is not None:
+                raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
         self._value = value
         return self._go_on()
 
@@ -246,7 +247,7 @@ cdef class Coroutine:
         return f"<Coroutine of {self._func!r}, {_STATES[self._state]}>"
 
     cdef _must_be_resumable(self):
-        if self._state in (RUNNING, DONE):
+        if self._state == RUNNING or self._state == DONE:
             raise CoroutineError(f"{self!r}: it cannot be resumed")
 
     cdef _go_on(self):
@@ -255,15 +256,18 @@ cdef class Coroutine:
         if status < 0:
             _check(status, repr(self))
         value, self._value = self._value, None
-        error, self._error = self._error, None
         if self._context.done:
             self._end()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                error = None
+            if self._error is not None:
+                self._raise()
         return value
+
+    cdef _raise(self):
+        error, self._error = self._error, None
+        try:
+            raise error
+        finally:
+            error = None
 
     cdef _end(self, bint abandoned=False):
         self._state = DONE

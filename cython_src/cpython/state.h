@@ -177,7 +177,10 @@ static const char *swpy_state_start(void)
 {
     PyThreadState *ts = swpy_attached();
     const char *reason = NULL;
-    if (!SWPY_LAYOUT_STUDIED) {
+    if (ts->id != (uint64_t)PyThreadState_GetID(ts)) {
+        reason = "the thread state's id is not where it should be";
+    }
+    else if (!SWPY_LAYOUT_STUDIED) {
         reason = "this CPython is newer than the layouts that were studied";
     }
     else if (!swpy_sees_frame(ts)) {

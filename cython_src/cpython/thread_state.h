@@ -62,6 +62,12 @@ static inline void swpy_check_attached_place(void)
     }
 }
 
+/* As PyThreadState_GetID, without a call: addresses of dead thread states come back at once, ids never. */
+static inline uint64_t swpy_id(PyThreadState *ts)
+{
+    return ts->id;
+}
+
 /* The thread state whose protection the calling thread may set: the attached one, else the one that it will
  * attach next through PyGILState_Ensure, or NULL when it has none yet. */
 static inline PyThreadState *swpy_own(void)

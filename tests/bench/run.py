@@ -78,8 +78,8 @@ class Samples:
 # ---- measuring ----
 
 
-def build() -> Any:
-    """The extension hot_paths, compiled for this Python."""
+def build(name: str) -> Any:
+    """An extension from this folder, compiled for this Python."""
     own = debian.own_release()
     boost = debian.unpack("libboost-context-dev", release=own) / "usr"
     google = debian.unpack("libbenchmark-dev", release=own) / "usr"
@@ -89,7 +89,7 @@ def build() -> Any:
         options += ["-isystem", f"{root}/include", f"-L{folder}", f"-Wl,-rpath,{folder}"]
         options.append(f"-l{library}")
     return extensions.load(
-        extensions.build([HERE / "hot_paths.cpp"], "hot_paths", language="c++", args=options)
+        extensions.build([HERE / f"{name}.cpp"], name, language="c++", args=options)
     )
 
 
@@ -166,6 +166,26 @@ def from_python() -> Iterator[Row]:
             )
 
 
+def switch_coroutines() -> Iterator[Row]:
+    """Isolation on Boost's jump beside greenlet, and beside PyThreadState_Swap by hand."""
+    import coroutines
+
+    least = coroutines.measure(build("by_hand"))
+    ratios = {depth: least["frames", depth] / least["greenlet", depth] for depth in (1, 50)}
+    limits = {1: 0.25, 50: ratios[1]}
+    for depth in (1, 50):
+        frames = least["frames", depth]
+        yield Row(f"greenlet, depth {depth}", least["greenlet", depth], "ns")
+        yield Row(f"isolation frames, depth {depth}: beside greenlet", frames, "ns",
+                  ratio=ratios[depth], limit=limits[depth])  # fmt: skip
+        yield Row(f"PyThreadState_Swap by hand, depth {depth}", least["by hand", depth], "ns")
+        yield Row(f"isolation frames, depth {depth}: beside that by hand", frames, "ns",
+                  ratio=frames / least["by hand", depth], limit=0.5)  # fmt: skip
+        yield Row(f"isolation thread-state, depth {depth}", least["thread-state", depth], "ns")
+    yield Row("memory of a suspended coroutine", coroutines.memory_of_suspended(), "bytes",
+              note="its stack's pages and 16 KiB of data stack included")  # fmt: skip
+
+
 # ---- the result ----
 
 
@@ -229,8 +249,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples there")
     options = parser.parse_args()
     samples = Samples()
-    others = list(measure(build(), samples))
+    others = list(measure(build("hot_paths"), samples))
     found = sections(samples, others)
+    found["Leaving a coroutine and coming back, Python calls included"] = list(switch_coroutines())
     status = stackwarden.status()
     print(f"CPython {platform.python_version()}, mechanism {status['mechanism']}")
     print(

@@ -76,7 +76,6 @@ def test_real_demo_comes_out_right_and_prints_json_only():
         assert 0 < row["protected"]["resident_before"] <= row["protected"]["resident_after"], row
 
 
-@pytest.mark.slow
 def test_real_unprotected_children_break_where_the_default_size_leaves_them_no_room():
     ends = [
         child.wait(

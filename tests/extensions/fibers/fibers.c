@@ -481,48 +481,46 @@ static PyObject *carry_fibers(PyObject *module, PyObject *args)
     return raise_of_fibers(list) < 0 ? NULL : Py_BuildValue("il", work.refusal, work.moves);
 }
 
-/* ---- dropping objects where little of a stack is left ---- */
+/* ---- dropping objects where little of a stack is left, and parking there ---- */
 
-static void drop_all(PyObject *list)
+/* Returns what fiber_park() says. */
+static stackwarden_status drop_and_park(PyObject *list)
 {
     for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
         PyList_SetItem(list, i, Py_NewRef(Py_None));
     }
+    return fiber_park();
 }
 
-static __attribute__((noinline)) void go_down(PyObject *list, uintptr_t base, size_t room)
+static __attribute__((noinline)) stackwarden_status go_down(PyObject *list, uintptr_t base, size_t room)
 {
     volatile char page[1024];
-    page[0] = page[1023] = 0;
-    if ((uintptr_t)page - base > room) {
-        go_down(list, base, room);
-    }
-    else {
-        drop_all(list);
-    }
-    page[1] = 0;
+    page[0] = 0;
+    stackwarden_status status =
+        (uintptr_t)page - base > room ? go_down(list, base, room) : drop_and_park(list);
+    page[1] = page[0];
+    return status;
 }
 
-/* Put None for the items of a list where `room` bytes are left above `base`. */
+/* Put None for the items of a list where `room` bytes of the stack are left above `base`, and park there. */
 static PyObject *drop_low(PyObject *module, PyObject *args)
 {
     PyObject *list;
     Py_ssize_t base, room;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!nn", &PyList_Type, &list, &base, &room)) {
+    if (must_be_on_a_fiber() < 0 || !PyArg_ParseTuple(args, "O!nn", &PyList_Type, &list, &base, &room)) {
         return NULL;
     }
-    go_down(list, (uintptr_t)base, (size_t)room);
-    Py_RETURN_NONE;
+    return PyLong_FromLong(go_down(list, (uintptr_t)base, (size_t)room));
 }
 
-/* Put None for the items of a list where CPython lets `left` more calls be entered from C. */
+/* Put None for the items of a list where CPython lets `left` more calls be entered from C, and park there. */
 static PyObject *drop_deep(PyObject *module, PyObject *args)
 {
     PyObject *list;
     int left, entered = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!i", &PyList_Type, &list, &left)) {
+    if (must_be_on_a_fiber() < 0 || !PyArg_ParseTuple(args, "O!i", &PyList_Type, &list, &left)) {
         return NULL;
     }
     while (Py_EnterRecursiveCall("") == 0) {
@@ -532,11 +530,11 @@ static PyObject *drop_deep(PyObject *module, PyObject *args)
     for (int i = 0; i < left; i++, entered--) {
         Py_LeaveRecursiveCall();
     }
-    drop_all(list);
+    stackwarden_status status = drop_and_park(list);
     for (; entered > 0; entered--) {
         Py_LeaveRecursiveCall();
     }
-    Py_RETURN_NONE;
+    return PyLong_FromLong(status);
 }
 
 /* ---- the rest ---- */

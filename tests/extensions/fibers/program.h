@@ -3,7 +3,7 @@
  *      e r   PyGILState_Ensure, PyGILState_Release; may be nested
  *      s t   PyEval_SaveThread, PyEval_RestoreThread
  *      c     call the actor's Python function with the actor's number
- *      p     park (on a fiber)
+ *      p d   park (on a fiber); 16 KiB further down
  *      0-9   resume that fiber
  *      x     take note whether the thread is attached: the notes are a string of 0 and 1
  *
@@ -69,6 +69,15 @@ static void actor_switched(actor *self, stackwarden_status status)
     }
 }
 
+static __attribute__((noinline)) stackwarden_status park_further_down(void)
+{
+    volatile char room[16 << 10];
+    room[0] = 0;
+    stackwarden_status status = fiber_park();
+    room[1] = room[0];
+    return status;
+}
+
 static void actor_step(actor *self, char step)
 {
     switch (step) {
@@ -78,6 +87,7 @@ static void actor_step(actor *self, char step)
     case 't': PyEval_RestoreThread(self->saved); break;
     case 'c': actor_call(self); break;
     case 'p': actor_switched(self, fiber_park()); break;
+    case 'd': actor_switched(self, park_further_down()); break;
     case 'x': self->notes[self->noted++] = PyGILState_Check() ? '1' : '0'; break;
     default: actor_switched(self, fiber_resume(self->fibers[step - '0']));
     }

@@ -1,0 +1,94 @@
+"""What leaving a coroutine and coming back costs, Python calls included, by the ways there are.
+
+Promises: each way runs the same program, a loop that resumes a coroutine which does nothing but suspend, at
+the bottom of so many Python calls; the ways take turns, and each number is the least of its turns.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import greenlet
+
+from stackwarden.adapters.fcontext import Coroutine, suspend
+
+SWITCHES = 20_000
+TURNS = 15
+SUSPENDED = 2_000
+
+
+def descend(depth: int, loop: Callable[[], None]) -> None:
+    if depth:
+        descend(depth - 1, loop)
+    else:
+        loop()
+
+
+def forever(switch: Callable[[], Any]) -> Callable[[], None]:
+    def loop() -> None:
+        while True:
+            switch()
+
+    return loop
+
+
+def isolated(depth: int, isolation: str) -> Callable[[], Any]:
+    coroutine = Coroutine(descend, depth, forever(suspend), isolation=isolation)
+    coroutine.resume()
+    return coroutine.resume
+
+
+def greenlets(depth: int) -> Callable[[], Any]:
+    main = greenlet.getcurrent()
+    other = greenlet.greenlet(descend)
+    other.switch(depth, forever(main.switch))
+    return other.switch
+
+
+def by_hand(module: Any, depth: int) -> Callable[[], Any]:
+    coroutine = module.start(lambda: descend(depth, forever(module.suspend)))
+    module.resume(coroutine)
+    return lambda resume=module.resume: resume(coroutine)
+
+
+def turn(resume: Callable[[], Any]) -> float:
+    """Nanoseconds for one way there and back."""
+    start = time.perf_counter_ns()
+    for _ in range(SWITCHES):
+        resume()
+    return (time.perf_counter_ns() - start) / SWITCHES
+
+
+def measure(module: Any) -> dict[tuple[str, int], float]:
+    """The least time of each way at each depth; `module` is by_hand, or None."""
+    ways: dict[tuple[str, int], Callable[[], Any]] = {}
+    for depth in (1, 50):
+        ways["frames", depth] = isolated(depth, "frames")
+        ways["greenlet", depth] = greenlets(depth)
+        if sys.version_info >= (3, 12):
+            ways["thread-state", depth] = isolated(depth, "thread-state")
+            ways["by hand", depth] = by_hand(module, depth)
+    least = dict.fromkeys(ways, float("inf"))
+    for _ in range(TURNS):
+        for way, resume in ways.items():
+            least[way] = min(least[way], turn(resume))
+    return least
+
+
+def memory_of_suspended() -> float:
+    """Resident bytes for each suspended coroutine, the pages of its stack that it touched included."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = resident()
+    coroutines = [Coroutine(suspend) for _ in range(SUSPENDED)]
+    for coroutine in coroutines:
+        coroutine.resume()
+    used = resident() - before
+    for coroutine in coroutines:
+        coroutine.close()
+    return used / SUSPENDED
