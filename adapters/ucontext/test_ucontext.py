@@ -363,8 +363,9 @@ def test_many_threads_at_once_each_run_on_the_right_stack():
 # ---- stacks ----
 
 
-def registered() -> int:
-    return stackwarden.status()["registered"]
+def registered(size: int) -> int:
+    """How many stacks of one size have a record, those in the pool among them."""
+    return sum(stack.size == size for stack in stackwarden.stacks())
 
 
 def test_the_stack_of_one_that_is_done_is_given_to_the_next():
@@ -385,12 +386,12 @@ def test_stacks_in_use_are_not_shared():
 
 
 def test_the_pool_keeps_no_more_stacks_than_it_says():
-    before = registered()
-    coroutines = [Coroutine(int, stack_size=308 * KIB) for _ in range(POOLED_STACKS + 20)]
-    assert registered() == before + POOLED_STACKS + 20
+    size, made = 308 * KIB, POOLED_STACKS + 20
+    coroutines = [Coroutine(int, stack_size=size) for _ in range(made)]
+    assert registered(size) == made
     for coroutine in coroutines:
         coroutine.resume()
-    assert registered() == before + POOLED_STACKS
+    assert registered(size) == POOLED_STACKS
 
 
 @pytest.mark.xfail(reason="it is, and the coroutine is refused")
@@ -412,10 +413,9 @@ def test_sizes_that_no_stack_can_have_are_refused_with_the_number(size):
 
 @pytest.mark.parametrize("size", [1, 4096, LEAST - 4096])
 def test_sizes_that_cannot_be_protected_are_refused_with_the_number(size):
-    before = registered()
     with pytest.raises(stackwarden.StackTooSmallError, match=str(max(size, 4096))):
         Coroutine(int, stack_size=size)
-    assert registered() == before
+    assert registered(max(size, 4096)) == 0
 
 
 def test_the_least_size_works():
@@ -510,26 +510,26 @@ def test_memory_does_not_grow_over_a_hundred_thousand_coroutines():
 
 
 def test_one_that_is_dropped_unstarted_never_runs_and_leaves_nothing():
-    before = registered()
+    size = 312 * KIB
     calls, thing = [], Thing()
     alive = weakref.ref(thing)
-    coroutines = [Coroutine(calls.append, thing, stack_size=312 * KIB) for _ in range(30)]
-    assert registered() == before + 30
+    coroutines = [Coroutine(calls.append, thing, stack_size=size) for _ in range(30)]
+    assert registered(size) == 30
     del coroutines, thing
     assert (calls, alive()) == ([], None)
-    assert registered() == before
+    assert registered(size) == 0
 
 
 def test_one_that_refers_to_itself_is_collected():
-    before = registered()
+    size = 316 * KIB
     things = [Thing() for _ in range(30)]
     alive = [weakref.ref(thing) for thing in things]
     for thing in things:
-        thing.coroutine = Coroutine(lambda thing: thing, thing, stack_size=316 * KIB)
+        thing.coroutine = Coroutine(lambda thing: thing, thing, stack_size=size)
     del things, thing
     gc.collect()
     assert {reference() for reference in alive} == {None}
-    assert registered() == before
+    assert registered(size) == 0
 
 
 def test_results_arguments_and_exceptions_are_let_go_of():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import greenlet
-
 from stackwarden.adapters.fcontext import Coroutine, suspend
 
 SWITCHES = 20_000

@@ -10,6 +10,7 @@ Command line: python tests/bench/run.py [--json FILE]
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import subprocess
@@ -17,18 +18,20 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 
+import coroutines  # noqa: E402
+import pyperf  # noqa: E402
+
 import commands  # noqa: E402
 import debian  # noqa: E402
 import extensions  # noqa: E402
-import pyperf  # noqa: E402
-
 import stackwarden  # noqa: E402
 
 SWITCHING = "^(setter|switch_to.*|notify.*|sync|jump.*|register.*)$"
@@ -68,9 +71,13 @@ class Samples:
     def row(
         self, name: str, title: str, *, beside: str = "", limit: float | None = None, note: str = ""
     ) -> Row:
-        least = min(self.of[name])
-        ratio = least / min(self.of[beside]) if self.of.get(beside) else None
-        if beside and ratio is None:
+        """What was measured under a name; `limit` is for the ratio to what it is put beside."""
+        if name not in self.of:
+            return Row(title, math.nan, "ns", note="not in this CPython")
+        least, ratio = min(self.of[name]), None
+        if beside in self.of:
+            ratio = least / min(self.of[beside])
+        elif beside:
             limit = None
         return Row(title, least, "ns", statistics.median(self.of[name]), ratio, limit, note)
 
@@ -113,11 +120,15 @@ def measure(hot_paths: Any, samples: Samples) -> Iterator[Row]:
     yield from register_many(hot_paths)
     lookups("some of many", FEW)
     lookups("many", MANY)
+    yield import_time()
+    lookups("many", MANY)
     hot_paths.unregister_many()
     switching()
-    yield import_time()
-    switching()
     yield from from_python()
+    switching()
+    hot_paths.register_many()
+    lookups("many", MANY)
+    hot_paths.unregister_many()
     switching()
 
 
@@ -168,8 +179,6 @@ def from_python() -> Iterator[Row]:
 
 def switch_coroutines() -> Iterator[Row]:
     """Isolation on Boost's jump beside greenlet, and beside PyThreadState_Swap by hand."""
-    import coroutines
-
     least = coroutines.measure(build("by_hand"))
     ratios = {depth: least["frames", depth] / least["greenlet", depth] for depth in (1, 50)}
     limits = {1: 0.25, 50: ratios[1]}
@@ -190,57 +199,60 @@ def switch_coroutines() -> Iterator[Row]:
 
 
 def sections(samples: Samples, others: list[Row]) -> dict[str, list[Row]]:
-    row = samples.row
-    telling = [
-        row("switch_to", "stackwarden_switch_to", beside="setter", limit=0.8),
-        row("notify", "stackwarden_notify_stack_switch", beside="setter", limit=2.0),
-        row("sync", "stackwarden_sync_stack, already right", beside="setter", limit=0.5),
-        row("switch_to, detached", "stackwarden_switch_to, detached", beside="setter"),
-        row("notify, unregistered", "stackwarden_notify_stack_switch, one of two unregistered",
-            beside="setter"),
-        row("jump", "Boost jump_fcontext, CPython not told", beside="setter"),
-        row("jump, told", "Boost jump_fcontext, told by switch_to and reset_stack", beside="setter"),
-    ]  # fmt: skip
-    if "setter" in samples.of:
-        telling.insert(
-            0, row("setter", "CPython's setter of the attached thread's", beside="setter")
-        )
-    few, many = "few, find", "many, find"
-    registry = [
-        row("register", "register and unregister", limit=300),
-        row("register, named", "the same with names"),
-        row(few, "find: 1,000 registered, any of them", beside=few),
-        row("some of many, find", "find: 1,000,000 registered, any of 1,000 of them", beside=few,
-            limit=4),
-        row(many, "find: 1,000,000 registered, any of them", limit=100),
-        row(many, "  the same beside any of 1,000 registered", beside=few,
-            note="for the most part the caches'; compare the two bare rows"),
-        row("few, find, bare", "  two loads in as much memory, 1,000", beside="few, find, bare"),
-        row("many, find, bare", "  two loads in as much memory, 1,000,000", beside="few, find, bare"),
-        row("few, find, dependent", "find: 1,000 registered, one after the other"),
-        row("many, find, dependent", "find: 1,000,000 registered, one after the other"),
-        *(other for other in others if "1,000,000" in other.name),
-    ]  # fmt: skip
+    """The rows of the result in order, by the heading that they stand under."""
+    registry = [other for other in others if "1,000,000" in other.name]
     return {
-        "Switching, attached; ratio to CPython's setter": telling,
-        "Registry; finds are of random addresses, independent of each other unless said": registry,
-        "Python": [other for other in others if "1,000,000" not in other.name],
+        "Switching; ratio to CPython's setter": switching_rows(samples.row),
+        "Registry; find: of random addresses, independent of each other": [
+            *registry_rows(samples.row),
+            *registry,
+        ],
+        "Python": [other for other in others if other not in registry],
     }
+
+
+def switching_rows(row: Callable[..., Row]) -> list[Row]:
+    beside = partial(row, beside="setter")
+    return [
+        beside("setter", "CPython's setter, thread state asked for"),
+        beside("switch_to", "switch_to", limit=0.8),
+        beside("notify", "notify_stack_switch, registered stacks", limit=2.0),
+        beside("sync", "sync_stack, already right", limit=0.5),
+        beside("switch_to, detached", "switch_to, detached"),
+        beside("notify, unregistered", "notify_stack_switch, one of two unregistered"),
+        beside("jump", "Boost jump_fcontext, nobody told"),
+        beside("jump, told", "Boost jump_fcontext with switch_to and reset_stack"),
+    ]
+
+
+def registry_rows(row: Callable[..., Row]) -> list[Row]:
+    beside_few = partial(row, beside="few, find")
+    beside_bare = partial(row, beside="few, find, bare")
+    caches = "mostly the caches': see the two bare rows"
+    return [
+        row("register", "register and unregister", limit=300),
+        row("register, named", "register with names and unregister"),
+        beside_few("few, find", "find, 1,000 stacks"),
+        beside_few("some of many, find", "find, 1,000,000 stacks, in 1,000 of them", limit=4),
+        row("many, find", "find, 1,000,000 stacks", limit=100),
+        beside_few("many, find", "  and beside that in 1,000 stacks", note=caches),
+        beside_bare("few, find, bare", "  bare: a word, then a line of as much memory, 1,000"),
+        beside_bare("many, find, bare", "  bare: the same of 1,000,000"),
+        row("few, find, dependent", "find one after the other, 1,000 stacks"),
+        row("many, find, dependent", "find one after the other, 1,000,000 stacks"),
+    ]
 
 
 def print_sections(found: dict[str, list[Row]]) -> None:
     for title, rows in found.items():
-        print(f"\n{title:<66}{'least':>9}{'median':>9}       {'ratio':>6}  target")
+        print(f"\n{title:<66}{'least':>8}{'median':>9}        {'ratio':>6}  target")
         for row in rows:
             median = "" if row.median is None else f"{row.median:.2f}"
             ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-            target = (
-                "" if row.limit is None else f"<= {row.limit:g} {'ok' if row.met else 'MISSED'}"
-            )
-            line = (
-                f"{row.name:<66}{row.value:>9.2f}{median:>9} {row.unit:<5} {ratio:>6}  {target:<16}"
-            )
-            print(f"  {line}{row.note}".rstrip())
+            verdict = "ok" if row.met else "MISSED"
+            target = "" if row.limit is None else f"<= {row.limit:.3g} {verdict}"
+            measured = f"{row.value:>10.2f}{median:>9} {row.unit:<6} {ratio:>6}"
+            print(f"  {row.name:<62}{measured}  {target:<15}{row.note}".rstrip())
 
 
 def main() -> int:
@@ -255,8 +267,9 @@ def main() -> int:
     status = stackwarden.status()
     print(f"CPython {platform.python_version()}, mechanism {status['mechanism']}")
     print(
-        "ns of processor time for one call, loop included: the least of all repetitions, and their median"
+        "ns of processor time for one call, loop included: the least of all repetitions and their"
     )
+    print("median. Two stacks in turn where stacks are switched.")
     print_sections(found)
     rows = [row for section in found.values() for row in section]
     if options.json:

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import pytest
+
 import commands
 import debian
-import pytest
-from availability import unavailable
-
 import stackwarden
+from availability import unavailable
 from stackwarden.testing.workloads import WORKLOADS
 
 HERE = Path(__file__).parent

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
 from availability import unavailable
 
 OUTSIDE = Path(__file__).with_name("outside")

@@ -1,6 +1,6 @@
 /* fibers.c: the fibers of machine.h as Python sees them, for tests. A status is an int, as in stackwarden.h.
  *
- *      Stack(size=262144, isolation="none", flags=0)      None: not registered
+ *      Stack(size=262144, isolation="none", flags=0, renewed=True)      isolation None: not registered
  *          base size handle   register() unregister() renew(context=None)
  *      Fiber(stack, function=None, program="c", *, number=0, raw=False, blocking=False, to_fiber=BY_HANDLE,
  *            to_back=BY_HANDLE)
@@ -10,11 +10,13 @@
  *      run_threads(program, [fibers, ...], function, raw=False)     on threads without a thread state
  *      carry(fibers, carriers, seed, own_states=True, attached=True)
  *      there_and_back(base, size, handle, blocking=False, detached=False)
+ *      state_id()   in_new_state(function)   make_and_clear_state()   ensure_after_move(reattaches)
  *      drop_low(objects, base, room)   drop_deep(objects, left)   arrived()   drain(detached=False)   address()
  *
  * A program that raised, raises where it was started or resumed. */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
+#include "states.h"
 #include "threads.h"
 
 #include <string.h>
@@ -52,11 +54,12 @@ static PyObject *refused(const char *what, stackwarden_status status)
 
 static PyObject *Stack_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
-    static char *names[] = {"size", "isolation", "flags", NULL};
+    static char *names[] = {"size", "isolation", "flags", "renewed", NULL};
     Py_ssize_t size = 256 << 10;
+    int renewed = 1;
     const char *isolation = "none";
     unsigned flags = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, options, "|nzI", names, &size, &isolation, &flags)) {
+    if (!PyArg_ParseTupleAndKeywords(args, options, "|nzIp", names, &size, &isolation, &flags, &renewed)) {
         return NULL;
     }
     Stack *self = (Stack *)type->tp_alloc(type, 0);
@@ -71,7 +74,7 @@ static PyObject *Stack_new(PyTypeObject *type, PyObject *args, PyObject *options
     if (isolation != NULL) {
         status = stack_register(self);
     }
-    if (status == STACKWARDEN_DONE && isolated) {
+    if (status == STACKWARDEN_DONE && isolated && renewed) {
         status = stackwarden_renew_stack(self->stack.handle, NULL);
     }
     if (status == STACKWARDEN_DONE) {
@@ -537,6 +540,50 @@ static PyObject *drop_deep(PyObject *module, PyObject *args)
     return PyLong_FromLong(status);
 }
 
+/* ---- thread states ---- */
+
+static PyObject *state_id(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(PyThreadState_GetID(PyThreadState_Get()));
+}
+
+/* Call a function with a new thread state attached, and clear that while it is attached. */
+static PyObject *in_new_state(PyObject *module, PyObject *function)
+{
+    (void)module;
+    PyThreadState *made = PyThreadState_New(PyInterpreterState_Get());
+    PyThreadState *attached = PyThreadState_Swap(made);
+    PyObject *result = PyObject_CallNoArgs(function);
+    PyThreadState_Clear(made);
+    PyThreadState_Swap(attached);
+    PyThreadState_Delete(made);
+    return result;
+}
+
+static PyObject *make_and_clear_state(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyThreadState *made = PyThreadState_New(PyInterpreterState_Get());
+    PyThreadState_Clear(made);
+    PyThreadState_Delete(made);
+    Py_RETURN_NONE;
+}
+
+/* True: PyGILState_Ensure kept the thread state that was attached. */
+static PyObject *ensure_after_a_move(PyObject *module, PyObject *reattaches)
+{
+    PyInterpreterState *interpreter = PyInterpreterState_Get();
+    int same;
+    (void)module;
+    Py_BEGIN_ALLOW_THREADS
+    same = ensure_after_move(interpreter, reattaches == Py_True);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(same);
+}
+
 /* ---- the rest ---- */
 
 static PyObject *arrived(PyObject *module, PyObject *unused)
@@ -607,6 +654,10 @@ static PyMethodDef functions[] = {
     {"carry", carry_fibers, METH_VARARGS, NULL},
     {"drop_low", drop_low, METH_VARARGS, NULL},
     {"drop_deep", drop_deep, METH_VARARGS, NULL},
+    {"state_id", state_id, METH_NOARGS, NULL},
+    {"in_new_state", in_new_state, METH_O, NULL},
+    {"make_and_clear_state", make_and_clear_state, METH_NOARGS, NULL},
+    {"ensure_after_move", ensure_after_a_move, METH_O, NULL},
     {"arrived", arrived, METH_NOARGS, NULL},
     {"drain", drain, METH_VARARGS, NULL},
     {"there_and_back", there_and_back, METH_VARARGS, NULL},

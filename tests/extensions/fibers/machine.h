@@ -15,6 +15,7 @@
 #include <stackwarden/stackwarden.h>
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -133,6 +134,7 @@ static void fiber_entry(unsigned high, unsigned low)
         switch_ends(&self->back_place, self->to_back, self->blocking, 1);
     }
     jump(&self->here, &self->back);
+    abort(); /* a fiber that is done was resumed */
 }
 
 static inline void fiber_make(fiber *self, const stackwarden_stack *stack, void (*body)(fiber *))

@@ -4,7 +4,7 @@
  *      s t   PyEval_SaveThread, PyEval_RestoreThread
  *      c     call the actor's Python function with the actor's number
  *      p d   park (on a fiber); 16 KiB further down
- *      0-9   resume that fiber
+ *      0-9   resume that fiber; nothing where it is done
  *      x     take note whether the thread is attached: the notes are a string of 0 and 1
  *
  * Promises: itself needs no thread state, so a program may run on a thread that never saw Python. */
@@ -69,6 +69,13 @@ static void actor_switched(actor *self, stackwarden_status status)
     }
 }
 
+static void actor_resume(actor *self, fiber *other)
+{
+    if (!other->done) {
+        actor_switched(self, fiber_resume(other));
+    }
+}
+
 static __attribute__((noinline)) stackwarden_status park_further_down(void)
 {
     volatile char room[16 << 10];
@@ -89,7 +96,7 @@ static void actor_step(actor *self, char step)
     case 'p': actor_switched(self, fiber_park()); break;
     case 'd': actor_switched(self, park_further_down()); break;
     case 'x': self->notes[self->noted++] = PyGILState_Check() ? '1' : '0'; break;
-    default: actor_switched(self, fiber_resume(self->fibers[step - '0']));
+    default: actor_resume(self, self->fibers[step - '0']);
     }
 }
 

@@ -1,0 +1,43 @@
+"""Fixtures: user threads in C (tests/extensions/fibers), in this process and in children."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import stackwarden
+
+SOURCES = Path(__file__).parents[1] / "extensions" / "fibers"
+PRELUDE = """\
+import contextvars, gc, random, sys, threading
+import stackwarden
+import fibers
+from fibers import *
+"""
+ISOLATIONS = [word for word in stackwarden.status()["isolation"] if word != "none"]
+
+collect_ignore = [] if "thread-state" in ISOLATIONS else ["test_moving.py", "test_own_states.py"]
+
+
+def pytest_generate_tests(metafunc):
+    """`isolation` stands for each kind that can be had on this interpreter."""
+    if "isolation" in metafunc.fixturenames:
+        metafunc.parametrize("isolation", ISOLATIONS)
+
+
+@pytest.fixture(scope="session")
+def fibers(probe_folder):
+    """The extension module, which was built with the public header alone."""
+    import extensions
+
+    return extensions.load(extensions.build([SOURCES / "fibers.c"], "fibers"))
+
+
+@pytest.fixture
+def fiber_child(fibers, child):
+    """fiber_child(program, ends=0, arguments=()): the lines that a program printed in a child."""
+
+    def run(program, **options):
+        done = child(PRELUDE + textwrap.dedent(program), **options)
+        return done.stdout.splitlines()
+
+    return run
