@@ -121,6 +121,7 @@ cdef inline stackwarden_status sw_register_stack(
     status = register_names(base, top, names, flags, handle)
     if status != STACKWARDEN_DONE:
         free(names)
+    wrap_recursion_limit()
     return status
 
 

@@ -333,6 +333,8 @@ def register_stack(
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
     base, size = _integers(base, size)
+    if b"\0" in name_bytes + system_bytes:
+        raise ValueError(f"a stack's name and system hold no NUL: {name!r}, {system!r}")
     _check_mapped(base, size)
     if trim_guard:
         _check(check_range(base, size), base, size)
@@ -359,8 +361,11 @@ def notify_stack_switch(base, size):
     """From now on this thread runs on the stack ``[base, base + size)``; return its Stack.
 
     For whoever switches stacks; may be called right before or after the switch. A registered stack's record is
-    used; any other range gets a transient record. Raises as register_stack does and then changes nothing, but
-    for StackTooSmallError: then the policy for unknown stacks is in force, not the bounds of another stack.
+    used; any other range gets a transient record.
+
+    Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequired (bounds alone are not enough
+    for a stack with execution state of its own), and then changes nothing; StackTooSmallError: then the policy for
+    unknown stacks is in force, not the bounds of another stack.
     """
     base, size = _integers(base, size)
     _check(sw_notify_stack_switch(base, size), base, size)
@@ -515,14 +520,13 @@ def unregister_switch_callback(callback):
         _forget_callbacks()
 
 
-def _recursion_limit_changing():
-    """sys.setrecursionlimit is about to be called: 3.11 must see the true depth."""
+def _set_recursion_limit(set_limit, limit):
+    """Call CPython's own sys.setrecursionlimit while budgets step aside: 3.11 must see the true depth."""
     swpy_limit_changing()
-
-
-def _recursion_limit_changed():
-    """It was called: put budgets in force again."""
-    swpy_limit_changed()
+    try:
+        set_limit(limit)
+    finally:
+        swpy_limit_changed()
 
 
 # ---- start ----
@@ -530,6 +534,10 @@ def _recursion_limit_changed():
 cdef void _at_exit() noexcept:
     sw_process.running = 0
     update_straight()
+
+
+def _stop():
+    _at_exit()
 
 
 cdef void _end_thread(void *block) noexcept nogil:
@@ -593,7 +601,8 @@ cdef _start_process():
         sw_platform_started = 1
     sw_process.running = 1
     update_straight()
-    Py_AtExit(_at_exit)
+    if Py_AtExit(_at_exit) != 0:
+        atexit.register(_stop)  # its 32 places are taken
 
 
 cdef _start():

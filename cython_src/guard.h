@@ -30,7 +30,7 @@ typedef enum { SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
 typedef struct {
     uintptr_t base; /* 0: the record holds no stack */
     uintptr_t top;
-    uint32_t generation; /* odd while in use; it never comes back */
+    uint32_t generation; /* odd while in use; it comes back after 2**31 uses of the record */
     uint32_t index; /* its place in the table; while free, the index of the next free record */
     uint8_t kind;
     uint8_t bounds_from;
@@ -77,6 +77,17 @@ typedef struct {
 
 /* ---- one block for each operating-system thread ---- */
 
+/* Counters: which stack's budget is counted down in a thread state. Ids are unique in one interpreter alone. */
+typedef struct {
+    const void *interpreter; /* NULL: unused */
+    uint64_t ts_id;
+    sw_record *record;
+    int native_depth_used; /* calls in use on the native stack, as depth_used for others */
+    int limit; /* the user's recursion limit when it was put in force */
+} sw_budget;
+
+#define SW_BUDGETS 4 /* thread states that one thread goes between */
+
 typedef struct sw_thread {
     sw_record *current; /* the stack told last; never NULL */
     sw_record *native;
@@ -88,9 +99,8 @@ typedef struct sw_thread {
     uint64_t ident; /* as threading.get_ident(); 0: the thread has ended */
     uint64_t serial; /* never used again, as idents are */
     uint64_t checked_version; /* the registry's version when the transient range was last compared with it */
-    /* counters (3.11 to 3.13): whose budget is in which thread state; see cpython/protection.h */
-    sw_record *counted;
-    uint64_t counted_in;
+    sw_budget budgets[SW_BUDGETS]; /* 3.11 to 3.13; see cpython/protection_counted.h */
+    unsigned next_budget;
     /* switch callbacks that wait for the thread to be attached and on its new stack */
     uint64_t unannounced; /* switches that callbacks were not told of yet */
     sw_handle left_handle; /* the stack that the first of them left */
@@ -108,6 +118,7 @@ typedef struct {
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
     int foreign_seen; /* a record was made for a stack that is not native */
+    int limit_wrapped; /* and sys.setrecursionlimit is wrapped, where that is needed */
     uint64_t version; /* counts new ranges, registered and transient */
     uint64_t thread_serial;
     uint64_t callback_serial; /* counts registrations of callbacks */

@@ -70,8 +70,6 @@ cdef extern from "guard.h" nogil:
         uint64_t ident
         uint64_t serial
         uint64_t checked_version
-        sw_record *counted
-        uint64_t counted_in
         uint64_t unannounced
         sw_handle left_handle
         uintptr_t left_base
@@ -87,6 +85,7 @@ cdef extern from "guard.h" nogil:
         int callbacks
         int frames
         int foreign_seen
+        int limit_wrapped
         uint64_t version
         uint64_t thread_serial
         uint64_t callback_serial

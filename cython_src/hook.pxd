@@ -77,9 +77,8 @@ cdef inline void set_bounds(
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)
     sw_store_generation(&record.generation, record.generation + 1)
-    if kind != SW_NATIVE and not sw_process.foreign_seen:
-        sw_process.foreign_seen = 1
-        swpy_first_foreign_stack()
+    if kind != SW_NATIVE:
+        sw_process.foreign_seen = True
 
 
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
@@ -106,6 +105,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
         top = base + SW_ASSUMED_SIZE
     swpy_native_bounds(swpy_attached_call(), &base, top)
     sw_lock()
+    sw_process.straight = False
     swpy_check_attached_place()
     update_straight()
     thread = reuse_or_make_block()
@@ -123,8 +123,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             thread.arriving = NULL
             thread.ended = NULL
             thread.current = thread.native
-            thread.counted = thread.native
-            thread.counted_in = 0
+            swpy_forget_budgets(thread)
             thread.unannounced = 0
             thread.in_callback = 0
             thread.checked_version = 0
@@ -290,6 +289,12 @@ cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) no
 
 # ---- telling ----
 
+cdef inline void wrap_recursion_limit() noexcept nogil:
+    """3.11's wrapper of sys.setrecursionlimit comes with the first foreign stack. May run Python: no lock is held."""
+    if sw_process.foreign_seen and not sw_process.limit_wrapped:
+        sw_process.limit_wrapped = swpy_first_foreign_stack()
+
+
 cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
     if base == 0 or size == 0 or base + size < base or (base + size) >> SW_ADDRESS_BITS:
         return STACKWARDEN_BAD_RANGE
@@ -310,12 +315,11 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
             return STACKWARDEN_OVERLAP
         thread = thread.next
     while True:
-        record = find_overlap(base, top)
+        record = find_overlap(base, top, &generation)
         if record == NULL:
             return STACKWARDEN_DONE
-        generation = record.generation
         isolated = record.isolation != SW_SHARED
-        if generation & 1 and retire_record(record, generation):
+        if retire_record(record, generation):
             sw_count(&sw_process.superseded)
             if isolated:
                 sw_count(&sw_process.leaked)
@@ -358,17 +362,24 @@ cdef inline bint overlaps_record(sw_record *record, uintptr_t base, uintptr_t to
     return False
 
 
+cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    return record.base == base and record.top == top and record.generation & 1
+
+
 cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
-    cdef sw_record *record = thread.transient
     cdef stackwarden_status status
-    if record.base == base and record.top == top and record.generation & 1 \
-            and thread.checked_version == sw_process.version:
-        return enter_told(thread, record)
+    if thread.checked_version == sw_process.version:
+        if is_range(thread.transient, base, top):
+            return enter_told(thread, thread.transient)
+        if is_range(thread.spare, base, top):
+            thread.transient, thread.spare = thread.spare, thread.transient
+            return enter_told(thread, thread.transient)
     if overlaps_record(thread.native, base, top):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
         status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
+        wrap_recursion_limit()
     return status
 
 

@@ -42,7 +42,8 @@ cdef extern from "cpython/protection.h" nogil:
     void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
     void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
     void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
-    void swpy_first_foreign_stack()
+    bint swpy_first_foreign_stack()
+    void swpy_forget_budgets(sw_thread *thread)
     void swpy_check_attached_place()
 
 

@@ -145,8 +145,8 @@ cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *bas
             return True
 
 
-cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top) noexcept nogil:
-    """A registered stack that has a byte of [base, top), or NULL."""
+cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
+    """A registered stack that has a byte of [base, top), and its generation then; or NULL."""
     cdef uintptr_t granule = base >> SW_GRANULE_BITS
     cdef uint64_t *word
     cdef uint64_t rest
@@ -156,8 +156,11 @@ cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top) noexcept nogi
         rest = sw_load_acquire(word) if word != NULL else 0
         while rest:
             record = record_at(rest & SW_INDEX_MASK)
-            if sw_load_generation(&record.generation) & 1 and record.base < top and base < record.top:
-                return record
+            generation[0] = sw_load_generation(&record.generation)
+            if generation[0] & 1 and record.base < top and base < record.top:
+                sw_fence_acquire()
+                if sw_load_generation(&record.generation) == generation[0]:
+                    return record
             rest >>= SW_INDEX_BITS
         granule += 1
     return NULL

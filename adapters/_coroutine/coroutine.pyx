@@ -10,6 +10,11 @@ No function that is on a coroutine's stack while it is suspended owns a referenc
 else refers to is finalised, which ends it.
 """
 
+from contextvars import Context
+from operator import index
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
 
 cimport stackwarden
@@ -25,6 +30,10 @@ from stackwarden.errors import (
     StackTooSmallError,
     StackwardenError,
 )
+
+
+cdef extern from "Python.h":
+    void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback)
 
 
 cdef extern from "context.h" nogil:
@@ -95,20 +104,30 @@ _ISOLATIONS = {
     "frames": stackwarden.STACKWARDEN_ISOLATION_FRAMES,
     "thread-state": stackwarden.STACKWARDEN_ISOLATION_THREAD_STATE,
 }
+_EMPTY = Context()
 POOLED_STACKS = 16  # of each size and isolation
 _pool = {}
 
 
 cdef size_t _whole_pages(stack_size) except 0:
     cdef size_t page = memory_page()
+    stack_size = index(stack_size)
     if not 0 < stack_size < 2**47:
         raise StackRangeError(f"a stack of {stack_size} bytes: must be between 1 and 2**47 - 1")
     return (<size_t>stack_size + page - 1) // page * page
 
 
 cdef StackMemory _take_stack(size_t size, isolation):
+    """A stack that is ready for new work. One from the pool may have been unregistered by others."""
+    cdef StackMemory stack
     free = _pool.get((size, isolation))
-    return free.pop() if free else StackMemory(size, isolation)
+    while free:
+        stack = free.pop()
+        if stackwarden.renew_stack(stack.stack.handle, NULL) == stackwarden.STACKWARDEN_DONE:
+            return stack
+    stack = StackMemory(size, isolation)
+    _check(stackwarden.renew_stack(stack.stack.handle, NULL), f"a stack of {size} bytes")
+    return stack
 
 
 cdef _give_back_stack(StackMemory stack):
@@ -140,6 +159,7 @@ cdef class Coroutine:
     Raises StackRangeError, StackTooSmallError, IsolationUnavailable, MemoryError.
     """
 
+    cdef object __weakref__
     cdef context _context
     cdef StackMemory _stack
     cdef stackwarden.stackwarden_stack _resumer
@@ -158,7 +178,6 @@ cdef class Coroutine:
         if isolation not in _ISOLATIONS:
             raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(_ISOLATIONS)}")
         self._stack = _take_stack(_whole_pages(stack_size), isolation)
-        _check(stackwarden.renew_stack(self._stack.stack.handle, NULL), "a stack from the pool")
         context_make(&self._context, <char *>self._stack.stack.base, self._stack.stack.size, _run, <void *>self)
 
     def __dealloc__(self):
@@ -170,6 +189,8 @@ cdef class Coroutine:
                 self.close()
             except CoroutineError:
                 pass
+            except OtherThreadError:
+                self._end(abandoned=True)
 
     @property
     def done(self):
@@ -214,8 +235,8 @@ cdef class Coroutine:
     def close(self):
         """End the coroutine: StackExit is raised in it, once more when it suspends again.
 
-        Raises CoroutineError when it runs, and when it suspends a second time: then nobody can end it, and its
-        stack and all that its frames hold are leaked (``status()["leaked_stacks"]``).
+        Raises OtherThreadError on a thread that did not start it; CoroutineError when it runs, and when it suspends
+        a second time: then nobody can end it, and its stack and all that its frames hold are leaked (``status()["leaked_stacks"]``).
         """
         if self._state == RUNNING:
             raise CoroutineError(f"{self!r}: it cannot be closed from inside")
@@ -224,7 +245,7 @@ cdef class Coroutine:
                 break
             try:
                 self.throw(StackExit())
-            except (StackExit, OtherThreadError):
+            except StackExit:
                 pass
         if self._state == SUSPENDED:
             self._end(abandoned=True)
@@ -254,6 +275,7 @@ cdef class Coroutine:
         """Switch to the coroutine, and come back with what it gave or raised."""
         cdef stackwarden.stackwarden_status status = _switch_to(self)
         if status < 0:
+            self._value = self._error = None
             _check(status, repr(self))
         value, self._value = self._value, None
         if self._context.done:
@@ -264,17 +286,29 @@ cdef class Coroutine:
 
     cdef _raise(self):
         error, self._error = self._error, None
-        try:
-            raise error
-        finally:
-            error = None
+        _raise_as_it_is(error)
 
     cdef _end(self, bint abandoned=False):
+        if self._state == NEW:
+            stackwarden.renew_stack(self._stack.stack.handle, <PyObject *>_EMPTY)  # lets go of the context
         self._state = DONE
         self._args = None
         if not abandoned:
             _give_back_stack(self._stack)
         self._stack = None
+
+
+cdef int _raise_as_it_is(error) except -1:
+    """Raise an exception that was raised before: `raise` would give it the handled one for a context."""
+    cdef object kind = type(error)
+    cdef object traceback = error.__traceback__
+    Py_INCREF(kind)
+    Py_INCREF(error)
+    if traceback is not None:
+        Py_INCREF(traceback)
+    PyErr_Restore(
+        <PyObject *>kind, <PyObject *>error, <PyObject *>traceback if traceback is not None else NULL)
+    return -1
 
 
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
@@ -287,8 +321,8 @@ cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
         set_current_coroutine(<void *>coroutine)
         coroutine._state = RUNNING
         context_resume(&coroutine._context)
-        stackwarden.arrived()
         set_current_coroutine(coroutine._outer)
+        stackwarden.arrived()
     return status
 
 
@@ -314,8 +348,12 @@ def suspend(value=None, /):
     """
     cdef void *coroutine = current_coroutine()
     cdef stackwarden.stackwarden_status status
+    cdef stackwarden.stackwarden_stack here
     if coroutine == NULL:
         raise CoroutineError("suspend() was called outside of any coroutine of this adapter")
+    stackwarden.current_stack(&here)
+    if here.handle != (<Coroutine>coroutine)._stack.stack.handle:
+        raise CoroutineError("suspend() was called on another stack than that of the running coroutine")
     (<Coroutine>coroutine)._value = value
     value = None
     status = _switch_back(coroutine)

@@ -1,18 +1,22 @@
 """The adapter keeps what every adapter must, on real Boost.Context."""
 
-from availability import unavailable
+import subprocess
+import sys
 
-from stackwarden.testing import check_adapter
+from availability import unavailable
 
 try:
     from stackwarden.adapters.fcontext import Coroutine, suspend
 except ImportError as error:
     unavailable("boost", str(error))
 
+# In a process of its own: where stacks come to lie depends on what was mapped before.
+CONFORMS = """
+from stackwarden.adapters.fcontext import Coroutine, suspend
+from stackwarden.testing import check_adapter
 
 def run(function, stack_size):
     return Coroutine(function, stack_size=stack_size).resume()
-
 
 def interleave(functions, stack_size):
     coroutines = [Coroutine(function, suspend, stack_size=stack_size) for function in functions]
@@ -23,10 +27,17 @@ def interleave(functions, stack_size):
                 results[place] = coroutine.resume()
     return results
 
+print("\\n".join(check_adapter(run, interleave=interleave, isolation="frames")))
+"""
+
 
 def test_the_adapter_conforms():
-    checked = check_adapter(run, interleave=interleave, isolation="frames")
-    assert not [line for line in checked if "came to lie" in line]
+    ran = subprocess.run(
+        [sys.executable, "-c", CONFORMS], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "came to lie" not in ran.stdout
+    assert "interleaving" in ran.stdout
 
 
 def test_a_coroutine_is_a_generator_of_what_it_suspends_with():

@@ -394,7 +394,6 @@ def test_the_pool_keeps_no_more_stacks_than_it_says():
     assert registered(size) == POOLED_STACKS
 
 
-@pytest.mark.xfail(reason="it is, and the coroutine is refused")
 def test_a_stack_in_the_pool_that_somebody_unregistered_is_not_given_to_the_next():
     size = 320 * KIB
     Coroutine(int, stack_size=size).resume()
@@ -433,7 +432,7 @@ def test_a_size_that_cannot_be_mapped_is_a_memory_error():
         "256K",
         None,
         [1],
-        pytest.param(262144.5, marks=pytest.mark.xfail(reason="it is cut to 262144")),
+        262144.5,
     ],
 )
 def test_sizes_that_are_no_integers_are_refused(size):
@@ -729,7 +728,6 @@ def test_values_go_both_ways_from_anywhere_below_the_function():
     assert coroutine.done
 
 
-@pytest.mark.xfail(reason="the coroutine is left on that stack")
 def test_suspend_on_a_stack_that_is_not_the_coroutines_is_refused():
     """Coming back would go to another stack than the one that is left."""
     try:
@@ -802,7 +800,6 @@ def test_a_suspended_one_is_resumed_on_its_thread_only():
     assert coroutine.resume("here") == "here"
 
 
-@pytest.mark.xfail(reason="the next resume() throws it")
 def test_an_exception_that_could_not_be_thrown_in_is_not_thrown_later():
     coroutine = Coroutine(lambda: suspend())
     coroutine.resume()
@@ -811,7 +808,6 @@ def test_an_exception_that_could_not_be_thrown_in_is_not_thrown_later():
     assert coroutine.resume("here") == "here"
 
 
-@pytest.mark.xfail(reason="its stack is given up for lost")
 def test_closing_on_another_thread_is_refused_and_changes_nothing():
     leaked = stackwarden.status()["leaked_stacks"]
     coroutine = Coroutine(lambda: suspend())

@@ -3,6 +3,7 @@
 #include "bounds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -33,6 +34,8 @@ uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)
     if (pipe(pipe_ends) != 0) {
         return 0;
     }
+    fcntl(pipe_ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(pipe_ends[1], F_SETFD, FD_CLOEXEC);
     while (base < top && !is_readable(pipe_ends, base)) {
         base = (base & ~(page - 1)) + page;
     }

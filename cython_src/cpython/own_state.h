@@ -34,13 +34,12 @@ static PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
     return own;
 }
 
-/* Requires: attached to another state; no Python on the stack that it belonged to. Runs destructors. */
+/* Requires: attached to another state; no Python on the stack that it belonged to. Runs destructors, in the state
+ * that is attached: they may switch stacks. */
 static void swpy_end_own(PyThreadState *own)
 {
-    PyThreadState *attached = PyThreadState_Swap(own);
     swpy_drain(own); /* PyThreadState_Clear does not */
     PyThreadState_Clear(own);
-    PyThreadState_Swap(attached);
     PyThreadState_Delete(own);
 }
 

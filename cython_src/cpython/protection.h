@@ -12,13 +12,15 @@
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
- *   swpy_first_foreign_stack()            a record was made for a foreign stack, the first in this process
+ *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
+ *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
  *
  * protection_pointer.h is the reference and explained in full; the others comment only what differs. */
 #ifndef SWPY_PROTECTION_H
 #define SWPY_PROTECTION_H
 
+#include "../bounds/bounds.h"
 #include "../guard.h"
 #include "thread_state.h"
 

@@ -9,26 +9,20 @@
 #define SWPY_BYTES_PER_LEVEL 2600
 #include "protection_counted.h"
 
-static int swpy_user_limit; /* what sys.getrecursionlimit() says */
-
-static inline int swpy_budget(const sw_thread *thread, const sw_record *record)
+static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
 {
     int levels = swpy_levels(record->top - record->base);
-    return record == thread->native || levels > swpy_user_limit ? swpy_user_limit : levels;
+    return record == thread->native || levels > limit ? limit : levels;
 }
 
-static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_record *from)
+static inline int swpy_limit(PyThreadState *ts)
 {
-    /* Someone may have called Py_SetRecursionLimit from C: it adds the difference to what remains. */
-    int added = ts->recursion_limit - swpy_user_limit;
-    int used = swpy_budget(thread, from) - (ts->recursion_remaining - added);
-    swpy_user_limit = ts->recursion_limit;
-    return used;
+    return ts->recursion_limit;
 }
 
-static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, const sw_record *to)
+static inline int *swpy_remaining(PyThreadState *ts)
 {
-    ts->recursion_remaining = swpy_budget(thread, to) - to->depth_used;
+    return &ts->recursion_remaining;
 }
 
 static void swpy_protection_start(swpy_probe probe)
@@ -37,13 +31,12 @@ static void swpy_protection_start(swpy_probe probe)
     swpy_protection.least_size = (size_t)48 << 10;
     swpy_protection.exact_size = (size_t)512 << 10;
     swpy_protection.mechanism = SWPY_NONE;
-    swpy_user_limit = Py_GetRecursionLimit();
-    swpy_protection.native_levels = swpy_user_limit;
+    swpy_protection.native_levels = Py_GetRecursionLimit();
     const char *reason = "";
     if (probe == SWPY_PROBE_OFF) {
         reason = "the probe of layouts is turned off (STACKWARDEN_PROBE=off)";
     }
-    else if (ts == NULL || ts->recursion_limit != swpy_user_limit || ts->id != PyThreadState_GetID(ts)
+    else if (ts == NULL || ts->recursion_limit != Py_GetRecursionLimit() || ts->id != PyThreadState_GetID(ts)
              || ts->recursion_remaining > ts->recursion_limit) {
         reason = "the thread state does not have the layout of this version";
     }
@@ -77,23 +70,31 @@ static int swpy_wrap_setrecursionlimit(void *unused)
 }
 
 /* sys.setrecursionlimit() must be wrapped before it is called next; the caller may be detached. */
-static void swpy_first_foreign_stack(void)
+static int swpy_first_foreign_stack(void)
 {
-    Py_AddPendingCall(swpy_wrap_setrecursionlimit, NULL);
+    if (swpy_attached_call() == NULL) {
+        return Py_AddPendingCall(swpy_wrap_setrecursionlimit, NULL) == 0;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    swpy_wrap_setrecursionlimit(NULL);
+    PyErr_Restore(type, value, traceback);
+    return 1;
 }
 
-typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_record *counted);
+typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_budget *budget);
 
-static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_record *counted)
+static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_budget *budget)
 {
-    int used = swpy_depth_used(ts, thread, counted);
-    counted->depth_used = used > 0 ? used : 0;
-    ts->recursion_remaining = ts->recursion_limit - counted->depth_used;
+    int used = swpy_depth_used(ts, thread, budget);
+    int *kept = swpy_kept_depth(thread, budget, budget->record);
+    *kept = used > 0 ? used : 0;
+    ts->recursion_remaining = ts->recursion_limit - *kept;
 }
 
-static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_record *counted)
+static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_budget *budget)
 {
-    swpy_count_down(ts, thread, counted);
+    swpy_count_down(ts, thread, budget, budget->record);
 }
 
 /* Take a step with every budget that is in force in this interpreter. */
@@ -102,8 +103,9 @@ static void swpy_for_each_budget(swpy_budget_step *step)
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
-            if (thread->ident != 0 && thread->counted_in == ts->id) {
-                step(ts, thread, thread->counted);
+            sw_budget *budget = thread->ident != 0 ? swpy_find_budget(ts, thread) : NULL;
+            if (budget != NULL) {
+                step(ts, thread, budget);
             }
         }
     }
@@ -116,6 +118,5 @@ static void swpy_limit_changing(void)
 
 static void swpy_limit_changed(void)
 {
-    swpy_user_limit = Py_GetRecursionLimit();
     swpy_for_each_budget(swpy_step_back);
 }

@@ -1,13 +1,16 @@
 /* protection_counted.h: what the two counting mechanisms share.
  *
- * Wants of its includer: SWPY_BYTES_PER_LEVEL, and the three functions that are only declared here. */
+ * Wants of its includer: SWPY_BYTES_PER_LEVEL, and the functions that are only declared here. */
 
 #define SWPY_LEAST_LEVELS 120
 #define SWPY_RESERVE ((size_t)16 << 10)
 
-static inline int swpy_budget(const sw_thread *thread, const sw_record *record);
-static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_record *from);
-static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, const sw_record *to);
+/* The calls that a stack may have in all, under a recursion limit of `limit`. */
+static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit);
+/* The user's recursion limit as far as it counts C calls. */
+static inline int swpy_limit(PyThreadState *ts);
+/* What is counted down. */
+static inline int *swpy_remaining(PyThreadState *ts);
 
 static inline int swpy_levels(size_t size)
 {
@@ -15,42 +18,88 @@ static inline int swpy_levels(size_t size)
     return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > 1000000 ? 1000000 : levels);
 }
 
-/* The record whose budget is counted down in `ts`. */
-static inline sw_record *swpy_counted(PyThreadState *ts, const sw_thread *thread)
+/* The budget that is in force in a thread state, or NULL: it is the native stack's, as CPython set it. */
+static inline sw_budget *swpy_find_budget(PyThreadState *ts, sw_thread *thread)
 {
-    return thread->counted_in == ts->id ? thread->counted : thread->native;
+    for (int i = 0; i < SW_BUDGETS; i++) {
+        sw_budget *budget = &thread->budgets[i];
+        if (budget->ts_id == ts->id && budget->interpreter == ts->interp) {
+            return budget;
+        }
+    }
+    return NULL;
 }
 
-static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
+static inline sw_budget *swpy_new_budget(PyThreadState *ts, sw_thread *thread)
+{
+    sw_budget *budget = &thread->budgets[thread->next_budget++ % SW_BUDGETS];
+    budget->interpreter = ts->interp;
+    budget->ts_id = ts->id;
+    budget->record = thread->native;
+    budget->native_depth_used = 0;
+    budget->limit = swpy_limit(ts);
+    return budget;
+}
+
+static inline void swpy_forget_budgets(sw_thread *thread)
+{
+    memset(thread->budgets, 0, sizeof thread->budgets);
+}
+
+static inline int swpy_covers(PyThreadState *ts, sw_thread *thread, uintptr_t sp)
 {
     const sw_record *current = thread->current;
-    return sp - current->base < current->top - current->base && swpy_counted(ts, thread) == current
-        && current->bounds_from != SW_FROM_ESTIMATE;
+    const sw_budget *budget = swpy_find_budget(ts, thread);
+    return sp - current->base < current->top - current->base && current->bounds_from != SW_FROM_ESTIMATE
+        && (budget != NULL ? budget->record : thread->native) == current;
+}
+
+/* Where the depth of a stack is kept that is left: the native one's belongs to the thread state. */
+static inline int *swpy_kept_depth(const sw_thread *thread, sw_budget *budget, sw_record *record)
+{
+    return record == thread->native ? &budget->native_depth_used : &record->depth_used;
+}
+
+/* Calls in use on the stack whose budget is in force. Someone may have called Py_SetRecursionLimit from C, which
+ * adds the difference to what remains. */
+static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_budget *budget)
+{
+    int added = swpy_limit(ts) - budget->limit;
+    return swpy_budget_of(thread, budget->record, budget->limit) - (*swpy_remaining(ts) - added);
+}
+
+static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, sw_budget *budget, sw_record *to)
+{
+    budget->record = to;
+    budget->limit = swpy_limit(ts);
+    *swpy_remaining(ts) = swpy_budget_of(thread, to, budget->limit) - *swpy_kept_depth(thread, budget, to);
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    sw_record *from = swpy_counted(ts, thread);
+    sw_budget *budget = swpy_find_budget(ts, thread);
+    sw_record *from = budget != NULL ? budget->record : thread->native;
     if (swpy_protection.mechanism == SWPY_NONE || from == to) {
         return;
     }
-    int used = swpy_depth_used(ts, thread, from);
+    if (budget == NULL) {
+        budget = swpy_new_budget(ts, thread);
+    }
+    int used = swpy_depth_used(ts, thread, budget);
     if (used < 0) {
-        to->depth_used = to->depth_used + used > 0 ? to->depth_used + used : 0;
+        int *kept = swpy_kept_depth(thread, budget, to);
+        *kept = *kept + used > 0 ? *kept + used : 0;
         used = 0;
     }
-    from->depth_used = used;
-    swpy_count_down(ts, thread, to);
-    thread->counted = to;
-    thread->counted_in = ts->id;
+    *swpy_kept_depth(thread, budget, from) = used;
+    swpy_count_down(ts, thread, budget, to);
 }
 
 /* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */
 static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
     if (is_new && swpy_protection.mechanism != SWPY_NONE) {
-        to->depth_used = 0;
-        swpy_count_down(ts, thread, to);
+        *swpy_remaining(ts) = swpy_budget_of(thread, to, swpy_limit(ts));
     }
 }
 

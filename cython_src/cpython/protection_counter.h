@@ -11,21 +11,23 @@
 #define SWPY_BYTES_PER_LEVEL 1792
 #include "protection_counted.h"
 
-static inline int swpy_budget(const sw_thread *thread, const sw_record *record)
+static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
 {
     int most = swpy_protection.native_levels;
     int levels = swpy_levels(record->top - record->base);
+    (void)limit;
     return record == thread->native || levels > most ? most : levels;
 }
 
-static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_record *from)
+static inline int swpy_limit(PyThreadState *ts)
 {
-    return swpy_budget(thread, from) - ts->c_recursion_remaining;
+    (void)ts;
+    return 0; /* the user's limit counts Python calls */
 }
 
-static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, const sw_record *to)
+static inline int *swpy_remaining(PyThreadState *ts)
 {
-    ts->c_recursion_remaining = swpy_budget(thread, to) - to->depth_used;
+    return &ts->c_recursion_remaining;
 }
 
 static void swpy_protection_start(swpy_probe probe)
@@ -71,6 +73,9 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
 }
 
 /* The user's recursion limit counts Python calls, apart from the C calls of 3.12 and 3.13. */
-static inline void swpy_first_foreign_stack(void) {}
+static inline int swpy_first_foreign_stack(void)
+{
+    return 1;
+}
 static inline void swpy_limit_changing(void) {}
 static inline void swpy_limit_changed(void) {}

@@ -260,6 +260,13 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
 }
 
 /* The user's recursion limit has no part in these bounds. */
-static inline void swpy_first_foreign_stack(void) {}
+static inline int swpy_first_foreign_stack(void)
+{
+    return 1;
+}
+static inline void swpy_forget_budgets(sw_thread *thread)
+{
+    (void)thread;
+}
 static inline void swpy_limit_changing(void) {}
 static inline void swpy_limit_changed(void) {}

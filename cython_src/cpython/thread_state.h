@@ -68,12 +68,22 @@ static inline uint64_t swpy_id(PyThreadState *ts)
     return ts->id;
 }
 
+/* While Python is finalised it frees the thread states of other threads, which do not learn of it. */
+static inline int swpy_is_finalizing(void)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return _Py_IsFinalizing();
+#else
+    return Py_IsFinalizing();
+#endif
+}
+
 /* The thread state whose protection the calling thread may set: the attached one, else the one that it will
  * attach next through PyGILState_Ensure, or NULL when it has none yet. */
 static inline PyThreadState *swpy_own(void)
 {
     PyThreadState *ts = swpy_attached();
-    return SW_LIKELY(ts != NULL) ? ts : PyGILState_GetThisThreadState();
+    return SW_LIKELY(ts != NULL) ? ts : swpy_is_finalizing() ? NULL : PyGILState_GetThisThreadState();
 }
 
 #endif

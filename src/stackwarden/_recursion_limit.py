@@ -5,7 +5,7 @@ There one counter serves Python and C calls, and setting the limit would wipe th
 
 import sys
 
-from stackwarden._core import _recursion_limit_changed, _recursion_limit_changing
+from stackwarden._core import _set_recursion_limit
 
 _setrecursionlimit = sys.setrecursionlimit
 
@@ -15,11 +15,7 @@ def setrecursionlimit(limit: int, /) -> None:
 
     As CPython's own; the budgets of foreign stacks stay in force.
     """
-    _recursion_limit_changing()
-    try:
-        _setrecursionlimit(limit)
-    finally:
-        _recursion_limit_changed()
+    _set_recursion_limit(_setrecursionlimit, limit)
 
 
 sys.setrecursionlimit = setrecursionlimit

@@ -3,7 +3,7 @@
 Promises: all that is compared is measured in this one run, under the Python that runs it, and
 printed as ratios with the targets beside them; a target that is missed is marked and makes the exit
 status 1. What slows a machine only ever adds, so each number is the least of many short
-measurements, spread over the run; the median of them stands beside it.
+measurements, spread over the run and over processes; the median of them stands beside it.
 
 Command line: python tests/bench/run.py [--json FILE]
 """
@@ -34,9 +34,6 @@ import debian  # noqa: E402
 import extensions  # noqa: E402
 import stackwarden  # noqa: E402
 
-SWITCHING = "^(setter|switch_to.*|notify.*|sync|jump.*|register.*)$"
-LOOKUPS = "^find.*$"
-FEW, MANY = 1_000, 1_000_000
 IMPORTS = 15
 
 
@@ -59,14 +56,14 @@ class Row(NamedTuple):
 
 
 class Samples:
-    """What was measured so far, in nanoseconds, by the names that hot_paths gives."""
+    """What was measured so far, by the names that one_round.py gives."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, measured: list[tuple[str, float]], prefix: str = "") -> None:
-        for name, nanoseconds in measured:
-            self.of[prefix + name].append(nanoseconds)
+    def add(self, measured: list[tuple[str, float]]) -> None:
+        for name, number in measured:
+            self.of[name].append(number)
 
     def row(
         self, name: str, title: str, *, beside: str = "", limit: float | None = None, note: str = ""
@@ -100,51 +97,23 @@ def build(name: str) -> Any:
     )
 
 
-def measure(hot_paths: Any, samples: Samples) -> Iterator[Row]:
-    """Fill the samples; yield the rows that are not about nanoseconds of processor time."""
+def measure(samples: Samples) -> dict[str, list[Row]]:
+    """Fill the samples, in rounds with other measurements between them; the rows of the latter."""
+    folder = Path(build("hot_paths").__file__).parent
 
-    def switching() -> None:
-        samples.add(hot_paths.measure(SWITCHING, "0.01", "12"))
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            printed = commands.output(sys.executable, HERE / "one_round.py", folder)
+            samples.add(json.loads(printed))
 
-    def lookups(kind: str, stacks: int) -> None:
-        hot_paths.choose_addresses(stacks)
-        samples.add(hot_paths.measure(LOOKUPS, "0.1", "8"), f"{kind}, ")
-
-    switching()
-    hot_paths.map_many(FEW)
-    hot_paths.register_many()
-    lookups("few", FEW)
-    hot_paths.unregister_many()
-    switching()
-    hot_paths.map_many(MANY)
-    yield from register_many(hot_paths)
-    lookups("some of many", FEW)
-    lookups("many", MANY)
-    yield import_time()
-    lookups("many", MANY)
-    hot_paths.unregister_many()
-    switching()
-    yield from from_python()
-    switching()
-    hot_paths.register_many()
-    lookups("many", MANY)
-    hot_paths.unregister_many()
-    switching()
-
-
-def register_many(hot_paths: Any) -> Iterator[Row]:
-    memory, start = resident_bytes(), time.perf_counter_ns()
-    hot_paths.register_many()
-    seconds, memory = time.perf_counter_ns() - start, resident_bytes() - memory
-    yield Row("register, each of 1,000,000 new ones", seconds / MANY, "ns", note="wall clock")
-    yield Row("memory of each of 1,000,000 stacks of 256 KiB", memory / MANY, "bytes", limit=128)
-
-
-def resident_bytes() -> int:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Rss:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the kernel does not tell the resident memory")
+    rounds(2)
+    python = [import_time()]
+    rounds(1)
+    python += from_python()
+    rounds(1)
+    coroutine = list(switch_coroutines())
+    rounds(2)
+    return {"Python": python, "Leaving a coroutine and coming back, from Python": coroutine}
 
 
 def import_time() -> Row:
@@ -187,28 +156,18 @@ def switch_coroutines() -> Iterator[Row]:
         yield Row(f"greenlet, depth {depth}", least["greenlet", depth], "ns")
         yield Row(f"isolation frames, depth {depth}: beside greenlet", frames, "ns",
                   ratio=ratios[depth], limit=limits[depth])  # fmt: skip
-        yield Row(f"PyThreadState_Swap by hand, depth {depth}", least["by hand", depth], "ns")
-        yield Row(f"isolation frames, depth {depth}: beside that by hand", frames, "ns",
-                  ratio=frames / least["by hand", depth], limit=0.5)  # fmt: skip
-        yield Row(f"isolation thread-state, depth {depth}", least["thread-state", depth], "ns")
+        if ("by hand", depth) in least:
+            by_hand = least["by hand", depth]
+            yield Row(f"PyThreadState_Swap by hand, depth {depth}", by_hand, "ns")
+            yield Row(f"isolation frames, depth {depth}: beside that by hand", frames, "ns",
+                      ratio=frames / by_hand, limit=0.5)  # fmt: skip
+            thread_state = least["thread-state", depth]
+            yield Row(f"isolation thread-state, depth {depth}", thread_state, "ns")
     yield Row("memory of a suspended coroutine", coroutines.memory_of_suspended(), "bytes",
               note="its stack's pages and 16 KiB of data stack included")  # fmt: skip
 
 
 # ---- the result ----
-
-
-def sections(samples: Samples, others: list[Row]) -> dict[str, list[Row]]:
-    """The rows of the result in order, by the heading that they stand under."""
-    registry = [other for other in others if "1,000,000" in other.name]
-    return {
-        "Switching; ratio to CPython's setter": switching_rows(samples.row),
-        "Registry; find: of random addresses, independent of each other": [
-            *registry_rows(samples.row),
-            *registry,
-        ],
-        "Python": [other for other in others if other not in registry],
-    }
 
 
 def switching_rows(row: Callable[..., Row]) -> list[Row]:
@@ -240,6 +199,14 @@ def registry_rows(row: Callable[..., Row]) -> list[Row]:
         beside_bare("many, find, bare", "  bare: the same of 1,000,000"),
         row("few, find, dependent", "find one after the other, 1,000 stacks"),
         row("many, find, dependent", "find one after the other, 1,000,000 stacks"),
+        row(
+            "register new",
+            "register, each of 1,000,000",
+            note="wall clock, memory's first touch included",
+        ),
+        row("memory", "memory of each of 1,000,000 stacks of 256 KiB", limit=128)._replace(
+            unit="bytes"
+        ),
     ]
 
 
@@ -261,9 +228,14 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples there")
     options = parser.parse_args()
     samples = Samples()
-    others = list(measure(build("hot_paths"), samples))
-    found = sections(samples, others)
-    found["Leaving a coroutine and coming back, Python calls included"] = list(switch_coroutines())
+    others = measure(samples)
+    found = {
+        "Switching; ratio to CPython's setter": switching_rows(samples.row),
+        "Registry; find: of random addresses, independent of each other": registry_rows(
+            samples.row
+        ),
+        **others,
+    }
     status = stackwarden.status()
     print(f"CPython {platform.python_version()}, mechanism {status['mechanism']}")
     print(

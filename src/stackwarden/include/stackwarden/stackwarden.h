@@ -296,7 +296,8 @@ static inline stackwarden_status stackwarden_drain(void)
 }
 
 /* Go to a stack and remember the one that was left; and go back there. A pair.
- * leave_stack finds a registered stack by its handle and any other by its bounds. */
+ * leave_stack finds a registered stack by its handle and any other by its bounds. Both belong on one thread: the
+ * native stack of another is refused (OVERLAP), and the bounds stay those of the inner stack. */
 static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size,
                                                          stackwarden_stack *previous)
 {
