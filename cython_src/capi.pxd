@@ -138,11 +138,13 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     elif record.kind != SW_REGISTERED or thread_on(record) != NULL:
         status = STACKWARDEN_IN_USE
     else:
-        status = STACKWARDEN_DONE
+        status = STACKWARDEN_DONE if not record.mark or record.isolation != SW_SHARED else STACKWARDEN_LOST
         execution = take_execution(record)
         retire_record(record, <uint32_t>(handle >> 32))
     sweep_retired()
     sw_unlock()
+    if status == STACKWARDEN_LOST:
+        sw_count(&sw_process.leaked)
     if execution != NULL and not end_execution(execution):
         status = STACKWARDEN_LOST
     return status

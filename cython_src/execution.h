@@ -18,6 +18,7 @@ typedef struct sw_execution {
     uint32_t mark; /* swpy_mark() then */
     uint8_t status;
     uint8_t isolation; /* SW_FRAMES or SW_THREAD_STATE */
+    uint8_t prepared; /* renew_stack() made it ready for new work */
     uint8_t empty_context; /* a new state starts with an empty context, not with a copy */
 } sw_execution;
 

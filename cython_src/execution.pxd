@@ -25,6 +25,7 @@ cdef extern from "execution.h" nogil:
         uint32_t mark
         uint8_t status
         uint8_t isolation
+        uint8_t prepared
         uint8_t empty_context
 
     sw_execution *sw_free_executions
@@ -76,6 +77,7 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
         execution.ts_id = 0
         execution.left_at = 0
         execution.mark = 0
+        execution.prepared = False
     return execution
 
 

@@ -27,7 +27,9 @@ from stackwarden cimport (
     STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_OTHER_THREAD,
+    STACKWARDEN_OVERLAP,
     STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
@@ -45,15 +47,39 @@ cdef extern from * nogil:
 
 # ---- leaving ----
 
-cdef inline sw_record *target_record(sw_thread *thread, const stackwarden_stack *to) noexcept nogil:
-    """The record to go to: the native stack for NULL; by handle; else a transient one for its bounds."""
-    cdef sw_record *record
-    if to == NULL:
+cdef inline stackwarden_status find_target(
+        sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
+    """The record to go to: the native stack for NULL; by handle; else by its bounds, as when they are told."""
+    cdef stackwarden_status status
+    record[0] = thread.native if to == NULL else record_of(to.handle)
+    if record[0] != NULL:
+        return STACKWARDEN_DONE
+    status = check_range(to.base, to.size)
+    if status != STACKWARDEN_DONE:
+        return status
+    record[0] = find_range(thread, to.base, to.base + to.size)
+    if record[0] != NULL:
+        return STACKWARDEN_DONE
+    if to.size < sw_process.least_size:
+        return STACKWARDEN_TOO_SMALL
+    if overlaps_record(thread.native, to.base, to.base + to.size):
+        return STACKWARDEN_OVERLAP
+    status = supersede_overlaps(thread, to.base, to.base + to.size)
+    if status == STACKWARDEN_DONE:
+        record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
+    return status
+
+
+cdef inline sw_record *find_range(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """The record with exactly these bounds, or NULL."""
+    cdef sw_record *record = find_record(base)
+    if record != NULL and is_range(record, base, top):
+        return record
+    if is_range(thread.native, base, top):
         return thread.native
-    record = record_of(to.handle)
-    if record == NULL and check_range(to.base, to.size) == STACKWARDEN_DONE:
-        record = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
-    return record
+    if is_range(thread.transient, base, top):
+        return thread.transient
+    return thread.spare if is_range(thread.spare, base, top) else NULL
 
 
 cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
@@ -88,6 +114,8 @@ cdef inline stackwarden_status check_target(
         return STACKWARDEN_IN_USE
     elif not may_be_loaded(thread, ts, execution):
         return STACKWARDEN_OTHER_THREAD
+    elif ts == NULL and execution.isolation == SW_THREAD_STATE:
+        return STACKWARDEN_DETACHED
     else:
         mark = execution.mark
     if record.mark and record.mark != mark:
@@ -131,6 +159,25 @@ cdef inline void go(
     count_switch(thread, record)
 
 
+cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
+    """An isolated stack is entered for the first time. It starts as it was registered, where nobody renewed it. Its
+    own thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran."""
+    cdef sw_execution *execution = record.execution
+    cdef stackwarden_status status = STACKWARDEN_DONE
+    cdef PyObject *context
+    if record.isolation == SW_SHARED or execution.status != SW_NEW:
+        return STACKWARDEN_DONE
+    if not execution.prepared:
+        status = sw_renew_stack(handle_of(record), NULL)
+    if status == STACKWARDEN_DONE and execution.isolation == SW_THREAD_STATE and execution.ts == NULL:
+        context = execution.state.context
+        execution.state.context = NULL
+        execution.prepared = False
+        execution.ts = swpy_make_own(swpy_attached(), context)
+        status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
+    return status
+
+
 cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
@@ -142,10 +189,13 @@ cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, 
     if ts == NULL:
         return STACKWARDEN_DETACHED
     thread = this_thread()
-    record = target_record(thread, to) if thread != NULL else NULL
-    if record == NULL:
+    if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    status = check_target(thread, ts, record)
+    status = find_target(thread, to, &record)
+    if status == STACKWARDEN_DONE:
+        status = check_target(thread, ts, record)
+    if status == STACKWARDEN_DONE:
+        status = prepare(record)
     if status == STACKWARDEN_DONE:
         thread.current.detached = False
         go(thread, ts, record, sp, ends)
@@ -171,9 +221,11 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     thread = this_thread()
-    record = target_record(thread, to) if thread != NULL else NULL
-    if record == NULL:
+    if thread == NULL:
         return STACKWARDEN_NO_MEMORY
+    status = find_target(thread, to, &record)
+    if status != STACKWARDEN_DONE:
+        return status
     ts = swpy_attached()
     detached = ts == NULL
     if detached:
@@ -181,6 +233,8 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
         if ts != NULL:
             PyEval_RestoreThread(ts)
     status = check_target(thread, ts, record)
+    if status == STACKWARDEN_DONE and ts != NULL:
+        status = prepare(record)
     if status == STACKWARDEN_DONE:
         thread.current.detached = detached
         go(thread, ts, record, sp, ends)
@@ -199,9 +253,14 @@ cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution
 
 cdef inline void drop_stale(sw_execution *execution) noexcept nogil:
     """What a coroutine that is gone had on its stack is leaked: nobody can unwind it."""
+    cdef PyObject *context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
     sw_count(&sw_process.dropped)
     swpy_state_clear(&execution.state)
-    execution.state.context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
+    execution.left_at = 0
+    if execution.isolation == SW_THREAD_STATE and context != NULL:
+        execution.ts = swpy_make_own(swpy_attached(), context)
+    else:
+        execution.state.context = context
     PyErr_Clear()
 
 
@@ -237,6 +296,7 @@ cdef inline void release_ended(sw_thread *thread) noexcept nogil:
     thread.ended = NULL
     release_execution(ended)
     ended.status = SW_NEW
+    ended.prepared = False
     ended.mark = 0
 
 
@@ -313,11 +373,9 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_NO_MEMORY
     swpy_check_asyncio(ts)
     record.execution.status = SW_NEW
+    record.execution.prepared = True
     record.mark = 0
     record.execution.left_at = 0
-    if record.isolation == SW_THREAD_STATE:
-        record.execution.ts = swpy_make_own(ts, context)
-        return STACKWARDEN_DONE if record.execution.ts != NULL else STACKWARDEN_NO_MEMORY
     record.execution.state.context = context
     return STACKWARDEN_DONE
 

@@ -37,7 +37,7 @@ def fiber_child(fibers, child):
     """fiber_child(program, ends=0, arguments=()): the lines that a program printed in a child."""
 
     def run(program, **options):
-        done = child(PRELUDE + textwrap.dedent(program), **{"seconds": 40} | options)
+        done = child(PRELUDE + textwrap.dedent(program), **{"seconds": 20} | options)
         return done.stdout.splitlines()
 
     return run
