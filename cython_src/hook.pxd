@@ -290,7 +290,7 @@ cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) no
 # ---- telling ----
 
 cdef inline void wrap_recursion_limit() noexcept nogil:
-    """3.11's wrapper of sys.setrecursionlimit comes with the first foreign stack. May run Python: no lock is held."""
+    """3.11's wrapper of sys.setrecursionlimit comes with the first foreign stack. May run Python: hold no lock."""
     if sw_process.foreign_seen and not sw_process.limit_wrapped:
         sw_process.limit_wrapped = swpy_first_foreign_stack()
 

@@ -160,8 +160,8 @@ cdef inline void go(
 
 
 cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
-    """An isolated stack is entered for the first time. It starts as it was registered, where nobody renewed it. Its
-    own thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran."""
+    """An isolated stack is entered for the first time: as it was registered, where nobody renewed it. Its own
+    thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran."""
     cdef sw_execution *execution = record.execution
     cdef stackwarden_status status = STACKWARDEN_DONE
     cdef PyObject *context

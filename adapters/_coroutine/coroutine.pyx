@@ -90,7 +90,8 @@ cdef class StackMemory:
         self.stack.base = <size_t>base
         self.stack.size = size
         _check(
-            stackwarden.register_stack(base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack.handle),
+            stackwarden.register_stack(
+                base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack.handle),
             f"a stack of {size} bytes")
 
     def __dealloc__(self):
@@ -235,8 +236,9 @@ cdef class Coroutine:
     def close(self):
         """End the coroutine: StackExit is raised in it, once more when it suspends again.
 
-        Raises OtherThreadError on a thread that did not start it; CoroutineError when it runs, and when it suspends
-        a second time: then nobody can end it, and its stack and all that its frames hold are leaked (``status()["leaked_stacks"]``).
+        Raises OtherThreadError on a thread that did not start it; CoroutineError when it runs, and when it
+        suspends a second time: then nobody can end it, and its stack and all that its frames hold are leaked
+        (``status()["leaked_stacks"]``).
         """
         if self._state == RUNNING:
             raise CoroutineError(f"{self!r}: it cannot be closed from inside")

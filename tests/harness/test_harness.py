@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 import availability
 import cache
 import commands
 import debian
 import interpreters
-import pytest
 import pytest_run
 
 KEYS = "/usr/share/keyrings/keys.gpg"

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import stackwarden
 from stackwarden.adapters.ucontext import Coroutine
+
+import stackwarden
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

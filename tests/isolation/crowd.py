@@ -13,8 +13,9 @@ import json
 import sys
 import threading
 
-import stackwarden
 from members import Crowd
+
+import stackwarden
 
 
 def main():

@@ -5,13 +5,11 @@ they were suspended.
 """
 
 import _opcode
-import gc
 import json
 import sys
 
 from members import Crowd, check, live
 from stackwarden.adapters.ucontext import Coroutine, suspend
-
 
 SPIN = """
 def spin(turns):
@@ -55,36 +53,29 @@ def executors(function):
 
 
 def throw_away(names):
-    """Have the JIT drop what it made for functions with these names, and really free it.
-
-    It keeps the last hundred that it dropped.
-    """
+    """Have the JIT drop what it made for functions with these names, and free it."""
+    names["step"] = lambda number: number + 1
     others = {"suspend": int}
-    hot = [new_spin(others) for _ in range(150)]
-    for spin in hot:
-        spin(5000)
-    assert sum(map(executors, hot)) > 100
-    for dropped in (names, others):
-        dropped["step"] = lambda number: number + 1
-    del hot, others, spin
-    gc.collect()
+    for _ in range(1200):
+        new_spin(others)(5000)
+    others.clear()
 
 
-def spin_and_throw_away(size=20, turns=9000):
+def spin_and_throw_away(size=20, hot=9000):
     """Coroutines are left in hot loops, what they are in is thrown away, and they go on."""
     names = {"suspend": suspend}
     spins = [new_spin(names) for _ in range(size)]
-    made = [Coroutine(spin, turns) for spin in spins] + [Coroutine(nested, turns)]
-    for _ in range(6000):
-        for one in made:
+    made = [Coroutine(spin, hot + 100) for spin in spins] + [Coroutine(nested, hot + 100)]
+    for one in made:
+        for _ in range(hot):
             one.resume()
     left_in = sum(map(executors, spins))
     throw_away(names)
     thrown_away = left_in - sum(map(executors, spins))
-    for _ in range(3001):
+    for _ in range(101):
         for one in made:
             result = one.resume()
-            assert not one.done or result == turns
+            assert not one.done or result == hot + 100
     assert all(one.done for one in made)
     return thrown_away
 
@@ -94,7 +85,7 @@ def main():
     crowd.switch(60_000)
     found = {function.__name__: executors(function) for function in (Crowd.switch, live, check)}
     crowd.end()
-    found["spin"] = spin_and_throw_away()
+    found["spin"] = min(spin_and_throw_away() for _ in range(2))
     print(json.dumps({"enabled": sys._jit.is_enabled(), "executors": found}))
 
 

@@ -6,14 +6,15 @@ What they check is in members.py, what is counted in crowd.py.
 import json
 import sys
 
-import commands
-import environments
 import pytest
-from availability import unavailable
 from conftest import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from members import LEVELS, WAYS_TO_END, Member
+
+import commands
+import environments
+from availability import unavailable
 
 SEED = 20260928
 
@@ -66,7 +67,9 @@ COMMANDS = st.none() | st.just("back") | st.sampled_from(sorted(LEVELS))
 SIZE = 4
 NUMBERS = st.integers(0, SIZE - 1)
 ORDERS = st.lists(st.tuples(st.lists(NUMBERS, min_size=1, unique=True), COMMANDS), max_size=40)
-ENDS = st.tuples(st.permutations(range(SIZE)), st.lists(st.sampled_from(WAYS_TO_END), min_size=SIZE))
+ENDS = st.tuples(
+    st.permutations(range(SIZE)), st.lists(st.sampled_from(WAYS_TO_END), min_size=SIZE)
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,7 +79,7 @@ def test_in_any_order_of_switches_and_ends(mode, order, ends):
     members = [Member(name, 3 * name, isolation=mode) for name in range(SIZE)]
     for (*outer, inmost), command in order:
         member = members[inmost]
-        if command == "back" and not member.levels or command in LEVELS and member.levels > 8:
+        if (command == "back" and not member.levels) or (command in LEVELS and member.levels > 8):
             command = None
         for name in reversed(outer):
             member, command = members[name], (member, command)

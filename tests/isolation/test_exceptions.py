@@ -4,8 +4,9 @@ import sys
 import traceback
 
 import pytest
-from stackwarden import CoroutineError, StackExit
 from stackwarden.adapters.ucontext import suspend
+
+from stackwarden import CoroutineError, StackExit
 
 
 def handled():
@@ -56,7 +57,7 @@ def test_a_new_coroutine_handles_nothing(coroutine):
 def test_raising_again_raises_ones_own(coroutine):
     mine, theirs = KeyError("mine"), KeyError("theirs")
     made = coroutine(suspend_while_handling, theirs)
-    with pytest.raises(KeyError) as raised:  # noqa: PT012
+    with pytest.raises(KeyError) as raised:
         try:
             raise mine
         except KeyError:
@@ -71,7 +72,7 @@ def test_raising_again_raises_ones_own(coroutine):
 def test_nothing_is_raised_again_where_nothing_is_handled(coroutine):
     def raise_again():
         suspend()
-        raise  # noqa: PLE0704
+        raise
 
     made = coroutine(raise_again)
     made.resume()

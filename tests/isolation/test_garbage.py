@@ -5,8 +5,9 @@ import sys
 import weakref
 
 import pytest
-from stackwarden import StackExit
 from stackwarden.adapters.ucontext import suspend
+
+from stackwarden import StackExit
 
 
 class Node:

@@ -4,8 +4,9 @@ import gc
 import weakref
 
 import pytest
-from stackwarden import CoroutineError, StackExit
 from stackwarden.adapters.ucontext import suspend
+
+from stackwarden import CoroutineError, StackExit
 
 
 class Witness:

@@ -2,8 +2,9 @@
 
 import pytest
 from conftest import MODES
-from stackwarden import CoroutineError
 from stackwarden.adapters.ucontext import Coroutine, suspend
+
+from stackwarden import CoroutineError
 
 BIG = 1 << 20
 

@@ -5,6 +5,8 @@ import ctypes
 import mmap
 
 import pytest
+from stackwarden.adapters.ucontext import Coroutine, suspend
+
 import stackwarden
 from stackwarden import (
     CoroutineError,
@@ -12,7 +14,6 @@ from stackwarden import (
     StackRangeError,
     StackTooSmallError,
 )
-from stackwarden.adapters.ucontext import Coroutine, suspend
 
 MIB = 1 << 20
 variable = contextvars.ContextVar("variable", default="default")

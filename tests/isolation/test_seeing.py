@@ -9,8 +9,9 @@ import sys
 import threading
 import traceback
 
-import stackwarden
 from stackwarden.adapters.ucontext import suspend
+
+import stackwarden
 
 
 def outermost():

@@ -6,10 +6,11 @@ import sys
 import threading
 
 import pytest
-import stackwarden
 from conftest import MODES
-from stackwarden import IsolationUnavailable, OtherThreadError, StackExit
 from stackwarden.adapters.ucontext import Coroutine, suspend
+
+import stackwarden
+from stackwarden import IsolationUnavailable, OtherThreadError, StackExit
 
 LOCAL = threading.local()
 

@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 import stackwarden
 
 SOURCES = Path(__file__).parents[1] / "extensions" / "fibers"

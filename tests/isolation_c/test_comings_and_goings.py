@@ -18,7 +18,7 @@ def test_a_fiber_has_its_context_in_a_thread_state_that_was_made_on_it(fiber_chi
         assert run_threads("0", [[fiber]], None) == [(DONE, "")]
         print(seen)
     """
-    assert fiber_child(program) == ["[\"the creator's\"]"]
+    assert fiber_child(program) == ['["the creator\'s"]']
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,9 @@ def test_it_may_be_called_while_something_is_being_freed(fiber_child, levels):
     assert fiber_child(program) == ["4"]
 
 
-def test_what_goes_with_a_stack_of_its_own_is_freed_wherever_that_stack_lies(fiber_child, isolation):
+def test_what_goes_with_a_stack_of_its_own_is_freed_wherever_that_stack_lies(
+    fiber_child, isolation
+):
     """The context of a finished fiber, with the fiber's stack above that of the thread."""
     program = f"""
         variable = contextvars.ContextVar("variable")
@@ -158,5 +160,3 @@ def test_a_stack_with_room_frees_at_once(fiber_child, isolation):
         print(fiber.result)
     """
     assert fiber_child(program) == ["100"]
-
-

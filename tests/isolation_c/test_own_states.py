@@ -91,7 +91,8 @@ def test_the_core_tells_a_state_of_a_stacks_own_the_bounds_of_that_stack(fibers,
 def test_ensure_on_a_fiber_keeps_the_attached_state(fibers, isolation):
     """With "frames" it is the thread's, with "thread-state" the stack's own."""
     fiber = fibers.Fiber(
-        fibers.Stack(isolation=isolation), lambda _: (fibers.state_id(), fibers.ensured(fibers.state_id))
+        fibers.Stack(isolation=isolation),
+        lambda _: (fibers.state_id(), fibers.ensured(fibers.state_id)),
     )
     fiber.resume()
     inside, ensured = fiber.result

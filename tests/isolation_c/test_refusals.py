@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+
 import stackwarden
 from stackwarden import IsolationUnavailable
 

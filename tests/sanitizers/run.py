@@ -56,7 +56,7 @@ LEGS = {
             # Each Python object is a block of its own, with forbidden bytes around it.
             "PYTHONMALLOC": "malloc",
         },
-        ("tests/core", "adapters", "tests/sanitizers/test_address.py"),
+        ("tests/core", "adapters/fcontext", "tests/sanitizers/test_address.py"),
     ),
     "thread": Leg(
         "thread",

@@ -72,7 +72,9 @@ def _check_bounds(run: Run, stack_size: int) -> None:
     outside = stackwarden.current_stack()
     told, synced, pointer = run(_seen_inside, stack_size)
     _expect(told != outside, "bounds", stack_size, f"nobody told of the switch from {outside}")
-    _expect(told.base <= pointer < told.top, "bounds", stack_size, f"{pointer:#x} is outside {told}")
+    _expect(
+        told.base <= pointer < told.top, "bounds", stack_size, f"{pointer:#x} is outside {told}"
+    )
     _expect(synced == told, "bounds", stack_size, f"told {told}, found {synced}")
     _expect(told.size <= 2 * stack_size, "bounds", stack_size, f"{told} is not the stack asked for")
 
@@ -85,7 +87,9 @@ def _check_ways_out(run: Run, stack_size: int) -> None:
     """A result and an exception come back, and the bounds with them."""
     outside = stackwarden.current_stack()
     _expect(run(lambda: 42, stack_size) == 42, "result", stack_size, "it did not come back")
-    _expect(stackwarden.current_stack() == outside, "result", stack_size, stackwarden.current_stack())
+    _expect(
+        stackwarden.current_stack() == outside, "result", stack_size, stackwarden.current_stack()
+    )
     error = _Marker()
 
     def fail() -> None:
@@ -97,7 +101,9 @@ def _check_ways_out(run: Run, stack_size: int) -> None:
         _expect(caught is error, "exception", stack_size, f"another one came: {caught!r}")
     else:
         _expect(False, "exception", stack_size, "it did not come out")
-    _expect(stackwarden.current_stack() == outside, "exception", stack_size, stackwarden.current_stack())
+    _expect(
+        stackwarden.current_stack() == outside, "exception", stack_size, stackwarden.current_stack()
+    )
 
 
 def _check_nesting(run: Run, stack_size: int) -> None:
