@@ -158,10 +158,10 @@ static inline stackwarden_status fiber_resume(fiber *self)
         self->outer = fiber_running();
         fiber_set_running(self);
         jump(&self->back, &self->here);
-        if (!self->raw) {
-            stackwarden_arrived();
-        }
         fiber_set_running(self->outer);
+        if (!self->raw) {
+            stackwarden_arrived(); /* runs destructors, which may park in turn */
+        }
     }
     return status;
 }
