@@ -171,3 +171,20 @@ def test_sys_exit_in_a_coroutine_leaves_it_as_any_exception(quiet_child, mode):
         mode,
     )
     assert printed == "left\natexit\n"
+
+
+def test_no_finally_block_of_what_is_suspended_runs_at_exit(quiet_child, mode):
+    printed = quiet_child(
+        """
+        def stay():
+            try:
+                suspend()
+            finally:
+                print("left")
+
+        made = coroutine(stay)
+        made.resume()
+        """,
+        mode,
+    )
+    assert printed == ""
