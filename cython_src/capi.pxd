@@ -167,6 +167,7 @@ cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stac
         return STACKWARDEN_NOT_RUNNING
     memset(stack, 0, sizeof(stackwarden_stack))
     if not find_stack(address, &stack.handle, &stack.base, &top):
+        memset(stack, 0, sizeof(stackwarden_stack))
         return STACKWARDEN_UNKNOWN_STACK
     stack.size = top - stack.base
     return STACKWARDEN_DONE

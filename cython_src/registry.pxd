@@ -129,20 +129,27 @@ cdef inline sw_record *find_record(uintptr_t address) noexcept nogil:
 
 cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *base, uintptr_t *top) noexcept nogil:
     """The registered stack that holds an address, as it is at one moment. False: there is none."""
+    cdef uint64_t *word = granule_of(address)
+    cdef uint64_t slots, rest
     cdef uint32_t generation
     cdef sw_record *record
-    while True:
-        record = find_record(address)
-        if record == NULL:
-            return False
-        generation = sw_load_generation(&record.generation)
-        base[0] = sw_load_acquire(<uint64_t *>&record.base)
-        top[0] = sw_load_acquire(<uint64_t *>&record.top)
-        handle[0] = (<sw_handle>generation << 32) | record.index
-        sw_fence_acquire()
-        if generation & 1 and address - base[0] < top[0] - base[0] \
-                and sw_load_generation(&record.generation) == generation:
-            return True
+    while word != NULL:
+        slots = sw_load_acquire(word)
+        rest = slots
+        while rest:
+            record = record_at(rest & SW_INDEX_MASK)
+            generation = sw_load_generation(&record.generation)
+            base[0] = sw_load_acquire(<uint64_t *>&record.base)
+            top[0] = sw_load_acquire(<uint64_t *>&record.top)
+            if generation & 1 and address - base[0] < top[0] - base[0]:
+                handle[0] = (<sw_handle>generation << 32) | (rest & SW_INDEX_MASK)
+                sw_fence_acquire()
+                if sw_load_generation(&record.generation) == generation:
+                    return True
+            rest >>= SW_INDEX_BITS
+        if sw_load_acquire(word) == slots:
+            break
+    return False
 
 
 cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
