@@ -15,6 +15,10 @@ All sizes are in bytes; the base of a stack is its lowest usable byte.
 from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden._where import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden.errors import (
+    AdapterError,
+    AdapterInstalledError,
+    AdapterNotInstalledError,
+    AdapterWarning,
     CallbackError,
     CoroutineError,
     IsolationRequired,
@@ -31,7 +35,11 @@ from stackwarden.errors import (
     StackTooSmallError,
     StackwardenError,
     StaleStackError,
+    SystemMissingError,
+    SystemTooOldError,
+    SystemUnfitError,
     UnalignedStackError,
+    UnknownAdapterError,
     UnmappedStackError,
 )
 
@@ -77,6 +85,10 @@ except ImportError as refused:
     ) from refused
 
 __all__ = [
+    "AdapterError",
+    "AdapterInstalledError",
+    "AdapterNotInstalledError",
+    "AdapterWarning",
     "CallbackError",
     "CoroutineError",
     "IsolationRequired",
@@ -94,7 +106,11 @@ __all__ = [
     "StackTooSmallError",
     "StackwardenError",
     "StaleStackError",
+    "SystemMissingError",
+    "SystemTooOldError",
+    "SystemUnfitError",
     "UnalignedStackError",
+    "UnknownAdapterError",
     "UnmappedStackError",
     "current_stack",
     "drain",

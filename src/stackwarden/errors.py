@@ -68,8 +68,40 @@ class OtherThreadError(StackwardenError, RuntimeError):
     """A stack with isolation "frames" was to be resumed on another thread than its own."""
 
 
+class AdapterError(StackwardenError):
+    """Base of what goes wrong with adapters."""
+
+
+class UnknownAdapterError(AdapterError, LookupError):
+    """No installed package announces an adapter of this name."""
+
+
+class AdapterInstalledError(AdapterError, RuntimeError):
+    """The adapter is installed already."""
+
+
+class AdapterNotInstalledError(AdapterError, RuntimeError):
+    """The adapter is not installed."""
+
+
+class SystemMissingError(AdapterError, ImportError):
+    """The library that the adapter is for cannot be found or loaded."""
+
+
+class SystemTooOldError(AdapterError, ImportError):
+    """The library that the adapter is for is older than the adapter needs."""
+
+
+class SystemUnfitError(AdapterError, ImportError):
+    """The library was built without what the adapter needs."""
+
+
 class StackExit(BaseException):
     """Raised inside a suspended coroutine that is closed, as GreenletExit is. Let it pass."""
+
+
+class AdapterWarning(UserWarning):
+    """``install_loaded()`` left an adapter out."""
 
 
 class StackSizeWarning(UserWarning):

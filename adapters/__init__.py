@@ -1,0 +1,110 @@
+"""stackwarden.adapters: the systems that stackwarden can be told of, and installing what tells it.
+
+An adapter is a module that an entry point of the group ``stackwarden.adapters`` names, in any installed package.
+It imports without its system, and has three functions:
+
+    is_loaded()             is the system in this process? Loads nothing.
+    install(**options)      from now on the core is told of the system's switches; raises, or is done whole
+    uninstall()             and no longer
+
+``install`` raises SystemMissingError, SystemTooOldError or SystemUnfitError where it cannot work. It is called
+from one thread at a time, and not again before ``uninstall``. What only brings stacks of its own (the coroutines
+of ucontext and fcontext) has nothing to install, and is imported.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+from stackwarden.errors import (
+    AdapterError,
+    AdapterInstalledError,
+    AdapterNotInstalledError,
+    AdapterWarning,
+    UnknownAdapterError,
+)
+
+__all__ = ["GROUP", "available", "install", "install_loaded", "installed", "uninstall"]
+
+GROUP = "stackwarden.adapters"
+
+_lock = threading.RLock()
+_installed: dict[str, Callable[[], None]] = {}  # name: how to uninstall
+
+
+def available() -> list[str]:
+    """The names of all adapters that installed packages announce. Imports none of them."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def installed() -> list[str]:
+    """The names of the adapters that are installed now."""
+    with _lock:
+        return sorted(_installed)
+
+
+def install(name: str, **options: Any) -> None:
+    """Install an adapter: from now on the core is told of the switches of its system.
+
+    The options are the adapter's; its README lists them. Raises UnknownAdapterError; AdapterInstalledError when it
+    is installed already; SystemMissingError, SystemTooOldError and SystemUnfitError, all of them AdapterErrors,
+    when its system is not there or cannot be hooked. What is raised left nothing behind.
+    """
+    with _lock:
+        if name in _installed:
+            raise AdapterInstalledError(
+                f"the adapter {name!r} is installed already; uninstall it first to give it other options"
+            )
+        adapter = _load(name)
+        adapter.install(**options)
+        _installed[name] = adapter.uninstall
+
+
+def uninstall(name: str) -> None:
+    """Undo ``install(name)``. Raises UnknownAdapterError, AdapterNotInstalledError."""
+    with _lock:
+        if name not in _installed:
+            _entry_point(name)
+            raise AdapterNotInstalledError(
+                f"the adapter {name!r} is not installed (installed: {_listed(sorted(_installed))})"
+            )
+        _installed[name]()
+        del _installed[name]
+
+
+def install_loaded() -> list[str]:
+    """Install every adapter whose system is in this process and that is not installed yet; return their names.
+
+    One that cannot work, or cannot even be imported, is left out with an AdapterWarning.
+    """
+    done = []
+    with _lock:
+        for name in available():
+            if name in _installed:
+                continue
+            try:
+                if _load(name).is_loaded():
+                    install(name)
+                    done.append(name)
+            except (AdapterError, ImportError) as error:
+                warnings.warn(f"adapter {name!r}: {error}", AdapterWarning, stacklevel=2)
+    return done
+
+
+def _load(name: str) -> ModuleType:
+    adapter: ModuleType = _entry_point(name).load()
+    return adapter
+
+
+def _entry_point(name: str) -> EntryPoint:
+    found = tuple(entry_points(group=GROUP, name=name))
+    if not found:
+        raise UnknownAdapterError(f"no adapter {name!r} (available: {_listed(available())})")
+    return found[0]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
