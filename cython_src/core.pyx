@@ -200,7 +200,7 @@ cdef class Stack:
         if record.isolation != SW_SHARED and is_suspended(execution):
             if record.isolation == SW_FRAMES:
                 frame = swpy_state_frame(swpy_attached(), &execution.state)
-            else:
+            elif execution.ts != NULL:
                 frame = <PyObject *>PyThreadState_GetFrame(execution.ts)
         if frame == NULL:
             return None

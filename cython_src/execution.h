@@ -19,14 +19,16 @@ typedef struct sw_execution {
     uint8_t status;
     uint8_t isolation; /* SW_FRAMES or SW_THREAD_STATE */
     uint8_t prepared; /* renew_stack() made it ready for new work */
+    uint8_t holds; /* `state` owns references: it was saved, or filled by renew_stack(), and not loaded since */
     uint8_t empty_context; /* a new state starts with an empty context, not with a copy */
 } sw_execution;
 
 _Static_assert(sizeof(sw_execution) <= 256, "at most 256 bytes for each isolated stack");
 
-/* Free ones, linked through `ts`. Never given back to the system: a stack that was left inside a chain may outlive
+/* Free ones, linked through `ts`; and those of threads that have ended, which wait for someone attached to release
+ * what they hold. Never given back to the system: a stack that was left inside a chain may outlive
  * it, and what it still points at must be an execution state, whose mark then tells the difference. */
-static sw_execution *sw_free_executions;
+static sw_execution *sw_free_executions, *sw_orphaned_executions;
 
 /* The stack pointer of the caller of the function that says it, the same for all functions. */
 #if defined(_MSC_VER)

@@ -13,6 +13,7 @@ cdef extern from "execution.h" nogil:
         SW_NEW
         SW_LOADED
         SW_SAVED
+        SW_THREAD_STATE
 
     ctypedef struct swpy_state:
         PyObject *context
@@ -26,9 +27,11 @@ cdef extern from "execution.h" nogil:
         uint8_t status
         uint8_t isolation
         uint8_t prepared
+        uint8_t holds
         uint8_t empty_context
 
     sw_execution *sw_free_executions
+    sw_execution *sw_orphaned_executions
 
     uintptr_t sw_callers_stack_pointer()
     void swpy_state_clear(swpy_state *state)
@@ -36,12 +39,15 @@ cdef extern from "execution.h" nogil:
     void swpy_state_load(PyThreadState *ts, swpy_state *state)
     void swpy_state_release(swpy_state *state)
     bint swpy_state_is_idle(const swpy_state *state)
+    bint swpy_is_pristine(PyThreadState *ts)
     uint32_t swpy_mark(PyThreadState *ts)
     void swpy_check_asyncio(PyThreadState *ts)
     void swpy_drain(PyThreadState *ts)
     bint SWPY_HAS_OWN_STATES
     PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
     void swpy_end_own(PyThreadState *own)
+    void swpy_stop_tracing(PyThreadState *own)
+    bint swpy_is_finalizing()
 
 cdef extern from "execution.h":
     void *PyThreadState_GetFrame(PyThreadState *ts)
@@ -78,7 +84,24 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
         execution.left_at = 0
         execution.mark = 0
         execution.prepared = False
+        execution.holds = False
     return execution
+
+
+cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
+    """Free it, or let it wait for release_orphans() where it holds something still. Under sw_lock()."""
+    global sw_orphaned_executions
+    if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
+        execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
+        sw_orphaned_executions = execution
+    else:
+        free_execution(execution)
+
+
+cdef inline void take_orphan() noexcept nogil:
+    """Under sw_lock()."""
+    global sw_orphaned_executions
+    sw_orphaned_executions = <sw_execution *><uintptr_t>sw_orphaned_executions.ts_id
 
 
 cdef inline void free_execution(sw_execution *execution) noexcept nogil:

@@ -142,12 +142,20 @@ cdef inline void release_thread_record(sw_record *record) noexcept nogil:
     free_record(record)
 
 
+cdef inline void end_native_execution(sw_execution *execution) noexcept nogil:
+    """Of a thread that has ended: frames on its stack are gone, and what they held is leaked. Under sw_lock()."""
+    if execution.holds and not swpy_state_is_idle(&execution.state):
+        sw_count(&sw_process.leaked)
+        execution.holds = False
+    give_back_execution(execution)
+
+
 cdef inline void end_thread(void *block) noexcept nogil:
     """The operating-system thread of this block has ended. Its records are given back, the block stays."""
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
     drop_callbacks_of(thread)
-    free_execution(thread.native.execution)
+    end_native_execution(thread.native.execution)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
     release_thread_record(thread.spare)
@@ -167,6 +175,19 @@ cdef inline void end_other_threads() noexcept nogil:
         if thread is not own and thread.ident:
             end_thread(thread)
         thread = thread.next
+    forget_own_states(own)
+
+
+cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
+    """After fork, in the child: CPython deletes every thread state but the attached one."""
+    cdef uint32_t index
+    cdef sw_record *record
+    for index in range(1, sw_process.records):
+        record = record_at(index)
+        if record.generation & 1 and record.isolation == SW_THREAD_STATE and record.execution.status == SW_SAVED:
+            record.execution.ts = NULL
+    if own != NULL and own.loaded.isolation == SW_THREAD_STATE:
+        own.native.execution.ts = NULL
 
 
 cdef inline sw_thread *this_thread() noexcept nogil:
@@ -462,6 +483,13 @@ cdef inline stackwarden_status sw_sync_stack() noexcept nogil:
     return sync_slowly(sp)
 
 
+cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:
+    """A thread state that was made on a stack which was gone to without one: it gets the stack's context."""
+    if execution.isolation == SW_FRAMES and swpy_is_pristine(ts):
+        swpy_state_load(ts, &execution.state)
+        execution.holds = False
+
+
 cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
@@ -474,6 +502,8 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexce
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
     if ts == NULL or not swpy_covers(ts, thread, sp) or not record_holds(thread.current, sp):
+        if ts != NULL and thread.loaded.holds:
+            load_held(thread.loaded, ts)
         record = find_stack_of(thread, sp)
         status = enter(thread, record) if record != NULL else enter_unknown(thread, sp)
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:

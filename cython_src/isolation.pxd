@@ -65,9 +65,35 @@ cdef inline stackwarden_status find_target(
     if overlaps_record(thread.native, to.base, to.base + to.size):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, to.base, to.base + to.size)
+    if status == STACKWARDEN_DONE and not keep_marked(thread):
+        status = STACKWARDEN_NO_MEMORY
     if status == STACKWARDEN_DONE:
         record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
     return status
+
+
+cdef inline bint keep_marked(sw_thread *thread) noexcept nogil:
+    """An unregistered stack that was left in the middle of Python is to be known when it is gone back to, however
+    many others come between: before its record is used anew it goes into the index. False: no memory."""
+    cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
+    cdef sw_record *fresh
+    if not place[0].mark or not place[0].generation & 1:
+        return True
+    sw_lock()
+    fresh = take_record()
+    if fresh != NULL and not insert_record(place[0]):
+        free_record(fresh)
+        fresh = NULL
+    if fresh != NULL:
+        place[0] = fresh
+    sw_unlock()
+    return fresh != NULL
+
+
+cdef inline void forget_kept(const sw_thread *thread, sw_record *ended) noexcept nogil:
+    """An unregistered stack that keep_marked() put into the index is over."""
+    if ended.kind == SW_TRANSIENT and ended is not thread.transient and ended is not thread.spare:
+        retire_record(ended, ended.generation)
 
 
 cdef inline sw_record *find_range(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
@@ -103,38 +129,80 @@ cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_ex
     return execution.ts_id == home
 
 
+cdef inline bint runs_elsewhere(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    cdef sw_thread *other = thread_on(record)
+    return other != NULL and other is not thread
+
+
+cdef inline stackwarden_status check_own_states(
+        const sw_thread *thread, PyThreadState *ts, const sw_execution *execution) noexcept nogil:
+    """May another thread state be attached? Not while Python is finalised: the thread would hang for good. After a
+    fork CPython has deleted all but one."""
+    cdef const sw_execution *owner = execution if execution.isolation == SW_THREAD_STATE else thread.native.execution
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if swpy_is_finalizing():
+        return STACKWARDEN_NOT_RUNNING
+    return STACKWARDEN_OTHER_THREAD if owner.ts == NULL and owner.status == SW_SAVED else STACKWARDEN_DONE
+
+
 cdef inline stackwarden_status check_target(
         const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
     """May the thread go to that stack? DONE, or the refusal."""
     cdef sw_execution *execution = execution_of(thread, record)
-    cdef uint32_t mark = 0
+    cdef stackwarden_status status = STACKWARDEN_DONE
+    cdef uint32_t mark = execution.mark
     if execution is thread.loaded:
+        if record.execution is not execution and runs_elsewhere(thread, record):
+            return STACKWARDEN_IN_USE
         mark = swpy_mark(ts) if ts != NULL else 0
     elif execution.status == SW_LOADED:
         return STACKWARDEN_IN_USE
     elif not may_be_loaded(thread, ts, execution):
         return STACKWARDEN_OTHER_THREAD
-    elif ts == NULL and execution.isolation == SW_THREAD_STATE:
-        return STACKWARDEN_DETACHED
-    else:
-        mark = execution.mark
-    if record.mark and record.mark != mark:
-        return STACKWARDEN_ISOLATION_REQUIRED
-    return STACKWARDEN_DONE
+    elif execution.isolation == SW_THREAD_STATE or thread.loaded.isolation == SW_THREAD_STATE:
+        status = check_own_states(thread, ts, execution)
+    if status == STACKWARDEN_DONE and record.mark and record.mark != mark:
+        status = STACKWARDEN_ISOLATION_REQUIRED
+    return status
 
 
 cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The loaded execution state is left: save it."""
+    """The loaded execution state is left: save it. Without a thread state to save from it still holds what was
+    never loaded, or what it was loaded into is gone."""
     cdef sw_execution *leaving = thread.loaded
-    if ts == NULL:
-        swpy_state_clear(&leaving.state)
-    elif leaving.isolation == SW_FRAMES:
+    if ts != NULL and leaving.isolation == SW_FRAMES:
         swpy_state_save(ts, &leaving.state)
+        leaving.holds = True
+    elif not leaving.holds:
+        swpy_state_clear(&leaving.state)
     leaving.ts = ts
     leaving.ts_id = swpy_id(ts) if ts != NULL else 0
     leaving.left_at = sp
     leaving.mark = thread.current.mark
     leaving.status = SW_SAVED
+
+
+cdef inline void end_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil:
+    """What is over is released by arrived(); what still waits to be loaded, by whoever renews the stack."""
+    if ts != NULL:
+        thread.ended = thread.loaded
+    else:
+        thread.loaded.status = SW_NEW
+        thread.loaded.prepared = thread.loaded.holds
+
+
+cdef inline void settle(sw_thread *thread, PyThreadState *ts, bint ends) noexcept nogil:
+    """What may run Python comes before anything else is done. An execution state that was gone to without a thread
+    state, and is left with one that was made meanwhile, goes on with what that one has."""
+    if thread.loaded.holds:
+        release_execution(thread.loaded)
+    if ends and thread.loaded.isolation == SW_THREAD_STATE:
+        swpy_stop_tracing(ts)
+
+
+cdef inline bint is_settled(const sw_thread *thread, bint ends) noexcept nogil:
+    return not thread.loaded.holds and not (ends and thread.loaded.isolation == SW_THREAD_STATE)
 
 
 cdef inline void go(
@@ -146,7 +214,7 @@ cdef inline void go(
     if to is not thread.loaded:
         put_away(thread, ts, sp)
         if ends and current.isolation != SW_SHARED:
-            thread.ended = thread.loaded
+            end_loaded(thread, ts)
     if ends and current.kind != SW_NATIVE and current.isolation == SW_SHARED:
         current.execution = NULL
     if to.status == SW_NEW or (to is thread.loaded and not record.mark):
@@ -157,6 +225,8 @@ cdef inline void go(
     if sw_process.callbacks:
         note_switch(thread, current)
     count_switch(thread, record)
+    if ends:
+        forget_kept(thread, current)
 
 
 cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
@@ -172,6 +242,7 @@ cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
     if status == STACKWARDEN_DONE and execution.isolation == SW_THREAD_STATE and execution.ts == NULL:
         context = execution.state.context
         execution.state.context = NULL
+        execution.holds = False
         execution.prepared = False
         execution.ts = swpy_make_own(swpy_attached(), context)
         status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
@@ -191,6 +262,9 @@ cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, 
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
+    if not SW_LIKELY(is_settled(thread, ends)):
+        settle(thread, ts, ends)
+        thread = this_thread()
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
         status = check_target(thread, ts, record)
@@ -223,16 +297,18 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    status = find_target(thread, to, &record)
-    if status != STACKWARDEN_DONE:
-        return status
     ts = swpy_attached()
     detached = ts == NULL
     if detached:
         ts = swpy_own()
         if ts != NULL:
             PyEval_RestoreThread(ts)
-    status = check_target(thread, ts, record)
+    if ts != NULL and not is_settled(thread, ends):
+        settle(thread, ts, ends)
+        thread = this_thread()
+    status = find_target(thread, to, &record)
+    if status == STACKWARDEN_DONE:
+        status = check_target(thread, ts, record)
     if status == STACKWARDEN_DONE and ts != NULL:
         status = prepare(record)
     if status == STACKWARDEN_DONE:
@@ -251,16 +327,21 @@ cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution
         and record_holds(thread.current, execution.left_at) and sp > execution.left_at + SW_SAME_PLACE
 
 
-cdef inline void drop_stale(sw_execution *execution) noexcept nogil:
+cdef inline void drop_stale(sw_execution *execution, PyThreadState *ts) noexcept nogil:
     """What a coroutine that is gone had on its stack is leaked: nobody can unwind it."""
-    cdef PyObject *context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
+    cdef PyObject *context
     sw_count(&sw_process.dropped)
     swpy_state_clear(&execution.state)
+    execution.holds = False
     execution.left_at = 0
+    if ts == NULL:
+        return
+    context = PyContext_New() if execution.empty_context else PyContext_CopyCurrent()
     if execution.isolation == SW_THREAD_STATE and context != NULL:
-        execution.ts = swpy_make_own(swpy_attached(), context)
+        execution.ts = swpy_make_own(ts, context)
     else:
         execution.state.context = context
+        execution.holds = True
     PyErr_Clear()
 
 
@@ -269,7 +350,7 @@ cdef inline PyThreadState *take_up(
     """Load an execution state; the thread state that is attached afterwards."""
     cdef PyThreadState *home = ts
     if is_stale(thread, execution, sp):
-        drop_stale(execution)
+        drop_stale(execution, ts)
     if execution.isolation == SW_THREAD_STATE:
         home = execution.ts
     elif thread.loaded.isolation == SW_THREAD_STATE:
@@ -278,35 +359,46 @@ cdef inline PyThreadState *take_up(
         PyThreadState_Swap(home)
     if execution.isolation == SW_FRAMES and home != NULL:
         swpy_state_load(home, &execution.state)
+        execution.holds = False
     execution.status = SW_LOADED
     thread.loaded = execution
     return home
 
 
 cdef inline void release_execution(sw_execution *execution) noexcept nogil:
-    """Give back what an execution state without frames holds. Attached; runs destructors."""
-    if execution.isolation == SW_THREAD_STATE and execution.ts != NULL:
-        swpy_end_own(execution.ts)
+    """Give back what an execution state without frames holds. Attached; runs destructors, which may use it anew."""
+    cdef swpy_state state = execution.state
+    cdef bint holds = execution.holds
+    cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \
+        and execution.status != SW_LOADED else NULL
     execution.ts = NULL
-    swpy_state_release(&execution.state)
+    execution.holds = False
+    swpy_state_clear(&execution.state)
+    if own != NULL:
+        swpy_end_own(own)
+    if holds:
+        swpy_state_release(&state)
 
 
 cdef inline void release_ended(sw_thread *thread) noexcept nogil:
     cdef sw_execution *ended = thread.ended
     thread.ended = NULL
-    release_execution(ended)
     ended.status = SW_NEW
     ended.prepared = False
     ended.mark = 0
+    release_execution(ended)
 
 
 cdef inline void arrive_slowly(sw_thread *thread) noexcept nogil:
-    """What may run Python, and what detaches, once everything is in its place."""
+    """What may run Python, and what detaches, once everything is in its place. Python may switch, and this stack
+    may come back on another thread."""
+    cdef bint detached = thread.current.detached
     if thread.ended != NULL:
         release_ended(thread)
+        thread = this_thread()
     if sw_process.callbacks and thread.unannounced and not thread.in_callback:
         call_callbacks(thread)
-    if thread.current.detached:
+    if detached:
         PyEval_SaveThread()
 
 
@@ -363,6 +455,8 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_NO_ISOLATION
     if record.execution.status == SW_LOADED or is_suspended(record.execution):
         return STACKWARDEN_IN_USE
+    if sw_orphaned_executions != NULL:
+        release_orphans()
     release_execution(record.execution)
     if context != NULL:
         Py_XINCREF(context)
@@ -377,6 +471,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
     record.mark = 0
     record.execution.left_at = 0
     record.execution.state.context = context
+    record.execution.holds = True
     return STACKWARDEN_DONE
 
 
@@ -389,17 +484,33 @@ cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
 
 
 cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
-    """Give an execution state back. False: it holds frames that nobody can unwind any more, and is leaked.
-    Detached it is leaked as well."""
-    cdef bint lost = is_suspended(execution)
-    if lost or swpy_attached() == NULL:
+    """Give an execution state back. False: it holds frames that nobody can unwind any more, and is leaked."""
+    if is_suspended(execution):
         sw_count(&sw_process.leaked)
-        return not lost
-    release_execution(execution)
+        return False
+    if swpy_attached() != NULL:
+        release_execution(execution)
     sw_lock()
-    free_execution(execution)
+    give_back_execution(execution)
     sw_unlock()
     return True
+
+
+cdef inline void release_orphans() noexcept nogil:
+    """What was given back while nobody could release what it held. Attached; runs destructors."""
+    cdef sw_execution *execution
+    while True:
+        sw_lock()
+        execution = sw_orphaned_executions
+        if execution != NULL:
+            take_orphan()
+        sw_unlock()
+        if execution == NULL:
+            return
+        release_execution(execution)
+        sw_lock()
+        free_execution(execution)
+        sw_unlock()
 
 
 cdef inline stackwarden_status sw_drain() noexcept nogil:
@@ -407,4 +518,5 @@ cdef inline stackwarden_status sw_drain() noexcept nogil:
     if ts == NULL:
         return STACKWARDEN_DETACHED
     swpy_drain(ts)
+    release_orphans()
     return STACKWARDEN_DONE

@@ -14,7 +14,8 @@
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000
-/* 3.11 and 3.12 free the list at the end of an outermost pair of these two. */
+/* 3.11 and 3.12 free the list at the end of an outermost pair of these two; inside of another pair the first may put
+ * its own argument on the list. */
 static int (*swpy_trash_begin)(PyThreadState *ts, PyObject *object);
 static void (*swpy_trash_end)(PyThreadState *ts);
 
@@ -27,7 +28,12 @@ static int swpy_drain_start(void)
 
 static inline void swpy_drain(PyThreadState *ts)
 {
-    if (swpy_trash_begin != NULL && swpy_trash_end != NULL && !swpy_trash_begin(ts, Py_None)) {
+#if SWPY_311
+    int nesting = ts->trash_delete_nesting;
+#else
+    int nesting = ts->trash.delete_nesting;
+#endif
+    if (swpy_trash_begin != NULL && swpy_trash_end != NULL && nesting == 0 && !swpy_trash_begin(ts, Py_None)) {
         swpy_trash_end(ts);
     }
 }

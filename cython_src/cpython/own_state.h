@@ -34,6 +34,18 @@ static PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
     return own;
 }
 
+/* A state that ends while a function traces it would leave the code that ran there instrumented (3.12 and later).
+ * Requires: attached. May run Python. */
+static void swpy_stop_tracing(PyThreadState *own)
+{
+    if (own->c_tracefunc != NULL) {
+        PyEval_SetTrace(NULL, NULL);
+    }
+    if (own->c_profilefunc != NULL) {
+        PyEval_SetProfile(NULL, NULL);
+    }
+}
+
 /* Requires: attached to another state; no Python on the stack that it belonged to. Runs destructors, in the state
  * that is attached: they may switch stacks. */
 static void swpy_end_own(PyThreadState *own)

@@ -72,7 +72,9 @@ static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, s
 {
     budget->record = to;
     budget->limit = swpy_limit(ts);
-    *swpy_remaining(ts) = swpy_budget_of(thread, to, budget->limit) - *swpy_kept_depth(thread, budget, to);
+    int *kept = swpy_kept_depth(thread, budget, to);
+    *swpy_remaining(ts) = swpy_budget_of(thread, to, budget->limit) - *kept;
+    *kept = 0; /* the thread state counts on; another one that is made on this stack starts anew */
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)

@@ -10,6 +10,7 @@
  *   swpy_state_load(ts, state)   into the thread state; `state` holds nothing afterwards
  *   swpy_state_release(state)    give back what a finished one owns: data-stack chunks and context
  *   swpy_state_is_idle(state)    has it no frames?
+ *   swpy_is_pristine(ts)         did nothing run in this thread state yet that a load would overwrite?
  *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
  *   swpy_mark(ts)                current frame and data stack folded into a word that is never 0
  *
@@ -46,8 +47,8 @@ struct swpy_state {
     _PyStackChunk *datastack_chunk;
     PyObject **datastack_top;
     PyObject **datastack_limit;
-    _PyErr_StackItem *exc_info; /* may point at the thread state's own item ... */
-    _PyErr_StackItem exc_state; /* ... which is kept by value */
+    _PyErr_StackItem *exc_info; /* NULL: the thread state's own item ... */
+    _PyErr_StackItem exc_state; /* ... which is kept by value: a stack without frames may change thread states */
     PyObject *context; /* strong, or NULL */
     int tracing;
     int recursion_headroom;
@@ -67,7 +68,7 @@ static inline void swpy_state_save(PyThreadState *ts, swpy_state *state)
     state->datastack_chunk = ts->datastack_chunk;
     state->datastack_top = ts->datastack_top;
     state->datastack_limit = ts->datastack_limit;
-    state->exc_info = ts->exc_info;
+    state->exc_info = ts->exc_info != &ts->exc_state ? ts->exc_info : NULL;
     state->exc_state = ts->exc_state;
     state->context = ts->context;
     state->tracing = ts->tracing;
@@ -110,6 +111,11 @@ static inline void swpy_state_release(swpy_state *state)
 static inline int swpy_state_is_idle(const swpy_state *state)
 {
     return swpy_version_is_idle(&state->version);
+}
+
+static inline int swpy_is_pristine(PyThreadState *ts)
+{
+    return ts->datastack_chunk == NULL && ts->context == NULL;
 }
 
 static inline uint32_t swpy_mark(PyThreadState *ts)

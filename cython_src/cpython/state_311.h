@@ -2,7 +2,7 @@
  * evaluation loop; a new stack gets a root of its own. Tracing is switched on in each _PyCFrame. */
 
 typedef struct {
-    _PyCFrame *cframe; /* NULL: new, `root` is to be used */
+    _PyCFrame *cframe; /* NULL: no evaluation loop runs, `root` is to be used */
     _PyCFrame root;
     PyObject *curexc_type, *curexc_value, *curexc_traceback;
     PyObject *running_loop;
@@ -34,7 +34,7 @@ static inline void swpy_version_clear(swpy_version_state *state)
 
 static inline void swpy_version_save(PyThreadState *ts, swpy_version_state *state)
 {
-    state->cframe = ts->cframe;
+    state->cframe = ts->cframe != &ts->root_cframe && ts->cframe != &state->root ? ts->cframe : NULL;
     state->curexc_type = ts->curexc_type;
     state->curexc_value = ts->curexc_value;
     state->curexc_traceback = ts->curexc_traceback;

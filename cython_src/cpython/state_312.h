@@ -2,7 +2,7 @@
  * of it is the depth used: sys.setrecursionlimit may be called while a stack is suspended. */
 
 typedef struct {
-    _PyCFrame *cframe; /* NULL: new, `root` is to be used */
+    _PyCFrame *cframe; /* NULL: no evaluation loop runs, `root` is to be used */
     _PyCFrame root;
     PyObject *current_exception;
     PyObject *running_loop;
@@ -35,7 +35,7 @@ static inline void swpy_version_clear(swpy_version_state *state)
 
 static inline void swpy_version_save(PyThreadState *ts, swpy_version_state *state)
 {
-    state->cframe = ts->cframe;
+    state->cframe = ts->cframe != &ts->root_cframe && ts->cframe != &state->root ? ts->cframe : NULL;
     state->current_exception = ts->current_exception;
     state->python_depth_used = ts->py_recursion_limit - ts->py_recursion_remaining;
     state->what_event = ts->what_event;
