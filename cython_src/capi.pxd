@@ -125,6 +125,11 @@ cdef inline stackwarden_status sw_register_stack(
     return status
 
 
+cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
+    """Does it run, maybe below a nested call on another stack?"""
+    return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
+
+
 cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
     cdef stackwarden_status status
     cdef sw_record *record
@@ -135,7 +140,7 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     record = record_of(handle)
     if record == NULL:
         status = STACKWARDEN_STALE_HANDLE
-    elif record.kind != SW_REGISTERED or thread_on(record) != NULL:
+    elif record.kind != SW_REGISTERED or thread_on(record) != NULL or is_loaded(record):
         status = STACKWARDEN_IN_USE
     else:
         status = STACKWARDEN_DONE if not record.mark or record.isolation != SW_SHARED else STACKWARDEN_LOST

@@ -14,7 +14,8 @@ typedef struct sw_execution {
     swpy_state state; /* of the thread state below, while it is saved */
     PyThreadState *ts; /* its own (SW_THREAD_STATE), else the one it lives in; NULL: not entered yet */
     uint64_t ts_id; /* PyThreadState_GetID: addresses of dead ones come back at once */
-    uintptr_t left_at; /* stack pointer when it was left */
+    uintptr_t entered_at; /* stack pointer when it began */
+    uintptr_t left_at; /* and when it was left */
     uint32_t mark; /* swpy_mark() then */
     uint8_t status;
     uint8_t isolation; /* SW_FRAMES or SW_THREAD_STATE */

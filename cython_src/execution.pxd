@@ -22,6 +22,7 @@ cdef extern from "execution.h" nogil:
         swpy_state state
         PyThreadState *ts
         uint64_t ts_id
+        uintptr_t entered_at
         uintptr_t left_at
         uint32_t mark
         uint8_t status

@@ -142,8 +142,11 @@ cdef inline void release_thread_record(sw_record *record) noexcept nogil:
     free_record(record)
 
 
-cdef inline void end_native_execution(sw_execution *execution) noexcept nogil:
+cdef inline void end_executions(sw_thread *thread) noexcept nogil:
     """Of a thread that has ended: frames on its stack are gone, and what they held is leaked. Under sw_lock()."""
+    cdef sw_execution *execution = thread.native.execution
+    thread.loaded.status = SW_NEW
+    thread.loaded.prepared = thread.loaded.holds
     if execution.holds and not swpy_state_is_idle(&execution.state):
         sw_count(&sw_process.leaked)
         execution.holds = False
@@ -155,7 +158,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
     drop_callbacks_of(thread)
-    end_native_execution(thread.native.execution)
+    end_executions(thread)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
     release_thread_record(thread.spare)

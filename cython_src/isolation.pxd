@@ -36,24 +36,17 @@ from stackwarden cimport (
 )
 
 
-cdef extern from * nogil:
-    """
-    /* Bytes. A resumed stack goes on where it was left, give or take the frame of one call; higher up it is
-     * another coroutine on the same memory. */
-    #define SW_SAME_PLACE ((uintptr_t)1024)
-    """
-    const uintptr_t SW_SAME_PLACE
-
-
 # ---- leaving ----
 
 cdef inline stackwarden_status find_target(
         sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
-    """The record to go to: the native stack for NULL; by handle; else by its bounds, as when they are told."""
+    """The record to go to: the native stack for NULL; by handle; else by its bounds, if any, as when they are told."""
     cdef stackwarden_status status
     record[0] = thread.native if to == NULL else record_of(to.handle)
     if record[0] != NULL:
         return STACKWARDEN_DONE
+    if to.handle and not to.base:
+        return STACKWARDEN_STALE_HANDLE
     status = check_range(to.base, to.size)
     if status != STACKWARDEN_DONE:
         return status
@@ -190,6 +183,7 @@ cdef inline void end_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil
     else:
         thread.loaded.status = SW_NEW
         thread.loaded.prepared = thread.loaded.holds
+        thread.loaded.left_at = 0
 
 
 cdef inline void settle(sw_thread *thread, PyThreadState *ts, bint ends) noexcept nogil:
@@ -322,9 +316,11 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
 # ---- arriving ----
 
 cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution, uintptr_t sp) noexcept nogil:
-    """Was this memory handed out again? A coroutine is not resumed higher up than it was left."""
-    return execution.status == SW_SAVED and thread.current.kind != SW_NATIVE \
-        and record_holds(thread.current, execution.left_at) and sp > execution.left_at + SW_SAME_PLACE
+    """Was this memory handed out again? A coroutine goes on where it was left, give or take a few calls; one that
+    begins does so where the former one began."""
+    return execution.status == SW_SAVED and thread.current.kind != SW_NATIVE and sp > execution.left_at \
+        and record_holds(thread.current, execution.left_at) and record_holds(thread.current, execution.entered_at) \
+        and (sp >= execution.entered_at or execution.entered_at - sp < sp - execution.left_at)
 
 
 cdef inline void drop_stale(sw_execution *execution, PyThreadState *ts) noexcept nogil:
@@ -351,6 +347,9 @@ cdef inline PyThreadState *take_up(
     cdef PyThreadState *home = ts
     if is_stale(thread, execution, sp):
         drop_stale(execution, ts)
+        thread.current.depth_used = 0
+    if execution.left_at == 0:
+        execution.entered_at = sp
     if execution.isolation == SW_THREAD_STATE:
         home = execution.ts
     elif thread.loaded.isolation == SW_THREAD_STATE:

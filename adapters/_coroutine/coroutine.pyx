@@ -18,21 +18,27 @@ from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
 
 cimport stackwarden
-import sys
-
 from stackwarden.errors import (
     CoroutineError,
     IsolationRequired,
     IsolationUnavailable,
+    NotRunningError,
     OtherThreadError,
     StackExit,
     StackRangeError,
     StackTooSmallError,
     StackwardenError,
+    StaleStackError,
 )
 
 
-cdef extern from "Python.h":
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_IsFinalizing _Py_IsFinalizing
+    #endif
+    """
+    bint Py_IsFinalizing()
     void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback)
 
 
@@ -66,6 +72,8 @@ _ERRORS = {
     stackwarden.STACKWARDEN_ISOLATION_REQUIRED: IsolationRequired,
     stackwarden.STACKWARDEN_OTHER_THREAD: OtherThreadError,
     stackwarden.STACKWARDEN_NO_ISOLATION: IsolationUnavailable,
+    stackwarden.STACKWARDEN_STALE_HANDLE: StaleStackError,
+    stackwarden.STACKWARDEN_NOT_RUNNING: NotRunningError,
 }
 
 
@@ -185,7 +193,7 @@ cdef class Coroutine:
         context_free(&self._context)
 
     def __del__(self):
-        if self._state == SUSPENDED and not sys.is_finalizing():
+        if self._state == SUSPENDED and not Py_IsFinalizing():
             try:
                 self.close()
             except CoroutineError:
@@ -316,8 +324,11 @@ cdef int _raise_as_it_is(error) except -1:
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
     """To the coroutine's stack and back; what belongs to a stack goes with it each time."""
     cdef stackwarden.stackwarden_status status
+    cdef stackwarden.stackwarden_stack to
+    to.base = to.size = 0
+    to.handle = coroutine._stack.stack.handle
     stackwarden.current_stack(&coroutine._resumer)
-    status = stackwarden.leaving(&coroutine._stack.stack)
+    status = stackwarden.leaving(&to)
     if status == stackwarden.STACKWARDEN_DONE:
         coroutine._outer = current_coroutine()
         set_current_coroutine(<void *>coroutine)

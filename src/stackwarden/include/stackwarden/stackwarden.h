@@ -245,10 +245,11 @@ static inline stackwarden_status stackwarden_unregister_switch_callback(stackwar
 /* Leave the current stack for `to`, which will be resumed, or entered for the first time. NULL: the native stack.
  * Requires: attached (with the GIL held); right before the jump.
  * Guarantees: DONE: the execution state of the current stack is saved; arrived() must follow on the other stack.
- *   A handle that is 0 or stale stands for the transient stack with `to`'s bounds.
+ *   A handle that is 0 or stale stands for the transient stack with `to`'s bounds, if `to` has any.
  * Fails with, and nothing was changed: DETACHED; ISOLATION_REQUIRED: `to` was left in the middle of Python and the
  *   frames it left are not those that it would find; OTHER_THREAD: `to` keeps its frames in another thread's state;
- *   IN_USE: `to` runs on another thread; NO_MEMORY; BAD_RANGE. */
+ *   IN_USE: `to` runs on another thread; STALE_HANDLE: and `to` has no bounds (base and size 0); NOT_RUNNING: also
+ *   where Python is being finalised and `to` has another thread state; NO_MEMORY; BAD_RANGE. */
 static inline stackwarden_status stackwarden_leaving(const stackwarden_stack *to)
 {
     return STACKWARDEN_CALL_(leaving, (to));
