@@ -103,6 +103,8 @@ cdef _refuse(stackwarden_status status, str what):
     text = status_text(status).decode().removeprefix("refused: ")
     if status == STACKWARDEN_TOO_SMALL:
         text += f" (at least {sw_process.least_size} bytes)"
+    if status == STACKWARDEN_NO_ISOLATION and _isolation_reason():
+        text += f" ({_isolation_reason()})"
     raise _REFUSALS[status](f"{what}: {text}")
 
 
@@ -333,6 +335,8 @@ def register_stack(
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
     base, size = _integers(base, size)
+    if isolation not in _isolations():
+        _check(STACKWARDEN_NO_ISOLATION, base, size)
     if b"\0" in name_bytes + system_bytes:
         raise ValueError(f"a stack's name and system hold no NUL: {name!r}, {system!r}")
     _check_mapped(base, size)
@@ -418,6 +422,13 @@ def _isolations():
     return ("none",) + ("frames",) * sw_process.frames + ("thread-state",) * SWPY_HAS_OWN_STATES
 
 
+def _isolation_reason():
+    reasons = [f"frames: {_frames_reason}"] if _frames_reason else []
+    if not SWPY_HAS_OWN_STATES:
+        reasons.append("thread-state: on 3.11 PyGILState_Ensure deadlocks in all but the thread's first thread state")
+    return "; ".join(reasons) or None
+
+
 def _reason():
     forced = os.environ.get("STACKWARDEN_MECHANISM")
     return f"STACKWARDEN_MECHANISM={forced}" if forced else swpy_protection.reason.decode() or None
@@ -435,7 +446,7 @@ def status():
         "exact_stack_size": swpy_protection.exact_size,
         "native_levels": swpy_protection.native_levels,
         "isolation": _isolations(),
-        "isolation_reason": _frames_reason,
+        "isolation_reason": _isolation_reason(),
         "leaked_stacks": sw_process.leaked,
         "dropped_states": sw_process.dropped,
         "registered": sw_process.registered,

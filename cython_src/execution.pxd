@@ -41,6 +41,8 @@ cdef extern from "execution.h" nogil:
     void swpy_state_release(swpy_state *state)
     bint swpy_state_is_idle(const swpy_state *state)
     bint swpy_is_pristine(PyThreadState *ts)
+    void swpy_leave_own(swpy_state *state)
+    void swpy_enter_own(swpy_state *state)
     uint32_t swpy_mark(PyThreadState *ts)
     void swpy_check_asyncio(PyThreadState *ts)
     void swpy_drain(PyThreadState *ts)

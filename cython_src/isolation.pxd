@@ -40,7 +40,7 @@ from stackwarden cimport (
 
 cdef inline stackwarden_status find_target(
         sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
-    """The record to go to: the native stack for NULL; by handle; else by its bounds, if any, as when they are told."""
+    """The record to go to: the native stack for NULL; by handle; else by its bounds, as when they are told."""
     cdef stackwarden_status status
     record[0] = thread.native if to == NULL else record_of(to.handle)
     if record[0] != NULL:
@@ -131,7 +131,9 @@ cdef inline stackwarden_status check_own_states(
         const sw_thread *thread, PyThreadState *ts, const sw_execution *execution) noexcept nogil:
     """May another thread state be attached? Not while Python is finalised: the thread would hang for good. After a
     fork CPython has deleted all but one."""
-    cdef const sw_execution *owner = execution if execution.isolation == SW_THREAD_STATE else thread.native.execution
+    cdef const sw_execution *owner = execution
+    if execution.isolation != SW_THREAD_STATE:
+        owner = thread.native.execution
     if ts == NULL:
         return STACKWARDEN_DETACHED
     if swpy_is_finalizing():
@@ -169,6 +171,8 @@ cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) no
         leaving.holds = True
     elif not leaving.holds:
         swpy_state_clear(&leaving.state)
+        if ts != NULL:
+            swpy_leave_own(&leaving.state)
     leaving.ts = ts
     leaving.ts_id = swpy_id(ts) if ts != NULL else 0
     leaving.left_at = sp
@@ -319,7 +323,8 @@ cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution
     """Was this memory handed out again? A coroutine goes on where it was left, give or take a few calls; one that
     begins does so where the former one began."""
     return execution.status == SW_SAVED and thread.current.kind != SW_NATIVE and sp > execution.left_at \
-        and record_holds(thread.current, execution.left_at) and record_holds(thread.current, execution.entered_at) \
+        and record_holds(thread.current, execution.left_at) \
+        and record_holds(thread.current, execution.entered_at) \
         and (sp >= execution.entered_at or execution.entered_at - sp < sp - execution.left_at)
 
 
@@ -359,13 +364,15 @@ cdef inline PyThreadState *take_up(
     if execution.isolation == SW_FRAMES and home != NULL:
         swpy_state_load(home, &execution.state)
         execution.holds = False
+    elif execution.isolation == SW_THREAD_STATE:
+        swpy_enter_own(&execution.state)
     execution.status = SW_LOADED
     thread.loaded = execution
     return home
 
 
 cdef inline void release_execution(sw_execution *execution) noexcept nogil:
-    """Give back what an execution state without frames holds. Attached; runs destructors, which may use it anew."""
+    """Give back what an execution state without frames holds. Attached; destructors may use it anew."""
     cdef swpy_state state = execution.state
     cdef bint holds = execution.holds
     cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-# Claims about isolation that do not all hold yet: `make isolation` runs them.
-collect_ignore = [] if os.environ.get("STACKWARDEN_ISOLATION") else ["isolation", "isolation_c"]
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "harness"))
 

@@ -18,6 +18,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
 
 cimport stackwarden
+from stackwarden import status as package_status
 from stackwarden.errors import (
     CoroutineError,
     IsolationRequired,
@@ -79,7 +80,10 @@ _ERRORS = {
 
 cdef _check(stackwarden.stackwarden_status status, what):
     if status < 0:
-        raise _ERRORS.get(status, StackwardenError)(f"{what}: {stackwarden.status_text(status).decode()}")
+        text = f"{what}: {stackwarden.status_text(status).decode()}"
+        if status == stackwarden.STACKWARDEN_NO_ISOLATION:
+            text += f" ({package_status()['isolation_reason']})"
+        raise _ERRORS.get(status, StackwardenError)(text)
 
 
 # ---- stacks, registered for as long as they are mapped ----

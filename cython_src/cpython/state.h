@@ -12,6 +12,8 @@
  *   swpy_state_is_idle(state)    has it no frames?
  *   swpy_is_pristine(ts)         did nothing run in this thread state yet that a load would overwrite?
  *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
+ *   swpy_leave_own(state), swpy_enter_own(state)   what a stack with a thread state of its own shares with others all
+ *                                the same; attached to it
  *   swpy_mark(ts)                current frame and data stack folded into a word that is never 0
  *
  * Not swapped: gilstate_counter and dict (the thread's); datastack_cached_chunk (appended in 3.14.4: compiled in, it
@@ -20,7 +22,8 @@
  * protection's (protection_counted.h). context_ver only grows: ContextVar caches on (thread state id, version), and
  * with the version restored 199 of 200 reads were wrong on all five versions.
  *
- * Each state_3xx.h defines swpy_version_state and swpy_version_{start,clear,save,load,release,is_idle,frame}. */
+ * Each state_3xx.h defines swpy_version_state and swpy_version_{start,clear,save,load,release,is_idle,frame_swap}, and
+ * swpy_version_{leave,enter}_own. */
 #ifndef SWPY_STATE_H
 #define SWPY_STATE_H
 
@@ -106,6 +109,16 @@ static inline void swpy_state_release(swpy_state *state)
     swpy_state_clear(state);
     Py_XDECREF(handled);
     Py_XDECREF(context);
+}
+
+static inline void swpy_leave_own(swpy_state *state)
+{
+    swpy_version_leave_own(&state->version);
+}
+
+static inline void swpy_enter_own(swpy_state *state)
+{
+    swpy_version_enter_own(&state->version);
 }
 
 static inline int swpy_state_is_idle(const swpy_state *state)

@@ -33,9 +33,27 @@ static PyObject *swpy_loop_take_called(void)
     return loop;
 }
 
+/* Was a module imported since this was asked last? */
+static inline int swpy_modules_grew(void)
+{
+    static PyObject *modules; /* lives as long as the interpreter */
+    static Py_ssize_t seen;
+    if (modules == NULL) {
+        modules = Py_XNewRef(PySys_GetObject("modules"));
+    }
+    if (modules == NULL || !PyDict_Check(modules) || PyDict_GET_SIZE(modules) == seen) {
+        return 0;
+    }
+    seen = PyDict_GET_SIZE(modules);
+    return 1;
+}
+
 /* The running loop, a new reference, and none runs any more; or NULL. */
 static inline PyObject *swpy_loop_take(void)
 {
+    if (swpy_get_loop == NULL && swpy_modules_grew()) {
+        swpy_check_asyncio(NULL);
+    }
     return swpy_get_loop != NULL ? swpy_loop_take_called() : NULL;
 }
 
@@ -49,4 +67,17 @@ static inline void swpy_loop_give(PyObject *loop)
         Py_XDECREF(result);
         Py_DECREF(loop);
     }
+}
+
+/* A thread state of a stack's own shares its thread's dict, and so the running loop. */
+static inline void swpy_version_leave_own(swpy_version_state *state)
+{
+    state->running_loop = swpy_loop_take();
+}
+
+static inline void swpy_version_enter_own(swpy_version_state *state)
+{
+    PyObject *loop = state->running_loop;
+    state->running_loop = NULL;
+    swpy_loop_give(loop);
 }

@@ -108,6 +108,17 @@ static inline void swpy_version_release(swpy_version_state *state)
     Py_CLEAR(state->running_task);
 }
 
+/* A thread state of a stack's own has fields of its own for the running loop. */
+static inline void swpy_version_leave_own(swpy_version_state *state)
+{
+    (void)state;
+}
+
+static inline void swpy_version_enter_own(swpy_version_state *state)
+{
+    (void)state;
+}
+
 static inline int swpy_version_is_idle(const swpy_version_state *state)
 {
     return state->current_frame == NULL;

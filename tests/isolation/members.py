@@ -15,7 +15,7 @@ from stackwarden.adapters.ucontext import Coroutine, suspend
 variable = contextvars.ContextVar("variable", default=None)
 
 
-class Travels(Exception):
+class TravelError(Exception):
     """Thrown into a member, to travel out of it."""
 
 
@@ -178,10 +178,10 @@ class Member:
                 assert self.resume("back") == model.name
             assert self.resume("back") == (model.name, "over")
         elif way == "exception":
-            error = Travels(model.name)
+            error = TravelError(model.name)
             try:
                 coroutine.throw(error)
-            except Travels as travelled:
+            except TravelError as travelled:
                 assert travelled is error
         else:
             coroutine.close()

@@ -150,7 +150,7 @@ def test_a_coroutine_that_its_own_frames_refer_to_lives_until_it_is_closed(corou
     def work(box):
         me = box.pop()
         try:
-            suspend(lambda: me.close())
+            suspend(lambda: me.close())  # noqa: F821 (deleted below)
         finally:
             log.append("ended")
             del me

@@ -9,8 +9,9 @@ import json
 import sys
 
 import pytest
-from availability import unavailable
 from conftest import run_python
+
+from availability import unavailable
 
 if sys.version_info >= (3, 14):
 

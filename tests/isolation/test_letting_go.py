@@ -242,7 +242,7 @@ def test_one_is_dropped_while_an_exception_is_on_its_way(coroutine, raises):
             raise KeyError("on its way")
 
     def fail():
-        held = hold()
+        held = hold()  # noqa: F841 (goes with the frame)
         raise KeyError("on its way")
 
     with pytest.raises(KeyError, match="on its way") as raised:

@@ -178,7 +178,7 @@ def test_isolations_that_do_not_exist_are_refused(memory, isolation):
 @pytest.mark.parametrize("context", ["Copy", "", None, 1, {}, contextvars.Context])
 def test_contexts_that_are_none_are_refused(memory, mode, context):
     before = everything()
-    with pytest.raises(TypeError, match="must be 'copy', 'empty' or a contextvars.Context"):
+    with pytest.raises(TypeError, match=r"must be 'copy', 'empty' or a contextvars\.Context"):
         stackwarden.register_stack(memory, MIB, isolation=mode, context=context)
     assert everything() == before
 

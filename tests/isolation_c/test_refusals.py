@@ -19,7 +19,12 @@ def unchanged(fibers):
 
     def everything():
         here = stackwarden.current_stack()
-        return here.handle, here.switches, {s.handle for s in stackwarden.stacks() if s.system == "fibers"}, status()
+        return (
+            here.handle,
+            here.switches,
+            {s.handle for s in stackwarden.stacks() if s.system == "fibers"},
+            status(),
+        )
 
     def status():
         seen = stackwarden.status()
