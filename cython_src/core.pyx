@@ -425,7 +425,7 @@ def _isolations():
 def _isolation_reason():
     reasons = [f"frames: {_frames_reason}"] if _frames_reason else []
     if not SWPY_HAS_OWN_STATES:
-        reasons.append("thread-state: on 3.11 PyGILState_Ensure deadlocks in all but the thread's first thread state")
+        reasons.append("thread-state: on 3.11 PyGILState_Ensure deadlocks in all thread states but one")
     return "; ".join(reasons) or None
 
 
@@ -449,6 +449,7 @@ def status():
         "isolation_reason": _isolation_reason(),
         "leaked_stacks": sw_process.leaked,
         "dropped_states": sw_process.dropped,
+        "drains": sw_process.drained,
         "registered": sw_process.registered,
         "superseded": sw_process.superseded,
         "switch_callbacks": len(_switch_callbacks),

@@ -129,6 +129,7 @@ typedef struct {
     uint64_t registered; /* records of kind SW_REGISTERED */
     uint64_t superseded; /* records that gave way to a later one */
     uint64_t leaked; /* execution states that can't be resumed any more, and what they hold */
+    uint64_t drained; /* drains that found something to free */
     uint64_t dropped; /* stale execution states found on memory that was used anew */
     uint64_t coalesced; /* switches that callbacks were not told of one by one */
     sw_thread *threads;

@@ -96,6 +96,7 @@ cdef extern from "guard.h" nogil:
         uint64_t registered
         uint64_t superseded
         uint64_t leaked
+        uint64_t drained
         uint64_t dropped
         uint64_t coalesced
         sw_thread *threads

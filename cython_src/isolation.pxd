@@ -523,6 +523,8 @@ cdef inline stackwarden_status sw_drain() noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     if ts == NULL:
         return STACKWARDEN_DETACHED
-    swpy_drain(ts)
+    if swpy_has_deferred(ts):
+        sw_count(&sw_process.drained)
+        swpy_drain(ts)
     release_orphans()
     return STACKWARDEN_DONE

@@ -26,14 +26,21 @@ static int swpy_drain_start(void)
     return swpy_trash_begin != NULL && swpy_trash_end != NULL;
 }
 
+#if SWPY_311
+#define SWPY_TRASH(ts, field) (ts)->trash_##field
+#else
+#define SWPY_TRASH(ts, field) (ts)->trash.field
+#endif
+
+static inline int swpy_has_deferred(PyThreadState *ts)
+{
+    return SWPY_TRASH(ts, delete_later) != NULL;
+}
+
 static inline void swpy_drain(PyThreadState *ts)
 {
-#if SWPY_311
-    int nesting = ts->trash_delete_nesting;
-#else
-    int nesting = ts->trash.delete_nesting;
-#endif
-    if (swpy_trash_begin != NULL && swpy_trash_end != NULL && nesting == 0 && !swpy_trash_begin(ts, Py_None)) {
+    if (swpy_trash_begin != NULL && swpy_trash_end != NULL && SWPY_TRASH(ts, delete_nesting) == 0
+        && !swpy_trash_begin(ts, Py_None)) {
         swpy_trash_end(ts);
     }
 }
@@ -44,6 +51,11 @@ static int swpy_drain_start(void)
 {
     swpy_destroy_chain = (void (*)(PyThreadState *))swpy_find_symbol("_PyTrash_thread_destroy_chain");
     return swpy_destroy_chain != NULL;
+}
+
+static inline int swpy_has_deferred(PyThreadState *ts)
+{
+    return ts->delete_later != NULL;
 }
 
 static inline void swpy_drain(PyThreadState *ts)

@@ -55,6 +55,7 @@ def status() -> dict[str, Any]:
         "isolation_reason": _REASON,
         "leaked_stacks": 0,
         "dropped_states": 0,
+        "drains": 0,
         "registered": 0,
         "superseded": 0,
         "switch_callbacks": 0,

@@ -56,7 +56,10 @@ LEGS = {
             # Each Python object is a block of its own, with forbidden bytes around it.
             "PYTHONMALLOC": "malloc",
         },
-        ("tests/core", "adapters/fcontext", "tests/sanitizers/test_address.py"),
+        (
+            *("tests/core", "tests/isolation_c", "tests/isolation", "adapters/fcontext"),
+            "tests/sanitizers/test_address.py",
+        ),
     ),
     "thread": Leg(
         "thread",
