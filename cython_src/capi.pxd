@@ -163,6 +163,7 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
     describe_record(thread.current, stack)
+    stack.chain = <uintptr_t>thread.loaded
     return STACKWARDEN_DONE
 
 

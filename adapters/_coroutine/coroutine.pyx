@@ -16,6 +16,7 @@ from operator import index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
 cimport stackwarden
 from stackwarden import status as package_status
@@ -175,7 +176,9 @@ cdef class Coroutine:
     cdef object __weakref__
     cdef context _context
     cdef StackMemory _stack
+    cdef stackwarden.stackwarden_stack _place  # where it goes on: its own stack, or one that it entered
     cdef stackwarden.stackwarden_stack _resumer
+    cdef uint64_t _chain
     cdef void *_outer
     cdef object _func
     cdef tuple _args
@@ -191,6 +194,7 @@ cdef class Coroutine:
         if isolation not in _ISOLATIONS:
             raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(_ISOLATIONS)}")
         self._stack = _take_stack(_whole_pages(stack_size), isolation)
+        self._place.handle = self._stack.stack.handle
         context_make(&self._context, <char *>self._stack.stack.base, self._stack.stack.size, _run, <void *>self)
 
     def __dealloc__(self):
@@ -328,11 +332,8 @@ cdef int _raise_as_it_is(error) except -1:
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
     """To the coroutine's stack and back; what belongs to a stack goes with it each time."""
     cdef stackwarden.stackwarden_status status
-    cdef stackwarden.stackwarden_stack to
-    to.base = to.size = 0
-    to.handle = coroutine._stack.stack.handle
     stackwarden.current_stack(&coroutine._resumer)
-    status = stackwarden.leaving(&to)
+    status = stackwarden.leaving(&coroutine._place)
     if status == stackwarden.STACKWARDEN_DONE:
         coroutine._outer = current_coroutine()
         set_current_coroutine(<void *>coroutine)
@@ -345,7 +346,10 @@ cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
 
 cdef void _run(void *coroutine) noexcept nogil:
     """The first function on the coroutine's stack, and the last."""
+    cdef stackwarden.stackwarden_stack here
     stackwarden.arrived()
+    stackwarden.current_stack(&here)
+    (<Coroutine>coroutine)._chain = here.chain
     (<void (*)(void *) noexcept nogil><void *>_call)(coroutine)
     stackwarden.ending(&(<Coroutine>coroutine)._resumer)
 
@@ -361,7 +365,8 @@ def suspend(value=None, /):
     """Go back to the resumer of the running coroutine, whose resume() returns ``value``; return what the next
     resume() is given, or raise what throw() is given.
 
-    May be called anywhere below the coroutine's function. Raises CoroutineError outside of coroutines.
+    May be called anywhere below the coroutine's function, also on another stack that was entered there by a nested
+    call. Raises CoroutineError outside of coroutines, and where another kind of coroutine runs inside this one.
     """
     cdef void *coroutine = current_coroutine()
     cdef stackwarden.stackwarden_status status
@@ -369,8 +374,11 @@ def suspend(value=None, /):
     if coroutine == NULL:
         raise CoroutineError("suspend() was called outside of any coroutine of this adapter")
     stackwarden.current_stack(&here)
-    if here.handle != (<Coroutine>coroutine)._stack.stack.handle:
-        raise CoroutineError("suspend() was called on another stack than that of the running coroutine")
+    if here.chain != (<Coroutine>coroutine)._chain:
+        raise CoroutineError("suspend() was called on a stack that the running coroutine did not enter")
+    (<Coroutine>coroutine)._place = here
+    if here.handle == (<Coroutine>coroutine)._stack.stack.handle:
+        (<Coroutine>coroutine)._place.base = 0  # one that was unregistered is no other stack
     (<Coroutine>coroutine)._value = value
     value = None
     status = _switch_back(coroutine)

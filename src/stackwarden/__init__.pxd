@@ -51,6 +51,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_handle handle
         uintptr_t base
         size_t size
+        uint64_t chain
 
     ctypedef void (*stackwarden_switch_callback)(
         const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil

@@ -44,7 +44,8 @@ CHECK(sizeof(stackwarden_stack) == 64);
 AT(stackwarden_stack, handle, 0);
 AT(stackwarden_stack, base, 8);
 AT(stackwarden_stack, size, 16);
-AT(stackwarden_stack, reserved, 24);
+AT(stackwarden_stack, chain, 24);
+AT(stackwarden_stack, reserved, 32);
 
 AT(stackwarden_table, major, 0);
 AT(stackwarden_table, minor, 4);

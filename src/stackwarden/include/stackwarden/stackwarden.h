@@ -67,7 +67,8 @@ typedef struct {
     stackwarden_handle handle;
     uintptr_t base; /* address of the lowest usable byte */
     size_t size; /* bytes */
-    uint64_t reserved[5];
+    uint64_t chain; /* current_stack() only: names the execution state; nested calls on other stacks share it */
+    uint64_t reserved[4];
 } stackwarden_stack;
 
 /* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
