@@ -66,7 +66,7 @@ cdef inline stackwarden_status add_callback(
     sw_lock()
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == NULL:
-            sw_process.callback_serial += 1
+            sw_count(&sw_process.callback_serial)
             sw_callbacks[i] = sw_callback(function, arg, thread, sw_process.callback_serial)
             sw_process.callbacks += 1
             update_straight()

@@ -117,8 +117,8 @@ typedef struct {
     SW_ATOMIC(int) straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
-    int foreign_seen; /* a record was made for a stack that is not native */
-    int limit_wrapped; /* and sys.setrecursionlimit is wrapped, where that is needed */
+    SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */
+    SW_ATOMIC(int) limit_wrapped; /* and sys.setrecursionlimit is wrapped, where that is needed */
     uint64_t version; /* counts new ranges, registered and transient */
     uint64_t thread_serial;
     uint64_t callback_serial; /* counts registrations of callbacks */

@@ -78,7 +78,8 @@ cdef inline void set_bounds(
     sw_store_release(<uint64_t *>&record.base, base)
     sw_store_generation(&record.generation, record.generation + 1)
     if kind != SW_NATIVE:
-        sw_process.foreign_seen = True
+        if not sw_process.foreign_seen:
+            sw_process.foreign_seen = True
 
 
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
@@ -110,7 +111,8 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     update_straight()
     thread = reuse_or_make_block()
     if thread != NULL:
-        thread.native = new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top)
+        sw_store_pointer(
+            &thread.native, new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top))
         thread.transient = take_record()
         thread.spare = take_record()
         thread.loaded = new_execution(SW_FRAMES)
@@ -122,14 +124,14 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             thread.native.execution = thread.loaded
             thread.arriving = NULL
             thread.ended = NULL
-            thread.current = thread.native
+            sw_store_pointer(&thread.current, thread.native)
             swpy_forget_budgets(thread)
             thread.unannounced = 0
             thread.in_callback = 0
             thread.checked_version = 0
             sw_process.thread_serial += 1
             thread.serial = sw_process.thread_serial
-            thread.ident = sw_thread_ident()
+            sw_store_release(&thread.ident, sw_thread_ident())
             if known:
                 supersede_overlaps(thread, base, top)
     sw_unlock()
@@ -166,7 +168,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     sw_store_pointer(&thread.current, NULL)
     thread.transient = NULL
     thread.spare = NULL
-    thread.ident = 0
+    sw_store_release(&thread.ident, 0)
     sw_unlock()
 
 
@@ -265,7 +267,7 @@ cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept 
         thread.left_base = left.base
         thread.left_top = left.top
     thread.unannounced += 1
-    thread.noted_at = sw_process.callback_serial
+    thread.noted_at = sw_load_acquire(&sw_process.callback_serial)
 
 
 cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
@@ -290,7 +292,7 @@ cdef inline sw_record *renew_transient(
     set_bounds(record, SW_TRANSIENT, bounds_from, base, top)
     record.execution = NULL
     sw_count(&sw_process.version)
-    thread.checked_version = sw_process.version
+    thread.checked_version = sw_load_acquire(&sw_process.version)
     return record
 
 
@@ -335,7 +337,7 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
     cdef uint32_t generation
     cdef bint isolated
     while thread != NULL:
-        if thread.ident and thread is not own and overlaps_thread(thread, base, top):
+        if thread is not own and sw_load_acquire(&thread.ident) and overlaps_thread(thread, base, top):
             return STACKWARDEN_OVERLAP
         thread = thread.next
     while True:
@@ -361,8 +363,10 @@ cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil
 
 cdef inline void retire_transient(
         const sw_thread *thread, sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
-    cdef uint32_t generation = record.generation
-    if generation & 1 and record is not thread.current and record.base < top and base < record.top:
+    cdef uint32_t generation = sw_load_generation(&record.generation)
+    if generation & 1 and record is not sw_load_pointer(&thread.current) \
+            and sw_load_acquire(<uint64_t *>&record.base) < top \
+            and base < sw_load_acquire(<uint64_t *>&record.top):
         sw_generation_advance(record, generation)
 
 
@@ -392,7 +396,7 @@ cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top
 
 cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
     cdef stackwarden_status status
-    if thread.checked_version == sw_process.version:
+    if thread.checked_version == sw_load_acquire(&sw_process.version):
         if is_range(thread.transient, base, top):
             return enter_told(thread, thread.transient)
         if is_range(thread.spare, base, top):

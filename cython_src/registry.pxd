@@ -78,7 +78,7 @@ cdef inline sw_record *record_of(sw_handle handle) noexcept nogil:
     if index >= sw_process.records:
         return NULL
     record = record_at(index)
-    return record if record.generation == generation and generation & 1 else NULL
+    return record if generation & 1 and sw_load_generation(&record.generation) == generation else NULL
 
 
 # ---- addresses ----

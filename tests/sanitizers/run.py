@@ -65,7 +65,10 @@ LEGS = {
         "thread",
         "libtsan.so",
         {"TSAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0"},
-        ("adapters", "tests/sanitizers/test_thread.py"),
+        (
+            *("tests/isolation/test_crowd.py", "tests/isolation/test_threads.py"),
+            *("tests/isolation_c/test_moving.py", "tests/sanitizers/test_thread.py"),
+        ),
     ),
 }
 
