@@ -13,6 +13,7 @@ from execution cimport *
 from guard cimport *
 from hook cimport *
 from isolation cimport *
+from protection cimport *
 from registry cimport *
 from stackwarden cimport (
     STACKWARDEN_API_MAJOR,
@@ -32,11 +33,20 @@ from stackwarden cimport (
     STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNKNOWN_STACK,
     STACKWARDEN_UNMAPPED,
+    STACKWARDEN_DETACHED,
+    stackwarden_budget,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
     stackwarden_table,
 )
+
+
+cdef extern from * nogil:
+    """
+    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for the calls that put a budget in force, and more */
+    """
+    const uintptr_t SW_BUDGET_RESERVE
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
@@ -179,6 +189,39 @@ cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stac
     return STACKWARDEN_DONE
 
 
+cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_budget *former) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread
+    cdef stackwarden_status status
+    memset(former, 0, sizeof(stackwarden_budget))
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if lowest > sp or sp - lowest < swpy_protection.margin + SW_BUDGET_RESERVE:
+        return STACKWARDEN_TOO_SMALL
+    status = sync_slowly(sp)
+    if status != STACKWARDEN_DONE:
+        return status
+    thread = this_thread()
+    former.stack = handle_of(thread.current)
+    former.former = swpy_enter_budget(ts, thread.current, sp, lowest)
+    swpy_protect(ts, thread, thread.current)
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former) noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    thread = this_thread()
+    if thread == NULL or record_of(former.stack) is not thread.current:
+        return STACKWARDEN_UNKNOWN_STACK
+    swpy_leave_budget(ts, thread.current, <uint32_t>former.former)
+    swpy_protect(ts, thread, thread.current)
+    return STACKWARDEN_DONE
+
+
 cdef inline stackwarden_status sw_register_switch_callback(
         stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
     cdef sw_thread *thread
@@ -210,4 +253,6 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         arrived=sw_arrived,
         renew_stack=sw_renew_stack,
         drain=sw_drain,
+        enter_budget=sw_enter_budget,
+        leave_budget=sw_leave_budget,
     )

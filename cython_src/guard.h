@@ -37,7 +37,10 @@ typedef struct {
     uint8_t policy;
     uint8_t isolation : 4;
     uint8_t detached : 4; /* the stack was detached when it was left */
-    int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
+    union {
+        int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
+        uint32_t floor; /* bytes / 16 above the base that a budget keeps back (3.14 and later) */
+    };
     uint64_t switches; /* how often it was entered */
     uint32_t high_water; /* bytes / 16 in use at the lowest stack pointer seen */
     uint32_t mark; /* swpy_mark() when it was left with Python on it; 0: nothing to compare */

@@ -47,6 +47,7 @@ cdef extern from "guard.h" nogil:
         uint8_t isolation
         uint8_t detached
         int32_t depth_used
+        uint32_t floor
         uint64_t switches
         uint32_t high_water
         uint32_t mark

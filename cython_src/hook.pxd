@@ -512,6 +512,8 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexce
         if ts != NULL and thread.loaded.holds:
             load_held(thread.loaded, ts)
         record = find_stack_of(thread, sp)
+        if record != NULL:
+            swpy_lift_budget(record, sp)
         status = enter(thread, record) if record != NULL else enter_unknown(thread, sp)
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)

@@ -1,7 +1,7 @@
 """What CPython checks, behind the one interface that cpython/protection.h explains."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint32_t, uintptr_t
 
 from execution cimport PyThreadState
 from guard cimport sw_record, sw_thread
@@ -35,6 +35,9 @@ cdef extern from "cpython/protection.h" nogil:
     PyThreadState *swpy_attached_call()
     PyThreadState *swpy_own()
     bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
+    uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+    void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t former)
+    void swpy_lift_budget(sw_record *to, uintptr_t sp)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
     bint swpy_is_straight()
     PyThreadState *swpy_attached_straight()

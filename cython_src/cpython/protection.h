@@ -12,6 +12,11 @@
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
+ *   swpy_enter_budget(ts, to, sp, lowest)   attached, on the stack of `to`: from now on CPython raises before it uses
+ *                                         what lies below `lowest`. What swpy_leave_budget() wants; `to` must be put
+ *                                         in force after both
+ *   swpy_leave_budget(ts, to, former)
+ *   swpy_lift_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
  *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set

@@ -105,6 +105,29 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
     }
 }
 
+/* Calls that a budget takes away count as used until it is left. */
+static inline uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+{
+    int *remaining = swpy_remaining(ts);
+    size_t levels = sp > lowest ? (sp - lowest) / SWPY_BYTES_PER_LEVEL : 0;
+    uint32_t taken = *remaining > 0 && levels < (size_t)*remaining ? (uint32_t)*remaining - (uint32_t)levels : 0;
+    (void)to;
+    *remaining -= (int)taken;
+    return taken;
+}
+
+static inline void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t taken)
+{
+    (void)to;
+    *swpy_remaining(ts) += (int)taken;
+}
+
+static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
+{
+    (void)to;
+    (void)sp;
+}
+
 static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
 {
     (void)ts;

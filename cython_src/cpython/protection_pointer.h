@@ -35,6 +35,12 @@ static inline uintptr_t *swpy_bounds(PyThreadState *ts)
     return (uintptr_t *)((char *)ts + swpy_protection.place);
 }
 
+/* The base as CPython is told of it: a budget moves it up. */
+static inline uintptr_t swpy_lowest(const sw_record *record)
+{
+    return record->base + ((uintptr_t)record->floor << 4);
+}
+
 /* swpy_covers and swpy_protect where the mechanism is known to be `pointer`. The top of an estimate is odd. */
 static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
 {
@@ -48,7 +54,7 @@ static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
 {
     uintptr_t *bounds = swpy_bounds(ts);
     uintptr_t margin = swpy_protection.margin;
-    uintptr_t base = to->base;
+    uintptr_t base = swpy_lowest(to);
     bounds[SWPY_TOP] = to->top;
     bounds[SWPY_SOFT] = base + 2 * margin;
     bounds[SWPY_HARD] = base + margin;
@@ -67,9 +73,35 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     if (swpy_protection.mechanism == SWPY_POINTER) {
         swpy_protect_straight(ts, to);
     }
-    else if (swpy_protection.mechanism == SWPY_SETTER && to->top - to->base >= swpy_protection.least_size) {
+    else if (swpy_protection.mechanism == SWPY_SETTER && to->top - swpy_lowest(to) >= swpy_protection.least_size) {
         /* Refused sizes never get here: refusing raises, and raising detached is a SIGSEGV. */
-        swpy_protection.setter(ts, (void *)to->base, to->top - to->base);
+        swpy_protection.setter(ts, (void *)swpy_lowest(to), to->top - swpy_lowest(to));
+    }
+}
+
+/* CPython raises below the soft limit, two margins above the base that it is told. */
+static inline uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+{
+    uint32_t former = to->floor;
+    uintptr_t base = lowest - 2 * swpy_protection.margin;
+    (void)ts;
+    (void)sp;
+    if (base > swpy_lowest(to) && base < to->top) {
+        to->floor = (uint32_t)((base - to->base) >> 4);
+    }
+    return former;
+}
+
+static inline void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t former)
+{
+    (void)ts;
+    to->floor = former;
+}
+
+static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
+{
+    if (sp < swpy_lowest(to)) {
+        to->floor = 0;
     }
 }
 

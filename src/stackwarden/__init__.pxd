@@ -53,6 +53,10 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         size_t size
         uint64_t chain
 
+    ctypedef struct stackwarden_budget:
+        stackwarden_handle stack
+        uint64_t former
+
     ctypedef void (*stackwarden_switch_callback)(
         const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil
 
@@ -76,6 +80,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*arrived)() noexcept nogil
         stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
         stackwarden_status (*drain)() noexcept nogil
+        stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
+        stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -97,6 +103,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status arrived "stackwarden_arrived"()
     stackwarden_status renew_stack "stackwarden_renew_stack"(stackwarden_handle handle, PyObject *context)
     stackwarden_status drain "stackwarden_drain"()
+    stackwarden_status enter_budget "stackwarden_enter_budget"(const void *lowest, stackwarden_budget *former)
+    stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_budget *former)
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -40,6 +40,19 @@ class Stack:
         /,
     ) -> None: ...
 
+class stack_budget:  # noqa: N801 (used like a function)
+    @property
+    def size(self) -> int: ...
+    def __init__(self, size: SupportsIndex, /) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
 def register_stack(
     base: SupportsIndex,
     size: SupportsIndex,

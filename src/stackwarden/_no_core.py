@@ -32,6 +32,7 @@ reset_stack = _refuse
 sync_stack = _refuse
 current_stack = _refuse
 drain = _refuse
+stack_budget = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
 

@@ -65,3 +65,5 @@ AT(stackwarden_table, leaving_blocking, 104);
 AT(stackwarden_table, arrived, 112);
 AT(stackwarden_table, renew_stack, 120);
 AT(stackwarden_table, drain, 128);
+AT(stackwarden_table, enter_budget, 136);
+AT(stackwarden_table, leave_budget, 144);

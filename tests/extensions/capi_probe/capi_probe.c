@@ -665,6 +665,21 @@ static PyObject *switch_among(PyObject *module, PyObject *args)
     return PyLong_FromLongLong(wrong);
 }
 
+static __attribute__((noinline)) stackwarden_status sync_after(Py_ssize_t bytes)
+{
+    volatile char room[1024];
+    room[0] = 0;
+    stackwarden_status status = bytes > 0 ? sync_after(bytes - (Py_ssize_t)sizeof room) : stackwarden_sync_stack();
+    room[1] = room[0];
+    return status;
+}
+
+static PyObject *sync_below(PyObject *module, PyObject *bytes)
+{
+    (void)module;
+    return PyLong_FromLong(sync_after(PyLong_AsSsize_t(bytes)));
+}
+
 static PyMethodDef methods[] = {
     {"call", call, METH_VARARGS, "call(how, what, a, b, name, system, flags) -> (status, handle, stack, reserved)"},
     {"import_table", import_table, METH_NOARGS, "stackwarden_import()"},
@@ -675,6 +690,7 @@ static PyMethodDef methods[] = {
     {"install_guard", install_guard, METH_VARARGS, "madvise(MADV_GUARD_INSTALL)"},
     {"call_on", call_on, METH_VARARGS, "call_on(base, size, function): on that stack, without telling"},
     {"stack_pointer", stack_pointer, METH_NOARGS, NULL},
+    {"sync_below", sync_below, METH_O, "sync_below(bytes): stackwarden_sync_stack() that far down, unchecked"},
     {"call_in_thread", call_in_thread, METH_VARARGS, NULL},
     {"call_in_told_thread", call_in_told_thread, METH_VARARGS, NULL},
     {"call_in_new_thread_state", call_in_new_thread_state, METH_O, NULL},

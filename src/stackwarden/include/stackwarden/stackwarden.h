@@ -71,6 +71,13 @@ typedef struct {
     uint64_t reserved[4];
 } stackwarden_stack;
 
+/* What stackwarden_leave_budget() puts back. Reserved bytes are zero. */
+typedef struct {
+    stackwarden_handle stack;
+    uint64_t former;
+    uint64_t reserved[2];
+} stackwarden_budget;
+
 /* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
  * exception pending. `from` may name a stack that is gone (its handle is then stale). */
 typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
@@ -104,6 +111,8 @@ typedef struct {
     stackwarden_status (*arrived)(void);
     stackwarden_status (*renew_stack)(stackwarden_handle handle, PyObject *context);
     stackwarden_status (*drain)(void);
+    stackwarden_status (*enter_budget)(uintptr_t lowest, stackwarden_budget *former);
+    stackwarden_status (*leave_budget)(const stackwarden_budget *former);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -295,6 +304,24 @@ static inline stackwarden_status stackwarden_renew_stack(stackwarden_handle hand
 static inline stackwarden_status stackwarden_drain(void)
 {
     return STACKWARDEN_CALL_(drain, ());
+}
+
+/* A budget for the present stack: CPython raises RecursionError before what lies below the address `lowest` is used.
+ * Budgets nest, the narrowest holds; a budget stays with its stack when another one is switched to. On 3.11 to 3.13,
+ * which count calls, it is an estimate. One C frame of more than a margin (16 KiB, status()["margin"]) can jump it.
+ * Requires: attached.
+ * Guarantees: DONE; *former is for leave_budget(), on the same stack.
+ * Fails with: TOO_SMALL: `lowest` is less than a margin and 16 KiB below the stack pointer, and CPython might abort the
+ *   process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED. Then nothing was changed. */
+static inline stackwarden_status stackwarden_enter_budget(const void *lowest, stackwarden_budget *former)
+{
+    return STACKWARDEN_CALL_(enter_budget, ((uintptr_t)lowest, former));
+}
+
+/* Fails with, and the budget stays: UNKNOWN_STACK: this is another stack; DETACHED. */
+static inline stackwarden_status stackwarden_leave_budget(const stackwarden_budget *former)
+{
+    return STACKWARDEN_CALL_(leave_budget, (former));
 }
 
 /* Go to a stack and remember the one that was left; and go back there. A pair.

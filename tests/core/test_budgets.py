@@ -1,0 +1,165 @@
+"""A budget keeps Python from using more of a stack, and goes away with its block."""
+
+import threading
+
+import pytest
+from stackwarden.adapters.ucontext import Coroutine, suspend
+
+import stackwarden
+from stackwarden import StackInUseError, StackRangeError, StackTooSmallError, stack_budget
+from stackwarden._core import _stack_pointer
+
+KIB = 1024
+MIB = 1024 * KIB
+# What the counters of 3.11 to 3.13 make of bytes is an estimate, for the worst call that was measured.
+COUNTED = stackwarden.status()["mechanism"] in ("counter", "combined-counter")
+
+
+class Deeper:
+    """Compared in a sort, it sorts again: recursion through C that takes much stack."""
+
+    lowest = 0
+
+    def __lt__(self, other):
+        Deeper.lowest = min(Deeper.lowest, _stack_pointer())
+        return sorted([Deeper(), Deeper()]) is None
+
+
+def used_until_it_raises():
+    """Bytes of the stack that runaway recursion uses."""
+    Deeper.lowest = start = _stack_pointer()
+    with pytest.raises(RecursionError):
+        sorted([Deeper(), Deeper()])
+    return start - Deeper.lowest
+
+
+def on_the_native_stack(function):
+    return function()
+
+
+def on_a_foreign_stack(function):
+    return Coroutine(function, stack_size=4 * MIB).resume()
+
+
+@pytest.fixture(params=[on_the_native_stack, on_a_foreign_stack])
+def somewhere(request):
+    return request.param
+
+
+@pytest.mark.parametrize("size", [128 * KIB, 512 * KIB])
+def test_python_uses_no_more_than_that(somewhere, size):
+    def work():
+        with stack_budget(size):
+            return used_until_it_raises()
+
+    used = somewhere(work)
+    assert used <= size
+    assert COUNTED or used > size - 16 * KIB
+
+
+def test_unbounded_more_is_used(somewhere):
+    """So that the test above can see."""
+    assert somewhere(used_until_it_raises) > 512 * KIB
+
+
+def test_it_is_over_after_the_block_on_every_way_out(somewhere):
+    def work():
+        before = used_until_it_raises()
+        with stack_budget(128 * KIB):
+            pass
+        with pytest.raises(KeyError), stack_budget(128 * KIB):
+            raise KeyError
+        return before, used_until_it_raises()
+
+    before, after = somewhere(work)
+    assert abs(before - after) < 8 * KIB
+
+
+def test_the_narrowest_of_nested_ones_holds(somewhere):
+    def work():
+        seen = []
+        with stack_budget(256 * KIB):
+            with stack_budget(MIB):
+                seen.append(used_until_it_raises())
+            with stack_budget(128 * KIB):
+                seen.append(used_until_it_raises())
+            seen.append(used_until_it_raises())
+        return seen
+
+    wider, narrower, after = somewhere(work)
+    assert narrower <= 128 * KIB < after <= 256 * KIB
+    assert abs(wider - after) < 8 * KIB
+
+
+def test_it_stays_with_its_stack():
+    """Another stack has all of its own; the one that was left keeps its budget."""
+
+    def bounded():
+        with stack_budget(128 * KIB):
+            suspend()
+            return used_until_it_raises()
+
+    coroutine = Coroutine(bounded, stack_size=4 * MIB)
+    coroutine.resume()
+    assert used_until_it_raises() > 512 * KIB
+    assert Coroutine(used_until_it_raises, stack_size=4 * MIB).resume() > 512 * KIB
+    assert coroutine.resume() <= 128 * KIB
+
+
+def test_a_budget_of_one_thread_is_not_anothers():
+    seen = []
+    with stack_budget(128 * KIB):
+        thread = threading.Thread(target=lambda: seen.append(used_until_it_raises()))
+        thread.start()
+        thread.join()
+    assert seen[0] > 512 * KIB
+
+
+def test_what_would_end_the_process_is_refused(somewhere):
+    least = stackwarden.status()["margin"] + 16 * KIB
+
+    def work():
+        with pytest.raises(StackTooSmallError, match=rf"{least - 64} bytes.*at least {least}"):
+            stack_budget(least - 64).__enter__()
+        with stack_budget(least + 1024):
+            return used_until_it_raises()
+
+    assert somewhere(work) <= least + 1024
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**47, 2**70])
+def test_sizes_that_are_none_are_refused(size):
+    with pytest.raises(StackRangeError, match=str(size)):
+        stack_budget(size)
+
+
+def test_one_budget_is_not_entered_twice():
+    with stack_budget(256 * KIB) as budget:
+        assert budget.size == 256 * KIB
+        with pytest.raises(StackInUseError), budget:
+            pass
+    with budget:
+        pass
+
+
+def test_one_that_is_larger_than_the_stack_changes_nothing(somewhere):
+    def work():
+        before = used_until_it_raises()
+        with stack_budget(2**40):
+            return before, used_until_it_raises()
+
+    before, inside = somewhere(work)
+    assert abs(before - inside) < 8 * KIB
+
+
+@pytest.mark.skipif(COUNTED, reason="calls are counted: nothing lies below")
+def test_a_sync_below_a_budget_lifts_it(probe, in_force):
+    """C code that CPython does not check went below: bounds above it would check nothing."""
+    real = in_force()["hard"]
+    with stack_budget(64 * KIB):
+        assert in_force()["hard"] > real
+        assert probe.sync_below(16 * KIB) == 0
+        assert in_force()["hard"] > real
+        assert probe.sync_below(256 * KIB) == 0
+        assert in_force()["hard"] == real
+    assert in_force()["hard"] == real
