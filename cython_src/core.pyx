@@ -459,12 +459,12 @@ def status():
 
 
 cdef class stack_budget:
-    """``with stack_budget(size):`` CPython raises RecursionError before the body uses more than ``size`` bytes of the
-    stack that it is on.
+    """``with stack_budget(size):`` CPython raises RecursionError before the body uses more than ``size`` bytes of
+    the stack that it is on.
 
-    For sandboxes, and for greenlets whose saved stacks are to stay small. Budgets nest, and the narrowest holds; other
-    stacks that are switched to meanwhile have their own. Restored on every way out. On 3.11 to 3.13, which count
-    calls, it is an estimate. One C frame of more than ``status()["margin"]`` bytes can jump it.
+    For sandboxes, and for greenlets whose saved stacks are to stay small. Budgets nest, and the narrowest holds;
+    other stacks that are switched to meanwhile have their own. Restored on every way out. On 3.11 to 3.13, which
+    count calls, it is an estimate. One C frame of more than ``status()["margin"]`` bytes can jump it.
 
     Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already.
     """
