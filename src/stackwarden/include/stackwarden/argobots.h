@@ -27,11 +27,11 @@
 #ifndef STACKWARDEN_ARGOBOTS_H
 #define STACKWARDEN_ARGOBOTS_H
 
+#include "carried.h" /* Python.h comes first, and declares what abt.h takes for granted */
+
 #ifndef STACKWARDEN_ARGOBOTS_DECLARED /* by who loads it at run time, and has no header of it */
 #include <abt.h>
 #endif
-
-#include "carried.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -111,6 +111,7 @@ static inline stackwarden_status stackwarden_carried_enter(stackwarden_carried *
     }
     if (status == STACKWARDEN_DONE) {
         stackwarden_arrived();
+        stackwarden_current_stack(&self->stack); /* without the guard pages */
         return status;
     }
     if (self->stack.handle != 0) {
@@ -122,14 +123,19 @@ static inline stackwarden_status stackwarden_carried_enter(stackwarden_carried *
 
 /* The caller's stack leaves Python for good.
  * Requires: attached, entered; no frame of Python is left on it.
- * Guarantees: DONE: detached; its record is gone. Runs destructors, before. */
+ * Guarantees: DONE: detached; its record is gone. Runs destructors. */
 static inline stackwarden_status stackwarden_carried_exit(stackwarden_carried *self)
 {
     stackwarden_status status = stackwarden_leaving_blocking(NULL, 1);
     if (status == STACKWARDEN_DONE) {
         stackwarden_arrived();
         stackwarden_unregister_stack(self->stack.handle);
+        /* The carrier's thread state may end here, still on this stack: with other bounds CPython would put off
+         * what is freed then, for ever. */
+        stackwarden_notify_stack_switch((const void *)self->stack.base, self->stack.size);
+        stackwarden_drain();
         PyGILState_Release(self->ensured);
+        stackwarden_reset_stack();
     }
     return status;
 }

@@ -21,11 +21,11 @@
 #ifndef STACKWARDEN_MASSIVETHREADS_H
 #define STACKWARDEN_MASSIVETHREADS_H
 
+#include "carried.h" /* Python.h comes first, and declares what myth/myth.h takes for granted */
+
 #ifndef STACKWARDEN_MASSIVETHREADS_DECLARED /* by who loads it at run time, and has no header of it */
 #include <myth/myth.h>
 #endif
-
-#include "carried.h"
 
 #ifdef __cplusplus
 extern "C" {
