@@ -1,4 +1,4 @@
-"""stackwarden.adapters.argobots: Python on the user threads of Argobots, which is loaded at run time."""
+"""stackwarden.adapters.argobots: Python on the user threads of Argobots, loaded at run time."""
 
 from stackwarden.adapters.argobots._user_threads import (
     DEFAULT_STACK_SIZE,

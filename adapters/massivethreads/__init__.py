@@ -1,4 +1,4 @@
-"""stackwarden.adapters.massivethreads: Python on the user threads of MassiveThreads, which is loaded at run time."""
+"""stackwarden.adapters.massivethreads: Python on the user threads of MassiveThreads, loaded at run time."""
 
 from stackwarden.adapters.massivethreads._user_threads import (
     DEFAULT_STACK_SIZE,

@@ -32,7 +32,11 @@ def test_it_is_found_and_its_system_is_not_loaded(child, system):
 @pytest.mark.parametrize(
     ("library", "error", "says"),
     [
-        ("/nowhere/lib.so", "SystemMissingError", "/nowhere/lib.so: cannot open shared object file"),
+        (
+            "/nowhere/lib.so",
+            "SystemMissingError",
+            "/nowhere/lib.so: cannot open shared object file",
+        ),
         ("libm.so.6", "SystemUnfitError", "libm.so.6 is not "),
         ("old", "SystemTooOldError", "or later is needed"),
     ],

@@ -14,6 +14,7 @@ import stackwarden
 from stackwarden.testing.workloads import WORKLOADS
 SYSTEM, LIBRARY, WORKERS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ctypes.CDLL(LIBRARY, ctypes.RTLD_GLOBAL)
+os.environ.update(ABT_THREAD_STACKSIZE="262144")
 """
 WORK = """
     name = contextvars.ContextVar("name", default=None)
@@ -46,15 +47,29 @@ def argobots_user(headers_of):
 
 
 def test_python_on_user_threads_of_argobots(child, argobots_user, count):
-    program = WORK + "    import argobots_user; argobots_user.run(work, 500, 5, True, WORKERS)" + REPORT
+    program = (
+        WORK + "    import argobots_user; argobots_user.run(work, 500, 5, True, WORKERS)" + REPORT
+    )
     assert child("argobots", count, program, prelude=LOADED, folder=argobots_user) == EXPECTED
+
+
+def test_the_small_stacks_that_argobots_has_by_default_are_refused(child, argobots_user):
+    program = """
+        import argobots_user
+        del os.environ["ABT_THREAD_STACKSIZE"]
+        try:
+            argobots_user.run(print, 10, 0, True, 1)
+        except RuntimeError as error:
+            print(error)
+    """
+    printed = child("argobots", 1, program, prelude=LOADED, folder=argobots_user)
+    assert printed == ["0: refused: the stack is smaller than this interpreter can protect"]
 
 
 def test_argobots_tells_the_bounds_of_those_that_did_not_enter(child, argobots_user):
     """With the tool interface: without it they are not protected, and nothing is promised."""
     program = """
         import argobots_user
-        os.environ.update(ABT_THREAD_STACKSIZE="1048576")
         seen = set()
 
         def work(number):
@@ -75,9 +90,15 @@ def test_argobots_tells_the_bounds_of_those_that_did_not_enter(child, argobots_u
 def test_python_on_user_threads_of_massivethreads(child, headers_of, count):
     """Child first: the main program is stolen each time that it makes one, and comes home."""
     folder = extensions.build(
-        [HERE / "massivethreads_user.c"], "massivethreads_user", include=[headers_of("massivethreads")]
+        [HERE / "massivethreads_user.c"],
+        "massivethreads_user",
+        include=[headers_of("massivethreads")],
     ).parent
-    program = WORK + "    import massivethreads_user; massivethreads_user.run(work, 500, 5, WORKERS)" + REPORT
+    program = (
+        WORK
+        + "    import massivethreads_user; massivethreads_user.run(work, 500, 5, WORKERS)"
+        + REPORT
+    )
     assert child("massivethreads", count, program, prelude=LOADED, folder=folder) == EXPECTED
 
 

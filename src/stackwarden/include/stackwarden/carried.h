@@ -41,6 +41,9 @@ typedef struct {
 
 typedef void (*stackwarden_yield_function)(void);
 
+/* Bytes. No CPython accepts a smaller stack, and on a small one there is no asking: attaching alone may overrun it. */
+#define STACKWARDEN_CARRIED_LEAST_ ((size_t)48 << 10)
+
 /* Not inlined: pthread_self() is a constant to compilers, and a user thread is where it is not. */
 static __attribute__((noinline, unused)) pthread_t stackwarden_carrier_(void)
 {
@@ -96,6 +99,9 @@ static inline stackwarden_status stackwarden_carried_enter(stackwarden_carried *
                                                            const char *system, PyObject *context)
 {
     uintptr_t low = ((uintptr_t)base + 15) & ~(uintptr_t)15;
+    if (size < STACKWARDEN_CARRIED_LEAST_) {
+        return STACKWARDEN_TOO_SMALL;
+    }
     memset(self, 0, sizeof *self);
     self->home = stackwarden_carrier_();
     self->stack.base = low;
