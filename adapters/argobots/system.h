@@ -211,11 +211,23 @@ static int system_start(int workers)
     return status == ABT_SUCCESS ? system_hook() : status;
 }
 
+/* No execution stream can free itself, and any of them may have taken the caller. */
+static void system_go_home(pthread_t home)
+{
+    while (!pthread_equal(home, stackwarden_carrier_())) {
+        ABT_thread_yield();
+    }
+}
+
+/* Requires: called on the primary execution stream. */
 static void system_stop(void)
 {
+    pthread_t home = stackwarden_carrier_();
     for (int i = 1; i < system_workers; i++) {
+        system_go_home(home);
         ABT_xstream_free(&system_streams[i]);
     }
+    system_go_home(home);
     if (system_has_key) {
         ABT_key_free(&system_key);
     }

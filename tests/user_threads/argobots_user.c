@@ -84,10 +84,12 @@ static int run_all(work *all, long count, int workers)
     for (long i = 0; i < count; i++) {
         ABT_thread_free(&threads[i]);
     }
+    stackwarden_carried_return(&native, stackwarden_argobots_pass); /* no stream can free itself */
     for (int i = 1; i < workers; i++) {
+        stackwarden_carried_leave(&native);
         ABT_xstream_free(&streams[i]);
+        stackwarden_carried_return(&native, stackwarden_argobots_pass);
     }
-    stackwarden_carried_return(&native, stackwarden_argobots_pass);
     ABT_finalize();
     return told;
 }
