@@ -133,7 +133,8 @@ cdef _load(bytes path):
     missing = system_find_functions(library)
     if missing != NULL:
         dlclose(library)
-        raise SystemTooOldError(f"{os.fsdecode(path)} has no {missing.decode()}: {SYSTEM_NEEDS.decode()} is needed")
+        raise SystemTooOldError(f"{os.fsdecode(path)} has no {missing.decode()}: "
+                                f"{SYSTEM_NEEDS.decode()} is needed")
     _loaded = True
 
 

@@ -327,3 +327,35 @@ def test_sizes(child, system, size):
     """
     outcome = "RecursionError" if size >= 256 else None
     assert child(system, 2, program) == [str((True, outcome))]
+
+
+def test_a_user_thread_that_is_cancelled_inside_python_never_goes_on_there(child):
+    """Argobots frees it at its next yield; what lies on its stack stays as it is, for who looks at frames."""
+    program = """
+        library = ctypes.PyDLL(LIBRARY)
+
+        def work():
+            library.ABT_self_get_thread(ctypes.byref(handle))
+            try:
+                while True:
+                    pause()
+            finally:
+                print("it went on")
+
+        handle = ctypes.c_void_p()
+        with workers(WORKERS):
+            thread = UserThread(work)
+            while not handle:
+                pause()
+            library.ABT_thread_cancel(handle)
+            try:
+                thread.join()
+            except stackwarden.UserThreadError as error:
+                print(error)
+            for number in range(200):
+                assert UserThread(int, number).join() == number
+            gc.collect()
+            faulthandler.dump_traceback(all_threads=True)
+            print(stackwarden.status()["leaked_stacks"])
+    """
+    assert child("argobots", 1, program) == ["it was cancelled", "1"]
