@@ -38,7 +38,8 @@ cdef extern from "system.h" nogil:
     int system_hook()
     void system_unhook()
     user_thread_place system_place()
-    void system_release_stack(user_thread *self)
+    int system_take_stack(user_thread *self)
+    void system_give_stack_back(user_thread *self)
     int system_workers
 
 
@@ -280,6 +281,9 @@ cdef user_thread *_new_thread(_Task task, context, size_t stack_size) except NUL
     if thread == NULL:
         raise MemoryError
     thread.size = (stack_size + PAGE - 1) // PAGE * PAGE
+    if system_take_stack(thread) < 0:
+        free(thread)
+        raise MemoryError
     thread.task = <PyObject *>task
     thread.context = <PyObject *>context
     Py_INCREF(task)
@@ -288,6 +292,7 @@ cdef user_thread *_new_thread(_Task task, context, size_t stack_size) except NUL
 
 
 cdef _free_thread(user_thread *thread):
+    system_give_stack_back(thread)
     Py_DECREF(<object>thread.task)
     Py_DECREF(<object>thread.context)
     free(thread)
@@ -302,7 +307,6 @@ cdef _join(user_thread *thread, _Task task):
     elif not thread.finished:
         task.error = UserThreadError("it was cancelled")
     if thread.finished or not thread.started:
-        system_release_stack(thread)
         _free_thread(thread)
     else:
         # It was ended in the middle of Python: its frames lie on its stack, which therefore stays as it is.

@@ -72,6 +72,7 @@ ARGOBOTS_FUNCTIONS(DECLARE)
 #include "stack.h"
 
 #define MOST_WORKERS 256
+#define STACKS_KEPT 8
 
 static ABT_key system_key;
 static int system_has_key;
@@ -155,7 +156,34 @@ static void system_entry(void *thread)
     user_thread_body(thread);
 }
 
-/* On a stack of ours: Argobots must not use again that of a thread that was cancelled inside Python. */
+/* Stacks are ours: Argobots must not use again that of a thread that was cancelled inside Python. Some are kept for
+ * the next. Requires of both: attached, which is what protects them. */
+static user_thread system_kept[STACKS_KEPT];
+static int system_kept_count;
+
+static int system_take_stack(user_thread *self)
+{
+    for (int i = 0; i < system_kept_count; i++) {
+        if (system_kept[i].size == self->size) {
+            self->base = system_kept[i].base;
+            system_kept[i] = system_kept[--system_kept_count];
+            return 0;
+        }
+    }
+    self->base = memory_map(self->size);
+    return self->base != NULL ? 0 : -1;
+}
+
+static void system_give_stack_back(user_thread *self)
+{
+    if (system_kept_count < STACKS_KEPT) {
+        system_kept[system_kept_count++] = *self;
+    }
+    else {
+        memory_unmap(self->base, self->size);
+    }
+}
+
 static int system_create(user_thread *self)
 {
     ABT_pool pool = system_pool;
@@ -165,8 +193,7 @@ static int system_create(user_thread *self)
         system_has_key = ABT_key_create(NULL, &system_key) == ABT_SUCCESS;
     }
     int status = system_workers ? ABT_SUCCESS : ABT_self_get_last_pool(&pool);
-    self->base = memory_map(self->size);
-    if (self->base == NULL || !system_has_key) {
+    if (!system_has_key) {
         return -1;
     }
     if (status == ABT_SUCCESS && (status = ABT_thread_attr_create(&attributes)) == ABT_SUCCESS) {
@@ -174,12 +201,10 @@ static int system_create(user_thread *self)
         status = ABT_thread_create(pool, system_entry, self, attributes, &thread);
         ABT_thread_attr_free(&attributes);
     }
-    if (status != ABT_SUCCESS) {
-        memory_unmap(self->base, self->size);
-        return status;
+    if (status == ABT_SUCCESS) {
+        self->system_thread = thread;
     }
-    self->system_thread = thread;
-    return 0;
+    return status;
 }
 
 /* Wait for the end of a user thread, and give back what the system has of it. */
@@ -187,11 +212,6 @@ static void system_join(user_thread *self)
 {
     ABT_thread thread = self->system_thread;
     ABT_thread_free(&thread);
-}
-
-static void system_release_stack(user_thread *self)
-{
-    memory_unmap(self->base, self->size);
 }
 
 static int system_start(int workers)

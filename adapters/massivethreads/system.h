@@ -152,9 +152,15 @@ static void system_join(user_thread *self)
     myth_join(self->system_thread, NULL);
 }
 
-static void system_release_stack(user_thread *self)
+static int system_take_stack(user_thread *self)
 {
     (void)self; /* it is the system's */
+    return 0;
+}
+
+static void system_give_stack_back(user_thread *self)
+{
+    (void)self;
 }
 
 static int system_start(int workers)
