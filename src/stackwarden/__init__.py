@@ -41,6 +41,7 @@ from stackwarden.errors import (
     UnalignedStackError,
     UnknownAdapterError,
     UnmappedStackError,
+    UserThreadError,
 )
 
 try:
@@ -114,6 +115,7 @@ __all__ = [
     "UnalignedStackError",
     "UnknownAdapterError",
     "UnmappedStackError",
+    "UserThreadError",
     "current_stack",
     "drain",
     "format_stack",

@@ -96,6 +96,10 @@ class SystemUnfitError(AdapterError, ImportError):
     """The library was built without what the adapter needs."""
 
 
+class UserThreadError(StackwardenError, RuntimeError):
+    """The user thread was cancelled, or is joined already, or the caller is none."""
+
+
 class StackExit(BaseException):
     """Raised inside a suspended coroutine that is closed, as GreenletExit is. Let it pass."""
 

@@ -5,6 +5,7 @@ one. C and C++ blocks are whole files that compile without a warning. A Cython b
 module that can be imported. A CMake block builds the C or C++ block before it. The rest is not run.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import commands
 import environments
 import extensions
+import user_threads
 from availability import unavailable
 
 CHECKOUT = environments.CHECKOUT
@@ -63,9 +65,9 @@ def written_in(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", blocks, ids=[block.place for block in blocks])
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
     """The standard output of a child that must end well and complain of nothing."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}\n{done.stderr}"
     return done.stdout
 
@@ -84,7 +86,12 @@ def test_a_python_block_runs(block, tmp_path):
             unavailable("boost", str(error))
     program = tmp_path / "block.py"
     program.write_text(block.code)
-    printed = run(sys.executable, program, cwd=tmp_path)
+    python, environment = [sys.executable], dict(os.environ)
+    for system in user_threads.SYSTEMS:
+        if f"stackwarden.adapters.{system}" in block.code:
+            python = user_threads.python(system)
+            environment["LD_LIBRARY_PATH"] = str(user_threads.library(system).parent)
+    printed = run(*python, program, cwd=tmp_path, env=environment)
     if block.prints is not None:
         assert printed == block.prints
 
