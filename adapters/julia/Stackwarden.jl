@@ -46,7 +46,7 @@ end
 Stack() = Stack(0, 0, 0, (0, 0, 0, 0, 0))
 
 const DONE = 0
-const LOST = 2
+const OVERLAP = -9
 const TRIM_GUARD = 0x1
 const ISOLATION_FRAMES = 0x2
 const REFUSALS = Dict(
@@ -55,7 +55,7 @@ const REFUSALS = Dict(
     -4 => "no more records",
     -7 => "the task's stack is not mapped",
     -8 => "the task's stack is smaller than this Python can protect",
-    -9 => "the task's stack is in use already: Julia copies stacks (JULIA_COPY_STACKS, or no memory for another)",
+    OVERLAP => "the task's stack is in use already: Julia copies stacks (JULIA_COPY_STACKS, or no memory for another)",
     -10 => "the stack is current on another thread",
     -14 => "Python frames would come back in another order than they left",
     -15 => "the task was left in the middle of Python on another thread",
@@ -77,9 +77,10 @@ check(status) = status < DONE ? throw(Refused(status)) : nothing
 const table = Ref{Union{Nothing,Table}}(nothing)
 const gil = Ref((C_NULL, C_NULL)) # PyGILState_Ensure, PyGILState_Release
 
-# Tasks in the middle of Python. Nobody could unwind one that Julia's garbage collector takes away.
-const inside = IdDict{Task,Nothing}()
-const inside_lock = Threads.SpinLock()
+# Tasks in the middle of Python, by the base of their stack. Julia's garbage collector must not take one away:
+# nobody could unwind it.
+const inside = Dict{UInt,Task}()
+const inside_lock = ReentrantLock()
 
 """
     connect()
@@ -137,14 +138,17 @@ end
 
 # ---- stacks of tasks ----
 
-stack_buffer(task) = begin
+function stack_buffer(task)
     size, thread = Ref{Csize_t}(0), Ref{Cint}(0)
     base = ccall(:jl_task_stack_buffer, Ptr{Cvoid}, (Any, Ptr{Csize_t}, Ptr{Cint}), task, size, thread)
-    base, size[]
+    return UInt(base), size[]
 end
 
-# A task that is to have a stack of its own knows its size before it runs.
-copies_stacks() = stack_buffer(Task(() -> nothing))[2] == 0
+# Before 1.6 a task that is to have a stack of its own knows its size before it runs.
+function copies_stacks()
+    VERSION < v"1.6-" && return stack_buffer(Task(() -> nothing))[2] == 0
+    return get(ENV, "JULIA_COPY_STACKS", "") in ("1", "yes")
+end
 
 function bounds(task)
     VERSION < v"1.6-" && return stack_buffer(task)
@@ -152,20 +156,31 @@ function bounds(task)
     ccall(:jl_active_task_stack, Cvoid,
           (Any, Ptr{Ptr{Cvoid}}, Ptr{Ptr{Cvoid}}, Ptr{Ptr{Cvoid}}, Ptr{Ptr{Cvoid}}),
           task, active, active, base, top)
-    return base[], Csize_t(top[] - base[])
+    return UInt(base[]), Csize_t(top[] - base[])
 end
 
 # Guard pages are part of what Julia reports, and are left out.
-function register(task)
-    base, size = bounds(task)
-    skip = -UInt(base) & 15
+function register(base, size)
+    skip = -base & 15
     handle = Ref{UInt64}(0)
     check(ccall(table[].register_stack, Cint,
                 (UInt, Csize_t, Cstring, Cstring, Cuint, Ptr{UInt64}),
-                UInt(base) + skip, (size - skip) & ~Csize_t(15), C_NULL, "julia",
+                base + skip, (size - skip) & ~Csize_t(15), C_NULL, "julia",
                 TRIM_GUARD | ISOLATION_FRAMES, handle))
     return handle[]
 end
+
+unregister(handle) = attached(() -> ccall(table[].unregister_stack, Cint, (UInt64,), handle), gil[]...)
+
+# Julia copies the stacks of tasks for which it gets no memory: they lie at one place.
+function keep(task, base)
+    lock(inside_lock) do
+        haskey(inside, base) && throw(Refused(OVERLAP))
+        inside[base] = task
+    end
+end
+
+let_go(base) = lock(() -> delete!(inside, base), inside_lock)
 
 # ---- in and out ----
 
@@ -221,22 +236,29 @@ macro python(expression)
 end
 
 function as_own(f, task)
-    own = Execution(Ref(Stack(register(task), 0, 0, (0, 0, 0, 0, 0))), Ref(Stack()), false)
+    base, size = bounds(task)
+    keep(task, base)
     sticky, task.sticky = task.sticky, true
-    task_local_storage(:stackwarden, own) do
-        keep(task)
+    try
+        handle = register(base, size)
         try
-            take_up(own)
-            try
-                f()
-            finally
-                put_away(own, 1)
-            end
+            own = Execution(Ref(Stack(handle, 0, 0, (0, 0, 0, 0, 0))), Ref(Stack()), false)
+            return task_local_storage(() -> within(f, own), :stackwarden, own)
         finally
-            attached(() -> ccall(table[].unregister_stack, Cint, (UInt64,), own.own[].handle), gil[]...)
-            let_go(task)
-            task.sticky = sticky
+            unregister(handle)
         end
+    finally
+        task.sticky = sticky
+        let_go(base)
+    end
+end
+
+function within(f, own)
+    take_up(own)
+    try
+        return f()
+    finally
+        put_away(own, 1)
     end
 end
 
@@ -249,9 +271,6 @@ function in_another_task(f)
         rethrow()
     end
 end
-
-keep(task) = lock(() -> inside[task] = nothing, inside_lock)
-let_go(task) = lock(() -> delete!(inside, task), inside_lock)
 
 """
     yields(f)
