@@ -8,8 +8,9 @@
 #
 # Promises: inside `@python` CPython's bounds are those of the task's stack, and frames, handled exception,
 # context and recursion depth are the task's own. Outside of it, and inside `@yields`, they are those of whoever
-# called Julia, so that any other task may go on. Julia has no switch hook: a task that is switched away from in
-# the middle of Python, other than inside `@yields`, is not seen. Not connected, all of these only evaluate.
+# called Julia, so that any other task may go on. Julia has no switch hook: where a task waits inside `@python`
+# without `@yields`, that is seen at the next `@python`, and must not be below Python: Python that goes on without
+# `@python`, by returning to it, finds the wrong state. Not connected, all of these only evaluate.
 module Stackwarden
 
 # ---- the C table, as in stackwarden.h ----
@@ -77,10 +78,16 @@ check(status) = status < DONE ? throw(Refused(status)) : nothing
 const table = Ref{Union{Nothing,Table}}(nothing)
 const gil = Ref((C_NULL, C_NULL)) # PyGILState_Ensure, PyGILState_Release
 
-# Tasks in the middle of Python, by the base of their stack. Julia's garbage collector must not take one away:
-# nobody could unwind it.
-const inside = Dict{UInt,Task}()
-const inside_lock = ReentrantLock()
+# Execution state of a task that is inside `@python`.
+mutable struct Execution
+    task::Task # kept from Julia's garbage collector: nobody could unwind it
+    own::Base.RefValue{Stack}
+    outside::Base.RefValue{Stack} # whose state is in force while the task's is put away
+    waits::Bool # inside `@yields`
+end
+
+const executions = Dict{UInt,Execution}() # by the base of the task's stack
+const executions_lock = ReentrantLock()
 
 """
     connect()
@@ -109,7 +116,7 @@ end
 
 "From now on `@python` only evaluates. Refused while a task is in the middle of Python."
 function disconnect()
-    tasks = length(inside)
+    tasks = length(executions)
     tasks == 0 || error("$tasks tasks are in the middle of Python")
     table[] = nothing
     return nothing
@@ -183,24 +190,24 @@ end
 unregister(handle) = attached(() -> ccall(table[].unregister_stack, Cint, (UInt64,), handle), gil[]...)
 
 # Julia copies the stacks of tasks for which it gets no memory: they lie at one place.
-function keep(task, base)
-    lock(inside_lock) do
-        haskey(inside, base) && throw(Refused(OVERLAP))
-        inside[base] = task
+function keep(execution, base)
+    lock(executions_lock) do
+        haskey(executions, base) && throw(Refused(OVERLAP))
+        executions[base] = execution
     end
 end
 
-let_go(base) = lock(() -> delete!(inside, base), inside_lock)
+let_go(base) = lock(() -> delete!(executions, base), executions_lock)
 
 # ---- in and out ----
 
-mutable struct Execution
-    own::Base.RefValue{Stack}
-    outside::Base.RefValue{Stack} # whose state is in force while the task's is put away
-    in_force::Bool
-end
-
 execution() = get(task_local_storage(), :stackwarden, nothing)
+
+function current_stack()
+    stack = Ref(Stack())
+    ccall(table[].current_stack, Cint, (Ptr{Stack},), stack)
+    return stack[]
+end
 
 # The core finds out on which stack it is by the place of this call: one frame for both ways.
 @noinline function go(to, ends)
@@ -210,14 +217,25 @@ execution() = get(task_local_storage(), :stackwarden, nothing)
 end
 
 function take_up(execution)
-    ccall(table[].current_stack, Cint, (Ptr{Stack},), execution.outside)
+    current = current_stack().handle
+    current == execution.own[].handle && return nothing
+    if current != execution.outside[].handle
+        put_others_away()
+        execution.outside[] = current_stack()
+    end
     go(execution.own, 0)
-    execution.in_force = true
 end
 
 function put_away(execution, ends)
-    go(execution.outside, ends)
-    execution.in_force = false
+    current_stack().handle == execution.own[].handle ? go(execution.outside, ends) : put_others_away()
+end
+
+# The state of a task that was switched away from without `@yields`.
+function put_others_away()
+    base = current_stack().base - something(guard[], UInt(0))
+    other = lock(() -> get(executions, base, nothing), executions_lock)
+    other === nothing || go(other.outside, 0)
+    return nothing
 end
 
 """
@@ -231,14 +249,16 @@ function python(f)
     table[] === nothing && return f()
     task = current_task()
     if task === Base.roottask
+        put_others_away()
         ccall(table[].sync_stack, Cint, ())
         return f()
     end
     own = execution()
     own === nothing && return as_own(f, task)
-    own.in_force && return f()
     # A stack is never resumed higher up than it was left, so this one cannot be used in between.
-    return in_another_task(f)
+    own.waits && return in_another_task(f)
+    take_up(own)
+    return f()
 end
 
 macro python(expression)
@@ -247,12 +267,13 @@ end
 
 function as_own(f, task)
     base, size = bounds(task)
-    keep(task, base)
+    own = Execution(task, Ref(Stack()), Ref(Stack()), false)
+    keep(own, base)
     sticky, task.sticky = task.sticky, true
     try
         handle = register(base, size)
+        own.own[] = Stack(handle, 0, 0, (0, 0, 0, 0, 0))
         try
-            own = Execution(Ref(Stack(handle, 0, 0, (0, 0, 0, 0, 0))), Ref(Stack()), false)
             return task_local_storage(() -> within(f, own), :stackwarden, own)
         finally
             unregister(handle)
@@ -290,12 +311,22 @@ For what Python calls: evaluate what may switch tasks. Inside, Python may be run
 in another task.
 """
 function yields(f)
+    table[] === nothing && return f()
     own = execution()
-    (own === nothing || !own.in_force) && return f()
+    if own === nothing # the root task, mostly
+        try
+            return f()
+        finally
+            put_others_away()
+        end
+    end
+    own.waits && return f()
     put_away(own, 0)
+    own.waits = true
     try
         return f()
     finally
+        own.waits = false
         take_up(own)
     end
 end

@@ -62,6 +62,36 @@ def test_calls_nest_and_an_error_of_julia_leaves_python_in_order(in_tasks):
     """) == ["KeyError(1)", "True native 0", "RecursionError"]  # fmt: skip
 
 
+def test_a_task_may_wait_between_its_calls_of_python(in_tasks):
+    assert in_tasks("""
+        import contextvars
+        name = contextvars.ContextVar("name")
+
+        def work(number):
+            assert name.get(number) == number
+            name.set(number)
+            assert stackwarden.sync_stack() == stackwarden.current_stack()
+            places.add((number, stackwarden.current_stack().base))
+            outcomes.add(WORKLOADS["add"].run())
+
+        places, outcomes = set(), set()
+        task = pointer(work, ctypes.PYFUNCTYPE(None, ctypes.c_int))
+        run(library, f'''
+            start(number) = Stackwarden.@async for _ in 1:3
+                Stackwarden.@python ccall({task}, Cvoid, (Cint,), number)
+                yield()
+            end
+        ''')
+        run(library, "tasks = map(start, 1:5); Stackwarden.@yields yield()")
+        for _ in range(2):
+            print(stackwarden.sync_stack().bounds_from, name.get(None), WORKLOADS["add"].run())
+            run(library, "Stackwarden.@yields yield()")
+        run(library, "Stackwarden.@yields foreach(wait, tasks)")
+        print(len(places), outcomes, stackwarden.current_stack().bounds_from)
+        print(stackwarden.status()["leaked_stacks"], stackwarden.status()["registered"])
+    """) == ["native None RecursionError"] * 2 + ["5 {'RecursionError'} native", "0 0"]  # fmt: skip
+
+
 def test_each_outermost_call_starts_with_a_copy_of_the_context_outside(in_tasks):
     assert in_tasks("""
         import contextvars

@@ -146,7 +146,7 @@ for _ in range(3):  # tasks go on from another depth of this stack
     caller.jl_eval_string(b"yield()")
 caller.jl_eval_string(b"foreach(wait, tasks)")
 print(results == [number % 7 + 3 for number in range(20)], name.get(None))
-print(run(library, "all(task -> task.state == :done, tasks), isempty(Stackwarden.inside)"))
+print(run(library, "all(task -> task.state == :done, tasks), isempty(Stackwarden.executions)"))
 print(stackwarden.sync_stack().bounds_from, stackwarden.status()["registered"])
 print(stackwarden.status()["leaked_stacks"], WORKLOADS["add"].run())
 """
