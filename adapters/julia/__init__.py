@@ -38,7 +38,7 @@ class _Julia:
     """libjulia in this process, and of it what is used here."""
 
     def __init__(self) -> None:
-        """Find it, and start nothing. Raises SystemMissingError, SystemTooOldError."""
+        """Find it, and start nothing. Raises SystemMissingError."""
         self.functions = ctypes.PyDLL(None)
         if not self.has("jl_is_initialized"):
             raise SystemMissingError(
@@ -53,10 +53,6 @@ class _Julia:
         self.functions.jl_ver_string.restype = ctypes.c_char_p
         self.version = self.functions.jl_ver_string().decode()
         self.guard: int | None = None  # bytes at the low end of each stack
-        if not self.has("jl_active_task_stack") and not self.has("jl_task_stack_buffer"):
-            raise SystemTooOldError(
-                f"Julia {self.version} does not say where the stacks of its tasks lie; 1.5 and later do"
-            )
 
     def has(self, name: str) -> bool:
         return hasattr(self.functions, name)
@@ -97,7 +93,7 @@ def is_loaded() -> bool:
     """Was Julia started in this process?"""
     try:
         _Julia()
-    except AdapterError:
+    except SystemMissingError:
         return False
     return True
 
@@ -105,10 +101,15 @@ def is_loaded() -> bool:
 def install() -> None:
     """Load Stackwarden.jl into Julia's Main, where the program did not, and connect it.
 
-    Raises SystemMissingError, SystemTooOldError, SystemUnfitError (Julia copies stacks).
+    Raises SystemMissingError, SystemTooOldError, SystemUnfitError (Julia copies stacks), AdapterError (on another
+    thread than Julia's).
     """
     global _julia
     julia = _Julia()
+    if not julia.has("jl_active_task_stack") and not julia.has("jl_task_stack_buffer"):
+        raise SystemTooOldError(
+            f"Julia {julia.version} does not say where the stacks of its tasks lie; 1.5 and later do"
+        )
     _require_thread(julia)
     table = ctypes.pythonapi["PyCapsule_Import"]
     table.restype = ctypes.c_void_p

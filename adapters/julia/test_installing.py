@@ -1,8 +1,25 @@
 """Installing the adapter, and what cannot be: a reason in words, and nothing is half installed."""
 
+import re
+from pathlib import Path
+
+import stackwarden
+
 REFUSED = """
 print(raised(stackwarden.{error}, adapters.install, "julia"), adapters.installed())
 """
+
+
+def test_the_module_has_the_table_as_the_header_has_it():
+    header = Path(stackwarden.get_include(), "stackwarden", "stackwarden.h").read_text()
+    slots = re.findall(r"^    stackwarden_status \(\*(\w+)\)", header, re.MULTILINE)
+    module = Path(__file__).with_name("Stackwarden.jl").read_text()
+    table = re.findall(r"^    (\w+)::Ptr{Cvoid}$", module, re.MULTILINE)
+    assert table
+    assert slots[: len(table)] == table
+    (major, minor) = re.findall(r"^const API_M\w+ = (\d+)$", module, re.MULTILINE)
+    assert f"STACKWARDEN_API_MAJOR {major}\n" in header
+    assert int(minor) == 0, "the slots that are used are those of version 1.0"
 
 
 def test_without_julia_it_is_missing(child):
@@ -31,8 +48,10 @@ def test_julia_that_does_not_say_where_stacks_lie_is_too_old(child, libraries, t
     name = b"\0jl_task_stack_buffer\0"
     older.write_bytes((libraries / older.name).read_bytes().replace(name, name[:-2] + b"_\0"))
     program = REFUSED.format(error="SystemTooOldError")
+    program += "print(__import__('stackwarden.adapters.julia').adapters.julia.is_loaded())"
     assert child(f"start({str(older)!r})\n{program}") == [
-        "Julia 1.5.3 does not say where the stacks of its tasks lie; 1.5 and later do []"
+        "Julia 1.5.3 does not say where the stacks of its tasks lie; 1.5 and later do []",
+        "True",
     ]
 
 
