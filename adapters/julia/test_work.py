@@ -30,7 +30,10 @@ def main():
     else:
         adapters.install("julia")
     native = stackwarden.current_stack()
-    function = adapters.julia.synced(work) if told_by == "synced" else work
+    if told_by == "synced, guard pages included":
+        die_of_sigsegv()
+        adapters.julia._julia.guard = 0
+    function = adapters.julia.synced(work) if told_by.startswith("synced") else work
     call = f"ccall({pointer(function)}, Cvoid, ())"
     if told_by == "module":
         call = f"Stackwarden.@python {call}"
@@ -90,6 +93,12 @@ def test_work_in_a_task_ends_exactly_right(child, told_by, placement, size):
 @pytest.mark.parametrize("placement", ["below", "above"])
 def test_recursion_in_a_task_that_nobody_told_of_ends_the_process(child, placement):
     at_work(child, "nobody", ["add"], placement, SMALL, ends=-signal.SIGSEGV)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="3.11 to 3.13 do not look at the stack")
+def test_recursion_within_bounds_that_hold_the_guard_pages_ends_the_process(child):
+    told_by = "synced, guard pages included"
+    at_work(child, told_by, ["add"], "below", SMALL, ends=-signal.SIGSEGV)
 
 
 def test_containers_in_a_task_that_nobody_told_of_are_freed_only_by_counting_versions(child):
