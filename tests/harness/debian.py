@@ -31,8 +31,11 @@ LEFT_OUT = re.compile(
     r"(gcc|g\+\+|cpp|binutils)(-.*)?|lib(gcc|stdc\+\+)-\d+-dev"
     r"|libc6-dev|libc-dev-bin|linux-libc-dev"
 )
-# Programs from the machine's own release also run with its C and C++ libraries.
-LEFT_OUT_OF_OWN_RELEASE = re.compile(r"libc6|libgcc-s1|libstdc\+\+6|libc-bin")
+# What is older than unstable also runs with the machine's C and C++ libraries, and what installing
+# packages takes is of no use.
+LEFT_OUT_OF_RELEASES = re.compile(
+    r"libc6|libgcc-s1|libstdc\+\+6|libc-bin|dpkg|debconf|perl-base|tar"
+)
 
 
 class Source(NamedTuple):
@@ -79,8 +82,8 @@ def _download(packages: tuple[str, ...], release: str, scratch: Path) -> list[Pa
 
 def _wanted(closure: list[str], release: str) -> list[str]:
     wanted = [package for package in closure if not LEFT_OUT.fullmatch(package)]
-    if release == own_release():
-        wanted = [package for package in wanted if not LEFT_OUT_OF_OWN_RELEASE.fullmatch(package)]
+    if release != UNSTABLE or release == own_release():
+        wanted = [package for package in wanted if not LEFT_OUT_OF_RELEASES.fullmatch(package)]
     return wanted
 
 

@@ -45,6 +45,7 @@ def test_compilers_and_c_headers_are_left_out(monkeypatch):
     closure = ["libc6", "libc6-dev", "gcc-16-base", "libgcc-16-dev", "libgcc-s1", "zlib1g-dev"]
     assert debian._wanted(closure, "sid") == ["libc6", "libgcc-s1", "zlib1g-dev"]
     assert debian._wanted(closure, "bookworm") == ["zlib1g-dev"]
+    assert debian._wanted([*closure, "dpkg", "perl-base"], "bullseye") == ["zlib1g-dev"]
 
 
 def test_a_folder_whose_making_failed_is_made_again(tmp_path):
