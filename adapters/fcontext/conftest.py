@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pybind11
 import pytest
 
 import commands
@@ -29,10 +30,9 @@ def unpack(version: str) -> Path:
 
 def build(source: str, version: str, *libraries: str) -> Path:
     """Build a test extension; its name is that of its source and of the Boost it is built against."""
-    pybind11 = pytest.importorskip("pybind11", reason="pybind11 is not installed")
     boost = unpack(version)
     name = f"{source}_{version.replace('.', '_')}"
-    (library,) = boost.glob("lib/*/libboost_context.so")
+    (folder,) = {library.parent for library in boost.glob("lib/*/libboost_context.so")}
     return extensions.build(
         [SOURCES / f"{source}.cpp"],
         name,
@@ -40,7 +40,7 @@ def build(source: str, version: str, *libraries: str) -> Path:
         args=[
             f"-DMODULE={name}",
             *("-isystem", boost / "include", "-isystem", pybind11.get_include()),
-            *("-O1", "-g0", f"-L{library.parent}", f"-Wl,-rpath,{library.parent}"),
+            *("-O1", "-g0", f"-L{folder}", f"-Wl,-rpath,{folder}"),
             *(f"-l{library}" for library in libraries),
         ],
     )
@@ -82,3 +82,9 @@ def child_of(module: Path):
 def context_child(boost_version):
     """child(program) with the extension boost_context_probe as `boost`."""
     return child_of(build("boost_context_probe", boost_version, "boost_context"))
+
+
+@pytest.fixture(scope="session")
+def fiber_child(boost_version):
+    """child(program) with the extension boost_fiber_probe as `boost`."""
+    return child_of(build("boost_fiber_probe", boost_version, "boost_fiber", "boost_context"))

@@ -15,31 +15,13 @@
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 
-#include <sys/mman.h>
+#include "placed_stack.hpp"
 
 namespace py = pybind11;
 namespace context = boost::context;
 namespace adapter = stackwarden::boost;
 
 namespace {
-
-constexpr std::size_t guard_size = 64 << 10;
-
-// A StackAllocator of our own: memory that somebody else mapped, and keeps.
-struct placed_stack {
-    using traits_type = context::stack_traits;
-    std::uintptr_t base;
-    std::size_t size;
-
-    context::stack_context allocate()
-    {
-        context::stack_context made;
-        made.sp = reinterpret_cast<void *>(base + size);
-        made.size = size;
-        return made;
-    }
-    void deallocate(context::stack_context &) noexcept {}
-};
 
 // ---- fibers that suspend ----
 
@@ -224,16 +206,6 @@ py::object run(py::object function, std::uintptr_t base, std::size_t size, const
     }
     return result;
 }
-
-std::uintptr_t map_stack(std::size_t size)
-{
-    void *memory = mmap(nullptr, guard_size + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, guard_size, PROT_NONE) != 0) {
-        throw std::bad_alloc();
-    }
-    return reinterpret_cast<std::uintptr_t>(memory) + guard_size;
-}
-
 } // namespace
 
 PYBIND11_MODULE(MODULE, module)

@@ -120,6 +120,31 @@ inline stackwarden_stack stack_of(const context::stack_context &made) noexcept
     return stackwarden_find_stack(last_of(range), &stack) == STACKWARDEN_DONE ? stack : range;
 }
 
+inline bool is_python_running() noexcept
+{
+    stackwarden_stack unused;
+    return is_running(stackwarden_current_stack(&unused));
+}
+
+inline bool is_attached() noexcept
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() != nullptr;
+#else
+    return _PyThreadState_UncheckedGet() != nullptr;
+#endif
+}
+
+/* A stack that ended while its thread had no thread state is given back by the next switch that has one: by one
+ * that leads nowhere.  Requires: attached. */
+inline void finish_ended() noexcept
+{
+    stackwarden_stack here{};
+    if (stackwarden_current_stack(&here) == STACKWARDEN_DONE && stackwarden_leaving(&here) == STACKWARDEN_DONE) {
+        stackwarden_arrived();
+    }
+}
+
 /* Boost's own allocators but the protected one have no guard pages; of others nothing is known. */
 template <typename Allocator> constexpr unsigned guard_flag = STACKWARDEN_TRIM_GUARD;
 template <typename Traits> constexpr unsigned guard_flag<context::basic_fixedsize_stack<Traits>> = 0;
@@ -129,7 +154,8 @@ template <typename Traits> constexpr unsigned guard_flag<context::basic_fixedsiz
 /* A stack allocator that registers what another one allocates, guard pages left out, and forgets it again.
  *
  * `flags` are those of stackwarden_register_stack; 0: a stack that is not left in the middle of Python. A stack
- * with execution state of its own starts with a copy of the context of whoever enters it first.
+ * with execution state of its own starts with a copy of the context that is current when it is allocated; with an
+ * empty one when it is allocated detached.
  * Requires: with STACKWARDEN_ISOLATION_THREAD_STATE, attached.
  * Fails with: refused, and what was allocated is given back: the stack is too small for this interpreter
  *   (status()["least_stack_size"]), or the isolation cannot be had. Python not running is no failure: the
@@ -148,11 +174,16 @@ public:
     {
         context::stack_context made = allocator_.allocate();
         stackwarden_stack range = detail::range_of(made);
+        bool attached = detail::is_attached();
+        unsigned flags = attached ? flags_ : flags_ | STACKWARDEN_EMPTY_CONTEXT;
         stackwarden_status status = stackwarden_register_stack(reinterpret_cast<void *>(range.base), range.size, name_,
-                                                               "boost", flags_, &range.handle);
+                                                               "boost", flags, &range.handle);
         if (status < 0 && detail::is_running(status)) {
             allocator_.deallocate(made);
             throw refused(status);
+        }
+        if (status == STACKWARDEN_DONE && is_isolated() && attached) {
+            stackwarden_renew_stack(range.handle, nullptr);
         }
         return made;
     }
@@ -163,16 +194,36 @@ public:
     {
         stackwarden_stack stack{};
         stackwarden_arrived();
-        if (stackwarden_find_stack(detail::last_of(detail::range_of(made)), &stack) == STACKWARDEN_DONE) {
-            stackwarden_status status = stackwarden_unregister_stack(stack.handle);
-            if (status == STACKWARDEN_LOST || status == STACKWARDEN_IN_USE) {
-                return;
-            }
+        if (stackwarden_find_stack(detail::last_of(detail::range_of(made)), &stack) != STACKWARDEN_DONE
+            || may_be_freed(forget(stack.handle))) {
+            allocator_.deallocate(made);
         }
-        allocator_.deallocate(made);
     }
 
 private:
+    static bool may_be_freed(stackwarden_status status) noexcept
+    {
+        return status != STACKWARDEN_LOST && status != STACKWARDEN_IN_USE;
+    }
+
+    bool is_isolated() const noexcept
+    {
+        return (flags_ & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE)) != 0;
+    }
+
+    /* Detached, the context that belongs to an isolated stack would be leaked. */
+    stackwarden_status forget(stackwarden_handle handle) noexcept
+    {
+        if (!is_isolated() || detail::is_attached()) {
+            return stackwarden_unregister_stack(handle);
+        }
+        PyGILState_STATE former = PyGILState_Ensure();
+        detail::finish_ended();
+        stackwarden_status status = stackwarden_unregister_stack(handle);
+        PyGILState_Release(former);
+        return status;
+    }
+
     Allocator allocator_;
     unsigned flags_;
     const char *name_;
@@ -428,13 +479,12 @@ fiber::fiber(std::allocator_arg_t, Allocator &&allocator, Function &&function)
 inline void fiber::end() noexcept
 {
     detail::side *ended = side_;
-    stackwarden_stack unused;
     if (ended->role == detail::role::made) {
         machine_ = context::fiber(); /* nothing of it ran */
         return;
     }
     if (ended->role == detail::role::thread
-        || (ended->told && stackwarden_current_stack(&unused) == STACKWARDEN_NOT_RUNNING)) {
+        || (ended->told && !detail::is_python_running())) {
         leak();
         return;
     }
