@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pybind11
@@ -28,6 +29,7 @@ def unpack(version: str) -> Path:
         unavailable("boost", str(error))
 
 
+@cache
 def build(source: str, version: str, *libraries: str) -> Path:
     """Build a test extension; its name is that of its source and of the Boost it is built against."""
     boost = unpack(version)
@@ -88,3 +90,9 @@ def context_child(boost_version):
 def fiber_child(boost_version):
     """child(program) with the extension boost_fiber_probe as `boost`."""
     return child_of(build("boost_fiber_probe", boost_version, "boost_fiber", "boost_context"))
+
+
+@pytest.fixture(scope="session")
+def many_stacks():
+    """Builds the extension many_stacks, for children."""
+    return extensions.build([SOURCES / "many_stacks.c"], "many_stacks")
