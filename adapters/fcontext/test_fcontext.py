@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import environments
 from availability import unavailable
 
 try:
@@ -46,3 +47,24 @@ def test_a_coroutine_is_a_generator_of_what_it_suspends_with():
             suspend(number)
 
     assert list(Coroutine(count)) == [0, 1, 2]
+
+
+def test_a_coroutine_goes_through_a_for_loop():
+    def letters():
+        for letter in "abc":
+            suspend(letter)
+        return "not among them"
+
+    seen = ""
+    for letter in Coroutine(letters):
+        seen += letter
+    assert seen == "abc"
+
+
+def test_the_round_robin_scheduler_of_the_examples():
+    example = environments.CHECKOUT / "docs" / "examples" / "round_robin.py"
+    ran = subprocess.run(
+        [sys.executable, example], capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = ["first 2", "second 3", "first 1", "second 2", "second 1"]
+    assert ran.stdout.splitlines() == lines

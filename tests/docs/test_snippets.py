@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import commands
+import debian
 import environments
 import extensions
 import user_threads
@@ -100,7 +101,17 @@ def test_a_python_block_runs(block, tmp_path):
 def test_a_c_or_cxx_block_compiles(block, tmp_path):
     source = tmp_path / f"block.{block.language.replace('+', 'p')}"
     source.write_text(block.code)
-    commands.output(*extensions.compiler(block.language), "-fsyntax-only", source)
+    include = boost_headers() if "/boost_" in block.code else []
+    commands.output(*extensions.compiler(block.language), *include, "-fsyntax-only", source)
+
+
+def boost_headers() -> list[str | Path]:
+    """Arguments of the compiler."""
+    try:
+        boost = debian.unpack("libboost-fiber1.81-dev", release=debian.own_release())
+    except commands.HarnessError as error:
+        unavailable("boost", str(error))
+    return ["-isystem", boost / "usr" / "include"]
 
 
 @written_in("cython")
