@@ -51,13 +51,13 @@ def uninstall() -> None:
 
 
 def records() -> list[Any]:
-    """The records of all greenlets that were made, or left, since the adapter was installed."""
+    """The records of all greenlets of the process."""
     found: list[Any] = _installed().records()
     return found
 
 
 def record_of(greenlet: Any) -> Any:
-    """The record of one greenlet. Raises LookupError where there is none, or none yet."""
+    """The record of one greenlet. Raises TypeError for anything else."""
     return _installed().record_of(greenlet)
 
 

@@ -5,7 +5,8 @@ Promises: after each switch and each throw, in whatever way it was asked for, CP
 stack that the greenlet runs on, before it runs Python again. Two ways lead back into a greenlet, and both end in
 sync(): out of `switch` or `throw` (methods and C API), and out of the deallocation of another one; a new one
 begins on the stack that is current. A tracer that is set runs before these, so it is called by a Tracer, which
-syncs first. Bounds alone are set: greenlet has already swapped the execution state.
+syncs first. Greenlets that were left before install come back past our entries: for as long as there are such, each
+thread that switches gets a Tracer. Bounds alone are set: greenlet has already swapped the execution state.
 
 Tracing alone would do too, but costs 40 to 67 % of a switch, with a function in C that does nothing (measured with
 greenlet 3.5.6 on five versions), and would have to be turned on in each thread by itself.
@@ -19,6 +20,8 @@ greenlet 3.5.6 on five versions), and would have to be turned on in each thread 
 Each of these is the place that all callers go through, those too that imported a name earlier. Everything here
 requires the GIL.
 """
+
+import gc
 
 import greenlet
 
@@ -127,6 +130,7 @@ cdef class Record:
     cdef size_t _deepest
     cdef uint64_t _resumed
     cdef bint _began  # for the first time, while the adapter was installed
+    cdef bint _left_before  # and not come back since the adapter was installed
     cdef object _name
 
     def __dealloc__(self):
@@ -240,6 +244,9 @@ cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
 #
 # Open addressing with linear probing; at most half of the places are taken. Nothing here runs Python.
 
+cdef size_t left_before = 0  # records of greenlets that were left before install
+
+
 cdef struct Place:
     PyObject *greenlet  # borrowed; NULL: free
     PyObject *record  # owned
@@ -334,18 +341,27 @@ cdef void forget(PyObject *one) noexcept:
         i = (i + 1) & mask
     places[hole] = Place(NULL, NULL)
     taken -= 1
+    settle(record)
     (<Record>record)._greenlet = NULL
     drop(record)
 
 
+cdef inline void settle(PyObject *record) noexcept:
+    """The greenlet of a record has come back, or is gone."""
+    global left_before
+    if (<Record>record)._left_before:
+        (<Record>record)._left_before = False
+        left_before -= 1
+
+
 def forget_all():
     """Let go of all records."""
-    global places, mask, taken
+    global places, mask, taken, left_before
     cdef Place *former = places
     cdef size_t count = mask + 1 if places != NULL else 0
     cdef size_t i
     places = NULL
-    mask = taken = 0
+    mask = taken = left_before = 0
     for i in range(count):
         if former[i].greenlet != NULL:
             (<Record>former[i].record)._greenlet = NULL
@@ -354,7 +370,7 @@ def forget_all():
 
 
 def records():
-    """The records of all greenlets that were made, or left, since the adapter was installed."""
+    """The records of all greenlets."""
     cdef size_t i
     found = []
     if places != NULL:
@@ -365,11 +381,12 @@ def records():
 
 
 def record_of(found not None):
-    """The record of a greenlet. Raises LookupError where there is none (yet)."""
+    """The record of a greenlet. Raises TypeError, MemoryError."""
+    if not isinstance(found, greenlet.greenlet):
+        raise TypeError(f"record_of() takes a greenlet, not {type(found).__name__}")
     cdef PyObject *record = find(<PyObject *>found)
     if record == NULL:
-        raise LookupError(
-            f"no record of {found!r}: it was made before the adapter was installed, and not left since")
+        record = add(<PyObject *>found)
     return <object>record
 
 
@@ -413,6 +430,8 @@ cdef inline PyObject *leave(PyObject *target) noexcept:
         return NULL
     drop(current)
     record = find_or_add(current)
+    if left_before:
+        trace()
     if record != NULL:
         if (<Record>record)._start == 0 and is_main(current):
             begin(record, pointer)
@@ -477,14 +496,14 @@ cdef PyObject *make(PyTypeObject *kind, PyObject *args, PyObject *kwargs) noexce
 
 cdef void destroy(PyObject *dying) noexcept:
     """One that is suspended is killed, for which greenlet switches to it. What is still there afterwards was
-    brought back to life, and gets a new record when it is left again."""
+    brought back to life, and gets a new record when it is left or asked for."""
     greenlets_dealloc(dying)
     forget(dying)
     sync()
 
 
 cdef class Tracer:
-    """Stands for a tracer that somebody set, and calls it with the right bounds."""
+    """Stands for a tracer that somebody set, if any, and calls it with the right bounds."""
 
     cdef object function
 
@@ -492,8 +511,22 @@ cdef class Tracer:
         self.function = function
 
     def __call__(self, event, greenlets):
+        cdef PyObject *record
         sync()
-        return self.function(event, greenlets)
+        if left_before:
+            record = find(<PyObject *><object>greenlets[1])
+            if record != NULL and (<Record>record)._left_before:
+                (<Record>record)._resumed += 1
+                settle(record)
+        elif self.function is None:
+            greenlets_settrace(greenlet, (None,))
+        return self.function(event, greenlets) if self.function is not None else None
+
+
+cdef void trace() noexcept:
+    """Have a Tracer in this thread."""
+    if greenlets_gettrace(greenlet, NULL) is None:
+        greenlets_settrace(greenlet, (Tracer(None),))
 
 
 cdef _without_tracer(set_or_tracer):
@@ -502,7 +535,7 @@ cdef _without_tracer(set_or_tracer):
 
 cdef object settrace_function(object module, tuple args):
     """What is set goes in as a Tracer, what was set comes out without."""
-    if len(args) == 1 and args[0] is not None:
+    if len(args) == 1 and (args[0] is not None or left_before):
         args = (Tracer(args[0]),)
     return _without_tracer(greenlets_settrace(module, args))
 
@@ -588,7 +621,18 @@ def put_entries():
     greenlet_type.tp_dealloc = destroy
     _replace_new(classes, greenlets_new, make)
     installed = True
-    greenlet.settrace(greenlet.gettrace())  # a tracer of this thread
+    for one in gc.get_objects():
+        if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
+            _add_from_before(one)
+    greenlet.settrace(greenlet.gettrace())  # for this thread
+
+
+cdef _add_from_before(one):
+    global left_before
+    cdef PyObject *record = find_or_add(<PyObject *>one)
+    if record != NULL and one.gr_frame is not None:
+        (<Record>record)._left_before = True
+        left_before += 1
 
 
 def take_entries_out():

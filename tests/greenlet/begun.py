@@ -5,7 +5,8 @@ less deep: so the two do not overlap. It prints where the stacks lie, "inside" w
 again, and then what came of the workload; JSON objects, each on a line, as stackwarden.testing.child
 reads them.
 
-Command line: python begun.py WORKLOAD PLACEMENT STACK_SIZE yes|no; the last says whether the adapter is installed.
+Command line: python begun.py WORKLOAD PLACEMENT STACK_SIZE yes|no|late; the last says whether the
+adapter is installed, late meaning when the greenlet has begun.
 """
 
 import json
@@ -89,6 +90,8 @@ def main() -> None:
 
     def in_greenlet() -> None:
         begun = begin(work, int(stack_size), placement)
+        if adapter == "late":
+            adapters.install("greenlet")
         native = stackwarden.current_stack().base
         print(json.dumps({"stack_base": _kept[-1].stack_base, "native_base": native}), flush=True)
         seen = begun.switch()

@@ -52,6 +52,7 @@ def end_of(workload: str, placement: str, adapter: str) -> child.End:
 
 RUNS = [(workload, "below", "yes") for workload in WORKLOADS]
 RUNS += [(workload, "below", "no") for workload in UNPROTECTED]
+RUNS += [("add", "below", "late"), ("containers", "below", "late")]
 RUNS += [("add", "above", "yes"), ("add", "above", "no")]
 
 
@@ -69,6 +70,13 @@ def test_protected_work_comes_out_right_below(workload, ends):
     end = ends[workload, "below", "yes"].result()
     assert end.outcome == WORKLOADS[workload].expected, end.errors
     assert end.report["stack_base"] + SIZE <= end.report["native_base"]
+    assert end.report["afterwards"] == {"add": "RecursionError", "containers": "freed"}
+
+
+@pytest.mark.parametrize("workload", ["add", "containers"])
+def test_a_greenlet_that_began_before_install_is_protected_too(workload, ends):
+    end = ends[workload, "below", "late"].result()
+    assert end.outcome == WORKLOADS[workload].expected, end.errors
     assert end.report["afterwards"] == {"add": "RecursionError", "containers": "freed"}
 
 
