@@ -1,7 +1,7 @@
 """stackwarden.adapters.gevent: what each Greenlet, hub and worker thread of gevent uses of its stack.
 
-It stands on the adapter of greenlet, which it installs where that is not installed yet: bounds follow each switch, in
-all threads, hubs' and workers' too. It adds what gevent knows: names, where a Greenlet was spawned, and our figures
+It stands on the adapter of greenlet, which it installs where that is not installed yet: bounds follow each switch,
+in all threads, hubs and workers included. It adds where a Greenlet was spawned, and puts our figures
 at the end of ``gevent.util.print_run_info()``::
 
     import stackwarden.adapters
@@ -11,7 +11,6 @@ at the end of ``gevent.util.print_run_info()``::
     gevent.util.print_run_info()
 """
 
-import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -47,29 +46,19 @@ _own_format: Any = None  # gevent's format_run_info, while ours stands in its pl
 class GeventRecord:
     """What greenlet's adapter knows of a greenlet, and what gevent knows of it.
 
-    All attributes of the former (``stack_used``, ``high_water``, ``stack_saved``, ``switches``, ...) can be read here.
+    All attributes of the former (``name``, ``stack_used``, ``high_water``, ``switches``, ...) can be read here.
     """
 
     def __init__(self, record: Any) -> None:
         self._record = record
 
     @property
-    def name(self) -> str | None:
-        """The name of a Greenlet, "hub" and the number of a hub, else what greenlet's adapter says."""
-        greenlet = self._record.greenlet
-        if greenlet is not None and hasattr(greenlet, "loop") and hasattr(greenlet, "minimal_ident"):
-            return f"hub {greenlet.name or greenlet.minimal_ident}"
-        name: str | None = self._record.name
-        return name
-
-    @property
     def spawned_at(self) -> tuple[str, int, str] | None:
-        """(file, line, function) of the call that spawned it, the innermost outside of gevent; also for one that was
-        spawned before install."""
-        stack = getattr(self._record.greenlet, "spawning_stack", None)
-        for frame in _frames(stack):
-            if not _is_gevents(frame.f_code.co_filename):
-                return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        """(file, line, function) of the call that spawned it, the innermost outside of gevent; None for one that
+        was made before install, if it is not a Greenlet."""
+        for frame in _frames(getattr(self._record.greenlet, "spawning_stack", None)):
+            if not frame.f_code.co_filename.startswith(_gevents_folder()):
+                return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
         made_at: tuple[str, int, str] | None = self._record.made_at
         return made_at
 
@@ -98,6 +87,7 @@ def install() -> None:
     if _brought_greenlet:
         adapters.install("greenlet")
     _own_format = own_format
+    _greenlets_adapter().pass_over(_gevents_folder(), os.path.dirname(__file__))  # noqa: PTH120
     _replace(own_format, _format_with_stacks)
 
 
@@ -106,8 +96,10 @@ def uninstall() -> None:
     global _brought_greenlet, _own_format
     _replace(_format_with_stacks, _own_format)
     _own_format = None
-    if _brought_greenlet and "greenlet" in adapters.installed():
-        adapters.uninstall("greenlet")
+    if "greenlet" in adapters.installed():
+        adapters.greenlet.pass_over()  # type: ignore[attr-defined]
+        if _brought_greenlet:
+            adapters.uninstall("greenlet")
     _brought_greenlet = False
 
 
@@ -229,8 +221,7 @@ def _frames(innermost: FrameType | None) -> Iterator[FrameType]:
         innermost = innermost.f_back
 
 
-@functools.cache
-def _is_gevents(path: str) -> bool:
+def _gevents_folder() -> str:
     import gevent
 
-    return path.startswith(os.path.dirname(gevent.__file__) + os.sep)  # noqa: PTH120 (as in code objects)
+    return gevent.__path__[0] + os.sep  # type: ignore[no-any-return]

@@ -17,7 +17,15 @@ from typing import Any
 
 from stackwarden.errors import StackwardenError, SystemMissingError, SystemTooOldError
 
-__all__ = ["LEAST_VERSION", "install", "is_loaded", "record_of", "records", "uninstall"]
+__all__ = [
+    "LEAST_VERSION",
+    "install",
+    "is_loaded",
+    "pass_over",
+    "record_of",
+    "records",
+    "uninstall",
+]
 
 LEAST_VERSION = (3, 0)
 
@@ -59,6 +67,11 @@ def records() -> list[Any]:
 def record_of(greenlet: Any) -> Any:
     """The record of one greenlet. Raises TypeError for anything else."""
     return _installed().record_of(greenlet)
+
+
+def pass_over(*folders: str) -> None:
+    """From now on code in these folders does not count as the place where a greenlet is made: a library's, say."""
+    _installed().pass_over(*folders)
 
 
 def _installed() -> Any:

@@ -5,8 +5,8 @@ Promises: after each switch and each throw, in whatever way it was asked for, CP
 stack that the greenlet runs on, before it runs Python again. Two ways lead back into a greenlet, and both end in
 sync(): out of `switch` or `throw` (methods and C API), and out of the deallocation of another one; a new one
 begins on the stack that is current. A tracer that is set runs before these, so it is called by a Tracer, which
-syncs first. Greenlets that were left before install come back past our entries: for as long as there are such, each
-thread that switches gets a Tracer. Bounds alone are set: greenlet has already swapped the execution state.
+syncs first. Greenlets that were left before install come back past our entries: for as long as there are such,
+each thread that switches gets a Tracer. Bounds alone are set: greenlet has already swapped the execution state.
 
 Tracing alone would do too, but costs 40 to 67 % of a switch, with a function in C that does nothing (measured with
 greenlet 3.5.6 on five versions), and would have to be turned on in each thread by itself.
@@ -71,9 +71,11 @@ cdef extern from "Python.h":
     void PyErr_Clear()
     PyFrameObject *PyEval_GetFrame()
     PyCodeObject *PyFrame_GetCode(PyFrameObject *frame)
+    PyFrameObject *PyFrame_GetBack(PyFrameObject *frame)
     int PyFrame_GetLasti(PyFrameObject *frame)
     int PyCode_Addr2Line(PyCodeObject *code, int byte)
     void drop "Py_XDECREF"(PyObject *)
+    void keep "Py_XINCREF"(PyObject *)
 
 
 cdef extern from * nogil:
@@ -145,15 +147,15 @@ cdef class Record:
 
     @property
     def name(self):
-        """Its attribute `name`; else "main", or the name of its function, as soon as that can be seen."""
-        found = _name_of(self.greenlet)
-        if found is not None:
-            self._name = found
-        return self._name
+        """Its attribute `name`; else "main", the name of its function once that was seen, or of its class."""
+        one = self.greenlet
+        if one is not None:
+            self._name = _name_of(one) or self._name
+        return self._name or (one is not None and type(one).__qualname__) or None
 
     @property
     def made_at(self):
-        """(file, line, function) where it was made; None for main ones and those made before install."""
+        """(file, line, function) where it was made; None for main ones, and those made before install."""
         if self._code == NULL:
             return None
         code = <object>self._code
@@ -198,16 +200,12 @@ cdef class Record:
 
 
 cdef _name_of(found):
-    if found is None:
-        return None
     name = getattr(found, "name", None)
-    if isinstance(name, str):
+    if isinstance(name, str) and name:
         return name
     if is_main(<PyObject *>found):
         return "main"
-    run = found.__dict__.get("run") if is_started(<PyObject *>found) else getattr(found, "run", None)
-    if run is None:
-        run = _outermost_code(found.gr_frame)
+    run = getattr(found, "run", None) if not is_started(<PyObject *>found) else _outermost_code(found.gr_frame)
     return getattr(run, "__qualname__", None) or getattr(run, "co_qualname", None)
 
 
@@ -406,6 +404,7 @@ ctypedef object (*settrace_type)(object, tuple)
 ctypedef object (*gettrace_type)(object, PyObject *)
 
 cdef bint installed = False
+cdef tuple passed_over = ()
 cdef PyCFunctionWithKeywords greenlets_switch = NULL
 cdef PyCFunction greenlets_throw = NULL
 cdef settrace_type greenlets_settrace = NULL
@@ -483,15 +482,35 @@ cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value,
 
 cdef PyObject *make(PyTypeObject *kind, PyObject *args, PyObject *kwargs) noexcept:
     cdef PyObject *made = greenlets_new(kind, args, kwargs)
-    cdef PyFrameObject *frame
     cdef PyObject *record
     if made != NULL and installed:
         record = find_or_add(made)
-        frame = PyEval_GetFrame()
-        if record != NULL and frame != NULL:
-            (<Record>record)._code = PyFrame_GetCode(frame)
-            (<Record>record)._instruction = PyFrame_GetLasti(frame)
+        if record != NULL:
+            note_place(record)
     return made
+
+
+cdef void note_place(PyObject *record) noexcept:
+    """Where the greenlet of a record is made: the innermost frame that is not passed over, else the outermost."""
+    cdef Record found = <Record>record
+    cdef PyFrameObject *frame = PyEval_GetFrame()
+    cdef PyFrameObject *outer
+    keep(<PyObject *>frame)
+    while frame != NULL:
+        drop(<PyObject *>found._code)
+        found._code = PyFrame_GetCode(frame)
+        found._instruction = PyFrame_GetLasti(frame)
+        outer = NULL
+        if passed_over and (<object>found._code).co_filename.startswith(passed_over):
+            outer = PyFrame_GetBack(frame)
+        drop(<PyObject *>frame)
+        frame = outer
+
+
+def pass_over(*folders):
+    """Code in these folders is passed over when it is noted where a greenlet is made."""
+    global passed_over
+    passed_over = folders
 
 
 cdef void destroy(PyObject *dying) noexcept:
