@@ -83,11 +83,19 @@ cdef extern from * nogil:
     #ifdef _MSC_VER
     #include <intrin.h>
     #define GREENLET_STACK_POINTER() ((uintptr_t)_AddressOfReturnAddress())
+    #define GREENLET_THREAD_LOCAL __declspec(thread)
     #else
     #define GREENLET_STACK_POINTER() ((uintptr_t)__builtin_frame_address(0))
+    #define GREENLET_THREAD_LOCAL __thread
     #endif
+    /* The greenlet that runs on this thread, as far as we know: an address to look up, never followed. Asking
+     * greenlet costs three times as much. And since which installation: what happens between two is not seen. */
+    static GREENLET_THREAD_LOCAL PyObject *greenlet_running;
+    static GREENLET_THREAD_LOCAL unsigned greenlet_running_since;
     """
     uintptr_t stack_pointer "GREENLET_STACK_POINTER"()
+    PyObject *running "greenlet_running"
+    unsigned running_since "greenlet_running_since"
 
 
 stackwarden.import_stackwarden()
@@ -130,9 +138,10 @@ cdef class Record:
     cdef uintptr_t _base  # lowest usable address of the stack that it began on
     cdef uintptr_t _pointer  # stack pointer when it was left last
     cdef size_t _deepest
-    cdef uint64_t _resumed
+    cdef uint64_t _left  # how often, while the adapter was installed, and once before
     cdef bint _began  # for the first time, while the adapter was installed
     cdef bint _left_before  # and not come back since the adapter was installed
+    cdef bint _started  # greenlet was asked, and said so
     cdef object _name
 
     def __dealloc__(self):
@@ -164,7 +173,10 @@ cdef class Record:
     @property
     def switches(self):
         """How often it was switched to while the adapter was installed."""
-        return self._resumed + (self._began and (self._greenlet == NULL or is_started(self._greenlet)))
+        one = self.greenlet
+        if one is None:
+            return self._began + self._left
+        return (self._began and is_started(self._greenlet)) + self._left - (one.gr_frame is not None)
 
     @property
     def stack_base(self):
@@ -404,6 +416,7 @@ ctypedef object (*settrace_type)(object, tuple)
 ctypedef object (*gettrace_type)(object, PyObject *)
 
 cdef bint installed = False
+cdef unsigned installations = 0
 cdef tuple passed_over = ()
 cdef PyCFunctionWithKeywords greenlets_switch = NULL
 cdef PyCFunction greenlets_throw = NULL
@@ -416,40 +429,64 @@ cdef destructor greenlets_dealloc = NULL
 
 
 cdef inline PyObject *leave(PyObject *target) noexcept:
-    """Before a switch: how deep the current greenlet is, and where a new one begins. Returns the current one,
-    borrowed: it lives for as long as it runs, so now and when it is back."""
+    """Before a switch: how deep the current greenlet is, and where a new one begins. The result is for arrive()."""
+    global running
+    cdef uintptr_t pointer = stack_pointer()
+    cdef PyObject *current = running
+    cdef PyObject *record = find(current)
+    if record == NULL or running_since != installations:
+        record = find_current(pointer)
+        if record == NULL:
+            return NULL
+        current = (<Record>record)._greenlet
+    note(record, pointer)
+    (<Record>record)._left += 1
+    record = find(target)
+    if record == NULL or not (<Record>record)._started:
+        if may_begin(target, pointer):
+            running = target
+    if left_before:
+        trace()
+    return current
+
+
+cdef inline void arrive(PyObject *current) noexcept:
+    """After a switch back to where leave() was called."""
+    global running
+    if installed:
+        running = current
+        sync()
+
+
+cdef PyObject *find_current(uintptr_t pointer) noexcept:
+    """The record of the greenlet that runs on this thread: greenlet knows. NULL: not installed, or no memory."""
+    global running_since
     cdef PyObject *current
     cdef PyObject *record
-    cdef uintptr_t pointer = stack_pointer()
     if not installed:
         return NULL
     current = get_current()
     if current == NULL:
         PyErr_Clear()  # greenlet is being finalised
         return NULL
-    drop(current)
+    drop(current)  # it lives for as long as it runs
+    running_since = installations
     record = find_or_add(current)
-    if left_before:
-        trace()
-    if record != NULL:
-        if (<Record>record)._start == 0 and is_main(current):
-            begin(record, pointer)
-        note(record, pointer)
-    if not is_started(target):
-        record = find_or_add(target)
-        if record != NULL:
-            begin(record, pointer)
-    return current
+    if record != NULL and (<Record>record)._start == 0 and is_main(current):
+        begin(record, pointer)
+    return record
 
 
-cdef inline void arrive(PyObject *current) noexcept:
-    """After a switch back, on the stack of the greenlet that leave() returned."""
-    cdef PyObject *record
-    sync()
-    if current != NULL:
-        record = find(current)
-        if record != NULL:
-            (<Record>record)._resumed += 1
+cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
+    """Is a greenlet about to begin here? Unless the switch fails. Notes where."""
+    cdef PyObject *record = find_or_add(target)
+    if record == NULL:
+        return False
+    (<Record>record)._started = is_started(target)
+    if (<Record>record)._started:
+        return False
+    begin(record, pointer)
+    return True
 
 
 cdef PyObject *switch_method(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
@@ -467,14 +504,14 @@ cdef PyObject *throw_method(PyObject *target, PyObject *args) noexcept:
 
 
 cdef PyObject *switch_function(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
-    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else NULL
+    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
     cdef PyObject *result = greenlets_api_switch(target, args, kwargs)
     arrive(current)
     return result
 
 
 cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value, PyObject *traceback) noexcept:
-    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else NULL
+    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
     cdef PyObject *result = greenlets_api_throw(target, kind, value, traceback)
     arrive(current)
     return result
@@ -515,10 +552,11 @@ def pass_over(*folders):
 
 cdef void destroy(PyObject *dying) noexcept:
     """One that is suspended is killed, for which greenlet switches to it. What is still there afterwards was
-    brought back to life, and gets a new record when it is left or asked for."""
+    brought back to life, and gets a new record when it is switched to."""
+    cdef PyObject *current = running
     greenlets_dealloc(dying)
     forget(dying)
-    sync()
+    arrive(current)
 
 
 cdef class Tracer:
@@ -530,12 +568,13 @@ cdef class Tracer:
         self.function = function
 
     def __call__(self, event, greenlets):
+        global running
         cdef PyObject *record
         sync()
+        running = <PyObject *><object>greenlets[1]
         if left_before:
-            record = find(<PyObject *><object>greenlets[1])
-            if record != NULL and (<Record>record)._left_before:
-                (<Record>record)._resumed += 1
+            record = find(running)
+            if record != NULL:
                 settle(record)
         elif self.function is None:
             greenlets_settrace(greenlet, (None,))
@@ -620,7 +659,7 @@ cdef _unfit(what):
 
 def put_entries():
     """Put ours in the places of greenlet's. Requires find_entries(). Cannot fail halfway."""
-    global installed, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
+    global installed, installations, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
     global greenlets_api_switch, greenlets_api_throw, greenlets_new, greenlets_dealloc
     classes = _classes()
     greenlets_switch = <PyCFunctionWithKeywords><void *>switch_definition.ml_meth
@@ -640,6 +679,7 @@ def put_entries():
     greenlet_type.tp_dealloc = destroy
     _replace_new(classes, greenlets_new, make)
     installed = True
+    installations += 1
     for one in gc.get_objects():
         if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
             _add_from_before(one)
@@ -651,12 +691,13 @@ cdef _add_from_before(one):
     cdef PyObject *record = find_or_add(<PyObject *>one)
     if record != NULL and one.gr_frame is not None:
         (<Record>record)._left_before = True
+        (<Record>record)._left = 1
         left_before += 1
 
 
 def take_entries_out():
     """Put greenlet's own back. What somebody else has put in the place of ours stays, and ours behind it does
-    nothing more than to sync."""
+    nothing more."""
     global installed
     tracer = greenlet.gettrace()
     if switch_definition.ml_meth == <PyCFunction><void *>switch_method:

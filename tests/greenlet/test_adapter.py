@@ -174,7 +174,7 @@ def test_a_greenlet_that_is_killed_on_deallocation_takes_its_record_along(run):
         print(saved[0].dead, len(records()) - before)
         saved[0].switch()
         print(saved[0].dead, len(records()) - before)
-    """) == ["2", "-1", "False -1", "True -1"]  # fmt: skip
+    """) == ["2", "-1", "False -1", "True 0"]  # fmt: skip
 
 
 def test_records_of_greenlets_in_all_threads(run):
