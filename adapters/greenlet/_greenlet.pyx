@@ -429,7 +429,7 @@ cdef destructor greenlets_dealloc = NULL
 
 
 cdef inline PyObject *leave(PyObject *target) noexcept:
-    """Before a switch: how deep the current greenlet is, and where a new one begins. The result is for arrive()."""
+    """Before a switch: how deep the current greenlet is, where a new one begins. The result is for arrive()."""
     global running
     cdef uintptr_t pointer = stack_pointer()
     cdef PyObject *current = running

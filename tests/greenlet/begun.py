@@ -5,13 +5,16 @@ less deep: so the two do not overlap. It prints where the stacks lie, "inside" w
 again, and then what came of the workload; JSON objects, each on a line, as stackwarden.testing.child
 reads them.
 
+PLACEMENT is below, above, or deeper: below, but the foreign stack is left deeper than where the
+greenlet began, and goes on in the end.
+
 Command line: python begun.py WORKLOAD PLACEMENT STACK_SIZE yes|no|late; the last says whether the
 adapter is installed, late meaning when the greenlet has begun.
 """
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import greenlet
@@ -25,7 +28,9 @@ from stackwarden.testing.workloads import WORKLOADS, resident_bytes
 CANDIDATES = 8
 DEEPER = 8  # calls in C, which take more room than suspend()
 
-_kept: list[Coroutine] = []  # their stacks must stay where they are
+kept: list[
+    Coroutine
+] = []  # those that a greenlet has begun on; their stacks must stay where they are
 
 
 def deeper(function: Callable[[], Any], calls: int = DEEPER) -> None:
@@ -38,17 +43,15 @@ def deeper(function: Callable[[], Any], calls: int = DEEPER) -> None:
 
 def placed(run: Callable[[], Any], stack_size: int, placement: str) -> Coroutine:
     """A coroutine whose stack lies below or above the one that the caller runs on."""
-    native = stackwarden.current_stack().base
-    for coroutine in candidates(run, stack_size):
-        if (coroutine.stack_base > native) == (placement == "above"):
-            return coroutine
-    raise RuntimeError(f"no stack came to lie {placement} {native:#x}")
-
-
-def candidates(run: Callable[[], Any], stack_size: int) -> Iterator[Coroutine]:
+    here = stackwarden.current_stack().base
+    others = []
     for _ in range(CANDIDATES):
-        _kept.append(Coroutine(run, stack_size=stack_size))
-        yield _kept[-1]
+        coroutine = Coroutine(run, stack_size=stack_size)
+        if (coroutine.stack_base > here) == (placement == "above"):
+            kept.append(coroutine)
+            return coroutine
+        others.append(coroutine)
+    raise RuntimeError(f"none of {len(others)} stacks came to lie {placement} {here:#x}")
 
 
 def begin(
@@ -89,14 +92,19 @@ def main() -> None:
         }  # fmt: skip
 
     def in_greenlet() -> None:
-        begun = begin(work, int(stack_size), placement)
+        if placement == "deeper":
+            begun = begin(work, int(stack_size), calls=0)
+        else:
+            begun = begin(work, int(stack_size), placement)
         if adapter == "late":
             adapters.install("greenlet")
         native = stackwarden.current_stack().base
-        print(json.dumps({"stack_base": _kept[-1].stack_base, "native_base": native}), flush=True)
+        print(json.dumps({"stack_base": kept[-1].stack_base, "native_base": native}), flush=True)
         seen = begun.switch()
         seen["afterwards"] = {name: WORKLOADS[name].run() for name in ("add", "containers")}
         print(json.dumps(seen), flush=True)
+        if placement == "deeper":
+            kept[-1].resume()
 
     in_thread(in_greenlet)
 

@@ -1,8 +1,8 @@
 """Twins of greenlets that began on a foreign stack and are resumed from the thread's own.
 
 Claims: below the thread's own stack, protected work comes out right, and unprotected work ends as the table says.
-Above it, and where the foreign stack has since gone deeper, greenlet itself ends the process inside switch():
-nothing is promised there.
+Above it greenlet itself ends the process inside switch(), and what the foreign stack has put since where
+the greenlet lay is lost: nothing is promised there.
 """
 
 import subprocess
@@ -54,6 +54,7 @@ RUNS = [(workload, "below", "yes") for workload in WORKLOADS]
 RUNS += [(workload, "below", "no") for workload in UNPROTECTED]
 RUNS += [("add", "below", "late"), ("containers", "below", "late")]
 RUNS += [("add", "above", "yes"), ("add", "above", "no")]
+RUNS += [("containers", "deeper", "yes"), ("containers", "deeper", "no")]
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,12 @@ def test_above_the_process_ends_inside_switch(adapter, ends):
     assert end.outcome == "SIGSEGV", end.errors
     assert end.report["stack_base"] > end.report["native_base"]
     assert "inside" not in end.report
+
+
+@pytest.mark.parametrize("adapter", ["yes", "no"])
+def test_a_foreign_stack_that_has_gone_deeper_since_is_overwritten(adapter, ends):
+    """The greenlet goes on; the foreign stack does not."""
+    end = ends["containers", "deeper", adapter].result()
+    assert end.outcome == "SIGSEGV", end.errors
+    assert end.report["inside"]
+    assert "afterwards" in end.report
