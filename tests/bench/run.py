@@ -112,8 +112,13 @@ def measure(samples: Samples) -> dict[str, list[Row]]:
     python += from_python()
     rounds(1)
     coroutine = list(switch_coroutines())
+    greenlets = list(switch_greenlets())
     rounds(2)
-    return {"Python": python, "Leaving a coroutine and coming back, from Python": coroutine}
+    return {
+        "Python": python,
+        "Leaving a coroutine and coming back, from Python": coroutine,
+        "A switch of greenlets, from Python; ratio to a bare one": greenlets,
+    }
 
 
 def import_time() -> Row:
@@ -165,6 +170,16 @@ def switch_coroutines() -> Iterator[Row]:
             yield Row(f"isolation thread-state, depth {depth}", thread_state, "ns")
     yield Row("memory of a suspended coroutine", coroutines.memory_of_suspended(), "bytes",
               note="its stack's pages and 16 KiB of data stack included")  # fmt: skip
+
+
+def switch_greenlets() -> Iterator[Row]:
+    """The adapter beside a bare switch, and beside tracers that do nothing."""
+    least = json.loads(commands.output(sys.executable, HERE / "greenlets.py"))
+    bare = least["bare"]
+    yield Row("greenlet, bare", bare, "ns")
+    yield Row("with the adapter", least["adapter"], "ns", ratio=least["adapter"] / bare, limit=1.15)
+    for name in ("tracer in C", "tracer in Python"):
+        yield Row(f"with a {name} that does nothing", least[name], "ns", ratio=least[name] / bare)
 
 
 # ---- the result ----

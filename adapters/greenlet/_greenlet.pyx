@@ -1,0 +1,736 @@
+# cython: language_level=3, subinterpreters_compatible=shared_gil
+"""What stands at greenlet's entries while the adapter is installed, and the records of greenlets.
+
+Promises: after each switch and each throw, in whatever way it was asked for, CPython's bounds are those of the
+stack that the greenlet runs on, before it runs Python again. Two ways lead back into a greenlet, and both end in
+sync(): out of `switch` or `throw` (methods and C API), and out of the deallocation of another one; a new one
+begins on the stack that is current. A tracer that is set runs before these, so it is called by a Tracer, which
+syncs first. Greenlets that were left before install come back past our entries: for as long as there are such,
+each thread that switches gets a Tracer. Bounds alone are set: greenlet has already swapped the execution state.
+
+Tracing alone would do too, but costs 40 to 67 % of a switch, with a function in C that does nothing (measured with
+greenlet 3.5.6 on five versions), and would have to be turned on in each thread by itself.
+
+    what greenlet has                what stands there
+    methods switch, throw            switch_method, throw_method
+    C API, slots 6 and 5             switch_function, throw_function
+    functions settrace, gettrace     settrace_function, gettrace_function
+    type slots tp_new, tp_dealloc    make, destroy
+
+Each of these is the place that all callers go through, those too that imported a name earlier. Everything here
+requires the GIL.
+"""
+
+import gc
+
+import greenlet
+
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t, uintptr_t
+
+cimport stackwarden
+
+from stackwarden import status
+from stackwarden.errors import SystemUnfitError
+
+
+cdef extern from "Python.h":
+    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *) noexcept
+    ctypedef PyObject *(*PyCFunctionWithKeywords)(PyObject *, PyObject *, PyObject *) noexcept
+    ctypedef PyObject *(*newfunc)(PyTypeObject *, PyObject *, PyObject *) noexcept
+    ctypedef void (*destructor)(PyObject *) noexcept
+
+    ctypedef struct PyCodeObject
+    ctypedef struct PyFrameObject
+
+    ctypedef struct PyMethodDef:
+        PyCFunction ml_meth
+        int ml_flags
+
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+
+    ctypedef struct PyCFunctionObject:
+        PyMethodDef *m_ml
+
+    ctypedef struct PyTypeObject:
+        newfunc tp_new
+        destructor tp_dealloc
+
+    int METH_VARARGS
+    int METH_KEYWORDS
+    int METH_NOARGS
+    int PyCFunction_Check(object function)
+    int PyObject_TypeCheck(PyObject *, PyTypeObject *)
+    Py_ssize_t Py_REFCNT(PyObject *)
+    void *PyCapsule_Import(const char *name, int no_block) except NULL
+    void PyErr_Clear()
+    PyFrameObject *PyEval_GetFrame()
+    PyCodeObject *PyFrame_GetCode(PyFrameObject *frame)
+    PyFrameObject *PyFrame_GetBack(PyFrameObject *frame)
+    int PyFrame_GetLasti(PyFrameObject *frame)
+    int PyCode_Addr2Line(PyCodeObject *code, int byte)
+    void drop "Py_XDECREF"(PyObject *)
+    void keep "Py_XINCREF"(PyObject *)
+
+
+cdef extern from * nogil:
+    """
+    #ifdef _MSC_VER
+    #include <intrin.h>
+    #define GREENLET_STACK_POINTER() ((uintptr_t)_AddressOfReturnAddress())
+    #define GREENLET_THREAD_LOCAL __declspec(thread)
+    #else
+    #define GREENLET_STACK_POINTER() ((uintptr_t)__builtin_frame_address(0))
+    #define GREENLET_THREAD_LOCAL __thread
+    #endif
+    /* The greenlet that runs on this thread, as far as we know: an address to look up, never followed. Asking
+     * greenlet costs three times as much. And since which installation: what happens between two is not seen. */
+    static GREENLET_THREAD_LOCAL PyObject *greenlet_running;
+    static GREENLET_THREAD_LOCAL unsigned greenlet_running_since;
+    """
+    uintptr_t stack_pointer "GREENLET_STACK_POINTER"()
+    PyObject *running "greenlet_running"
+    unsigned running_since "greenlet_running_since"
+
+
+stackwarden.import_stackwarden()
+
+
+# ---- greenlet's C API: a table in which each function has a number that stays ----
+
+cdef enum:
+    API_GET_CURRENT = 4
+    API_THROW = 5
+    API_SWITCH = 6
+    API_MAIN = 8
+    API_STARTED = 9
+    API_ACTIVE = 10
+
+ctypedef PyObject *(*api_get_current)() noexcept
+ctypedef PyObject *(*api_throw)(PyObject *, PyObject *, PyObject *, PyObject *) noexcept
+ctypedef PyObject *(*api_switch)(PyObject *, PyObject *, PyObject *) noexcept
+ctypedef int (*api_question)(PyObject *) noexcept
+
+cdef void **api = NULL
+cdef PyTypeObject *greenlet_type = NULL
+cdef api_get_current get_current = NULL
+cdef api_question is_main = NULL
+cdef api_question is_started = NULL
+cdef api_question is_active = NULL
+
+
+# ---- records ----
+
+@cython.final
+@cython.no_gc
+cdef class Record:
+    """What is known of one greenlet. It is kept for as long as the greenlet lives; all sizes are in bytes."""
+
+    cdef PyObject *_greenlet  # borrowed; NULL once it is gone
+    cdef PyCodeObject *_code  # what ran where the greenlet was made, or NULL
+    cdef int _instruction
+    cdef uintptr_t _start  # address at which its stack begins; 0: not known
+    cdef uintptr_t _base  # lowest usable address of the stack that it began on
+    cdef uintptr_t _pointer  # stack pointer when it was left last
+    cdef size_t _deepest
+    cdef uint64_t _left  # how often, while the adapter was installed, and once before
+    cdef bint _began  # for the first time, while the adapter was installed
+    cdef bint _left_before  # and not come back since the adapter was installed
+    cdef bint _started  # greenlet was asked, and said so
+    cdef object _name
+
+    def __dealloc__(self):
+        drop(<PyObject *>self._code)
+
+    @property
+    def greenlet(self):
+        """The greenlet, or None once it is gone."""
+        if self._greenlet == NULL or Py_REFCNT(self._greenlet) == 0:
+            return None
+        return <object>self._greenlet
+
+    @property
+    def name(self):
+        """Its attribute `name`; else "main", the name of its function once that was seen, or of its class."""
+        one = self.greenlet
+        if one is not None:
+            self._name = _name_of(one) or self._name
+        return self._name or (one is not None and type(one).__qualname__) or None
+
+    @property
+    def made_at(self):
+        """(file, line, function) where it was made; None for main ones, and those made before install."""
+        if self._code == NULL:
+            return None
+        code = <object>self._code
+        return code.co_filename, PyCode_Addr2Line(self._code, self._instruction), code.co_qualname
+
+    @property
+    def switches(self):
+        """How often it was switched to while the adapter was installed."""
+        one = self.greenlet
+        if one is None:
+            return self._began + self._left
+        return (self._began and is_started(self._greenlet)) + self._left - (one.gr_frame is not None)
+
+    @property
+    def stack_base(self):
+        """Lowest usable address of the stack that it began on; None: it did not, or not while installed."""
+        return self._base or None
+
+    @property
+    def stack_used(self):
+        """From where its stack begins to where it is, or was left; None: not known where it began."""
+        if self._greenlet == NULL or not is_active(self._greenlet):
+            return 0
+        if not self._start:
+            return None
+        if self.greenlet is greenlet.getcurrent():
+            note(<PyObject *>self, stack_pointer())
+        return self._start - self._pointer
+
+    @property
+    def high_water(self):
+        """The most that was in use when it was left, or looked at while it ran."""
+        return self._deepest
+
+    @property
+    def stack_saved(self):
+        """What greenlet has copied from the stack to the heap, because another greenlet needed the place."""
+        found = self.greenlet
+        return 0 if found is None else found._stack_saved
+
+    def __repr__(self):
+        return (
+            f"<Record of {self.greenlet!r}, name {self.name!r}, made at {self.made_at}, {self.stack_used} bytes "
+            f"in use, {self.stack_saved} saved, at most {self.high_water}, {self.switches} switches>")
+
+
+cdef _name_of(found):
+    name = getattr(found, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    if is_main(<PyObject *>found):
+        return "main"
+    run = getattr(found, "run", None) if not is_started(<PyObject *>found) else _outermost_code(found.gr_frame)
+    return getattr(run, "__qualname__", None) or getattr(run, "co_qualname", None)
+
+
+cdef _outermost_code(frame):
+    code = None
+    while frame is not None:
+        code = frame.f_code
+        frame = frame.f_back
+    return code
+
+
+cdef void note(PyObject *record, uintptr_t pointer) noexcept:
+    """The greenlet of a record is about to be left, at this depth. Off its own stack nothing is known."""
+    cdef Record found = <Record>record
+    cdef size_t used = found._start - pointer
+    if used <= found._start - found._base:
+        found._pointer = pointer
+        if used > found._deepest:
+            found._deepest = used
+
+
+cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
+    """The greenlet of a record begins here, on the stack that is current; that of a main one begins at its top."""
+    cdef Record found = <Record>record
+    cdef stackwarden.stackwarden_stack here
+    if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE:
+        found._base = here.base
+        found._began = not is_main(found._greenlet)
+        found._start = pointer if found._began else here.base + here.size
+        found._pointer = pointer
+
+
+# ---- the table of records: from a greenlet's address to its record ----
+#
+# Open addressing with linear probing; at most half of the places are taken. Nothing here runs Python.
+
+cdef size_t left_before = 0  # records of greenlets that were left before install
+
+
+cdef struct Place:
+    PyObject *greenlet  # borrowed; NULL: free
+    PyObject *record  # owned
+
+cdef Place *places = NULL
+cdef size_t mask = 0  # number of places, a power of two, less one
+cdef size_t taken = 0
+
+
+cdef inline size_t home(PyObject *one) noexcept:
+    return <size_t>((<uint64_t><uintptr_t>one >> 4) * 0x9E3779B97F4A7C15u >> 20) & mask
+
+
+cdef inline PyObject *find(PyObject *one) noexcept:
+    """The record of a greenlet, borrowed, or NULL."""
+    cdef size_t i
+    if places == NULL:
+        return NULL
+    i = home(one)
+    while places[i].greenlet != one:
+        if places[i].greenlet == NULL:
+            return NULL
+        i = (i + 1) & mask
+    return places[i].record
+
+
+cdef void put(PyObject *one, PyObject *record) noexcept:
+    cdef size_t i = home(one)
+    while places[i].greenlet != NULL:
+        i = (i + 1) & mask
+    places[i] = Place(one, record)
+
+
+cdef int grow() except -1:
+    """Twice as many places, or the first ones."""
+    global places, mask
+    cdef Place *former = places
+    cdef size_t count = mask + 1 if places != NULL else 0
+    cdef size_t i
+    cdef Place *larger = <Place *>PyMem_Calloc(2 * count or 64, sizeof(Place))
+    if larger == NULL:
+        raise MemoryError(f"{taken} records of greenlets: no memory for more")
+    places = larger
+    mask = (2 * count or 64) - 1
+    for i in range(count):
+        if former[i].greenlet != NULL:
+            put(former[i].greenlet, former[i].record)
+    PyMem_Free(former)
+    return 0
+
+
+cdef PyObject *add(PyObject *one) except NULL:
+    """A record for a greenlet that has none, borrowed."""
+    global taken
+    cdef Record record
+    if places == NULL or 2 * taken > mask:
+        grow()
+    record = Record.__new__(Record)
+    record._greenlet = one
+    Py_INCREF(record)
+    put(one, <PyObject *>record)
+    taken += 1
+    return <PyObject *>record
+
+
+cdef inline PyObject *find_or_add(PyObject *one) noexcept:
+    """The record of a greenlet, borrowed; NULL: no memory."""
+    cdef PyObject *record = find(one)
+    if record == NULL:
+        try:
+            record = add(one)
+        except MemoryError:
+            pass
+    return record
+
+
+cdef void forget(PyObject *one) noexcept:
+    """The greenlet is gone, and so is its record; those that follow it move up."""
+    global taken
+    cdef size_t i, hole
+    cdef PyObject *record = find(one)
+    if record == NULL:
+        return
+    hole = home(one)
+    while places[hole].greenlet != one:
+        hole = (hole + 1) & mask
+    i = (hole + 1) & mask
+    while places[i].greenlet != NULL:
+        if ((i - home(places[i].greenlet)) & mask) >= ((i - hole) & mask):
+            places[hole] = places[i]
+            hole = i
+        i = (i + 1) & mask
+    places[hole] = Place(NULL, NULL)
+    taken -= 1
+    settle(record)
+    (<Record>record)._greenlet = NULL
+    drop(record)
+
+
+cdef inline void settle(PyObject *record) noexcept:
+    """The greenlet of a record has come back, or is gone."""
+    global left_before
+    if (<Record>record)._left_before:
+        (<Record>record)._left_before = False
+        left_before -= 1
+
+
+def forget_all():
+    """Let go of all records."""
+    global places, mask, taken, left_before
+    cdef Place *former = places
+    cdef size_t count = mask + 1 if places != NULL else 0
+    cdef size_t i
+    places = NULL
+    mask = taken = left_before = 0
+    for i in range(count):
+        if former[i].greenlet != NULL:
+            (<Record>former[i].record)._greenlet = NULL
+            drop(former[i].record)
+    PyMem_Free(former)
+
+
+def records():
+    """The records of all greenlets."""
+    cdef size_t i
+    found = []
+    if places != NULL:
+        for i in range(mask + 1):
+            if places[i].greenlet != NULL:
+                found.append(<object>places[i].record)
+    return found
+
+
+def record_of(found not None):
+    """The record of a greenlet. Raises TypeError, MemoryError."""
+    if not isinstance(found, greenlet.greenlet):
+        raise TypeError(f"record_of() takes a greenlet, not {type(found).__name__}")
+    cdef PyObject *record = find(<PyObject *>found)
+    if record == NULL:
+        record = add(<PyObject *>found)
+    return <object>record
+
+
+# ---- what stands at greenlet's entries ----
+
+cdef bint bounds_follow = status()["mechanism"] in ("pointer", "setter")
+
+
+cdef inline void sync() noexcept:
+    """CPython 3.11 to 3.13 count calls, and greenlet takes the counters along with the frames: to set them again
+    would be to count twice."""
+    if bounds_follow:
+        stackwarden.sync_stack()
+
+
+ctypedef object (*settrace_type)(object, tuple)
+ctypedef object (*gettrace_type)(object, PyObject *)
+
+cdef bint installed = False
+cdef unsigned installations = 0
+cdef tuple passed_over = ()
+cdef PyCFunctionWithKeywords greenlets_switch = NULL
+cdef PyCFunction greenlets_throw = NULL
+cdef settrace_type greenlets_settrace = NULL
+cdef gettrace_type greenlets_gettrace = NULL
+cdef api_switch greenlets_api_switch = NULL
+cdef api_throw greenlets_api_throw = NULL
+cdef newfunc greenlets_new = NULL
+cdef destructor greenlets_dealloc = NULL
+
+
+cdef inline PyObject *leave(PyObject *target) noexcept:
+    """Before a switch: how deep the current greenlet is, where a new one begins. The result is for arrive()."""
+    global running
+    cdef uintptr_t pointer = stack_pointer()
+    cdef PyObject *current = running
+    cdef PyObject *record = find(current)
+    if record == NULL or running_since != installations:
+        record = find_current(pointer)
+        if record == NULL:
+            return NULL
+        current = (<Record>record)._greenlet
+    note(record, pointer)
+    (<Record>record)._left += 1
+    record = find(target)
+    if record == NULL or not (<Record>record)._started:
+        if may_begin(target, pointer):
+            running = target
+    if left_before:
+        trace()
+    return current
+
+
+cdef inline void arrive(PyObject *current) noexcept:
+    """After a switch back to where leave() was called."""
+    global running
+    if installed:
+        running = current
+        sync()
+
+
+cdef PyObject *find_current(uintptr_t pointer) noexcept:
+    """The record of the greenlet that runs on this thread: greenlet knows. NULL: not installed, or no memory."""
+    global running_since
+    cdef PyObject *current
+    cdef PyObject *record
+    if not installed:
+        return NULL
+    current = get_current()
+    if current == NULL:
+        PyErr_Clear()  # greenlet is being finalised
+        return NULL
+    drop(current)  # it lives for as long as it runs
+    running_since = installations
+    record = find_or_add(current)
+    if record != NULL and (<Record>record)._start == 0 and is_main(current):
+        begin(record, pointer)
+    return record
+
+
+cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
+    """Is a greenlet about to begin here? Unless the switch fails. Notes where."""
+    cdef PyObject *record = find_or_add(target)
+    if record == NULL:
+        return False
+    (<Record>record)._started = is_started(target)
+    if (<Record>record)._started:
+        return False
+    begin(record, pointer)
+    return True
+
+
+cdef PyObject *switch_method(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
+    cdef PyObject *current = leave(target)
+    cdef PyObject *result = greenlets_switch(target, args, kwargs)
+    arrive(current)
+    return result
+
+
+cdef PyObject *throw_method(PyObject *target, PyObject *args) noexcept:
+    cdef PyObject *current = leave(target)
+    cdef PyObject *result = greenlets_throw(target, args)
+    arrive(current)
+    return result
+
+
+cdef PyObject *switch_function(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
+    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
+    cdef PyObject *result = greenlets_api_switch(target, args, kwargs)
+    arrive(current)
+    return result
+
+
+cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value, PyObject *traceback) noexcept:
+    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
+    cdef PyObject *result = greenlets_api_throw(target, kind, value, traceback)
+    arrive(current)
+    return result
+
+
+cdef PyObject *make(PyTypeObject *kind, PyObject *args, PyObject *kwargs) noexcept:
+    cdef PyObject *made = greenlets_new(kind, args, kwargs)
+    cdef PyObject *record
+    if made != NULL and installed:
+        record = find_or_add(made)
+        if record != NULL:
+            note_place(record)
+    return made
+
+
+cdef void note_place(PyObject *record) noexcept:
+    """Where the greenlet of a record is made: the innermost frame that is not passed over, else the outermost."""
+    cdef Record found = <Record>record
+    cdef PyFrameObject *frame = PyEval_GetFrame()
+    cdef PyFrameObject *outer
+    keep(<PyObject *>frame)
+    while frame != NULL:
+        drop(<PyObject *>found._code)
+        found._code = PyFrame_GetCode(frame)
+        found._instruction = PyFrame_GetLasti(frame)
+        outer = NULL
+        if passed_over and (<object>found._code).co_filename.startswith(passed_over):
+            outer = PyFrame_GetBack(frame)
+        drop(<PyObject *>frame)
+        frame = outer
+
+
+def pass_over(*folders):
+    """Code in these folders is passed over when it is noted where a greenlet is made."""
+    global passed_over
+    passed_over = folders
+
+
+cdef void destroy(PyObject *dying) noexcept:
+    """One that is suspended is killed, for which greenlet switches to it. What is still there afterwards was
+    brought back to life, and gets a new record when it is switched to."""
+    cdef PyObject *current = running
+    greenlets_dealloc(dying)
+    forget(dying)
+    arrive(current)
+
+
+cdef class Tracer:
+    """Stands for a tracer that somebody set, if any, and calls it with the right bounds."""
+
+    cdef object function
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, event, greenlets):
+        global running
+        cdef PyObject *record
+        sync()
+        running = <PyObject *><object>greenlets[1]
+        if left_before:
+            record = find(running)
+            if record != NULL:
+                settle(record)
+        elif self.function is None:
+            greenlets_settrace(greenlet, (None,))
+        return self.function(event, greenlets) if self.function is not None else None
+
+
+cdef void trace() noexcept:
+    """Have a Tracer in this thread."""
+    if greenlets_gettrace(greenlet, NULL) is None:
+        greenlets_settrace(greenlet, (Tracer(None),))
+
+
+cdef _without_tracer(set_or_tracer):
+    return (<Tracer>set_or_tracer).function if isinstance(set_or_tracer, Tracer) else set_or_tracer
+
+
+cdef object settrace_function(object module, tuple args):
+    """What is set goes in as a Tracer, what was set comes out without."""
+    if len(args) == 1 and (args[0] is not None or left_before):
+        args = (Tracer(args[0]),)
+    return _without_tracer(greenlets_settrace(module, args))
+
+
+cdef object gettrace_function(object module, PyObject *nothing):
+    return _without_tracer(greenlets_gettrace(module, nothing))
+
+
+# ---- putting it there ----
+
+cdef PyMethodDef *switch_definition = NULL
+cdef PyMethodDef *throw_definition = NULL
+cdef PyMethodDef *settrace_definition = NULL
+cdef PyMethodDef *gettrace_definition = NULL
+
+
+def find_entries():
+    """Find all entries, and change nothing. Raises SystemUnfitError."""
+    global api, greenlet_type, get_current, is_main, is_started, is_active
+    global switch_definition, throw_definition, settrace_definition, gettrace_definition
+    switch_definition = _method("switch", METH_VARARGS | METH_KEYWORDS)
+    throw_definition = _method("throw", METH_VARARGS)
+    settrace_definition = _function("settrace", METH_VARARGS)
+    gettrace_definition = _function("gettrace", METH_NOARGS)
+    try:
+        api = <void **>PyCapsule_Import("greenlet._C_API", 0)
+    except (AttributeError, ImportError) as error:
+        raise _unfit("C API") from error
+    greenlet_type = <PyTypeObject *><PyObject *>greenlet.greenlet
+    get_current = <api_get_current>api[API_GET_CURRENT]
+    is_main = <api_question>api[API_MAIN]
+    is_started = <api_question>api[API_STARTED]
+    is_active = <api_question>api[API_ACTIVE]
+
+
+cdef PyMethodDef *_method(name, int flags) except NULL:
+    """How a method of greenlets is defined."""
+    cdef PyMethodDef *definition
+    method = vars(greenlet.greenlet).get(name)
+    if type(method) is not type(list.append):
+        raise _unfit(f"method {name} in C")
+    definition = (<PyMethodDescrObject *>method).d_method
+    if definition.ml_flags != flags:
+        raise _unfit(f"method {name} with the flags {flags:#x} (it has {definition.ml_flags:#x})")
+    return definition
+
+
+cdef PyMethodDef *_function(name, int flags) except NULL:
+    """How a function of the module is defined."""
+    cdef PyMethodDef *definition
+    function = getattr(greenlet, name, None)
+    if not PyCFunction_Check(function):
+        raise _unfit(f"function {name} in C")
+    definition = (<PyCFunctionObject *>function).m_ml
+    if definition.ml_flags != flags:
+        raise _unfit(f"function {name} with the flags {flags:#x} (it has {definition.ml_flags:#x})")
+    return definition
+
+
+cdef _unfit(what):
+    return SystemUnfitError(f"greenlet {greenlet.__version__} was built without what the adapter needs: a {what}")
+
+
+def put_entries():
+    """Put ours in the places of greenlet's. Requires find_entries(). Cannot fail halfway."""
+    global installed, installations, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
+    global greenlets_api_switch, greenlets_api_throw, greenlets_new, greenlets_dealloc
+    classes = _classes()
+    greenlets_switch = <PyCFunctionWithKeywords><void *>switch_definition.ml_meth
+    greenlets_throw = throw_definition.ml_meth
+    greenlets_settrace = <settrace_type><void *>settrace_definition.ml_meth
+    greenlets_gettrace = <gettrace_type><void *>gettrace_definition.ml_meth
+    greenlets_api_switch = <api_switch>api[API_SWITCH]
+    greenlets_api_throw = <api_throw>api[API_THROW]
+    greenlets_new = greenlet_type.tp_new
+    greenlets_dealloc = greenlet_type.tp_dealloc
+    switch_definition.ml_meth = <PyCFunction><void *>switch_method
+    throw_definition.ml_meth = throw_method
+    settrace_definition.ml_meth = <PyCFunction><void *>settrace_function
+    gettrace_definition.ml_meth = <PyCFunction><void *>gettrace_function
+    api[API_SWITCH] = <void *>switch_function
+    api[API_THROW] = <void *>throw_function
+    greenlet_type.tp_dealloc = destroy
+    _replace_new(classes, greenlets_new, make)
+    installed = True
+    installations += 1
+    for one in gc.get_objects():
+        if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
+            _add_from_before(one)
+    greenlet.settrace(greenlet.gettrace())  # for this thread
+
+
+cdef _add_from_before(one):
+    global left_before
+    cdef PyObject *record = find_or_add(<PyObject *>one)
+    if record != NULL and one.gr_frame is not None:
+        (<Record>record)._left_before = True
+        (<Record>record)._left = 1
+        left_before += 1
+
+
+def take_entries_out():
+    """Put greenlet's own back. What somebody else has put in the place of ours stays, and ours behind it does
+    nothing more."""
+    global installed
+    tracer = greenlet.gettrace()
+    if switch_definition.ml_meth == <PyCFunction><void *>switch_method:
+        switch_definition.ml_meth = <PyCFunction><void *>greenlets_switch
+    if throw_definition.ml_meth == throw_method:
+        throw_definition.ml_meth = greenlets_throw
+    if settrace_definition.ml_meth == <PyCFunction><void *>settrace_function:
+        settrace_definition.ml_meth = <PyCFunction><void *>greenlets_settrace
+    if gettrace_definition.ml_meth == <PyCFunction><void *>gettrace_function:
+        gettrace_definition.ml_meth = <PyCFunction><void *>greenlets_gettrace
+    if api[API_SWITCH] == <void *>switch_function:
+        api[API_SWITCH] = <void *>greenlets_api_switch
+    if api[API_THROW] == <void *>throw_function:
+        api[API_THROW] = <void *>greenlets_api_throw
+    if greenlet_type.tp_dealloc == destroy:
+        greenlet_type.tp_dealloc = greenlets_dealloc
+    _replace_new(_classes(), make, greenlets_new)
+    installed = False
+    greenlet.settrace(tracer)
+    forget_all()
+
+
+cdef list _classes():
+    """greenlet.greenlet and all that inherit from it: a class has a copy of its base's tp_new."""
+    found = [greenlet.greenlet]
+    for kind in found:
+        for subclass in type.__subclasses__(kind):
+            if subclass not in found:
+                found.append(subclass)
+    return found
+
+
+cdef void _replace_new(list classes, newfunc old, newfunc new) noexcept:
+    for kind in classes:
+        if (<PyTypeObject *>kind).tp_new == old:
+            (<PyTypeObject *>kind).tp_new = new
