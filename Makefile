@@ -23,10 +23,6 @@ test: ## test under every CPython; PYTHON=3.14 for one, ARGS="-k fork" for pytes
 matrix: ## the same with the tests' matrices whole: hours
 	@$(run_tests) --matrix -- $(ARGS)
 
-.PHONY: isolation
-isolation: ## test what isolation claims; does not all hold yet
-	@STACKWARDEN_ISOLATION=1 $(run_tests) -- $(ARGS) -k "isolation"
-
 .PHONY: suites
 suites: ## run the tests of greenlet and gevent with our adapters installed, under 3.11, 3.14, 3.15
 	@python3 tests/suites/run.py $(addprefix --python ,$(PYTHON)) $(ARGS)
