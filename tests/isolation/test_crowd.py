@@ -54,7 +54,7 @@ if sys.version_info[:2] == (3, 14) and "SANITIZER_LEG" not in os.environ:
     @pytest.mark.timeout(1200)
     def test_the_debug_build_counts_as_many_references_afterwards_as_before():
         try:
-            python = environments.environment("test", "3.14-dbg")
+            python = environments.environment("demo", "3.14-dbg")
         except commands.HarnessError as error:
             unavailable("python3.14-dbg", str(error))
         counted = crowd(1000, 200_000, python=python)
