@@ -209,12 +209,12 @@ cdef inline void go(
     cdef sw_record *current = thread.current
     cdef sw_execution *to = execution_of(thread, record)
     current.mark = 0 if ends or ts == NULL else swpy_mark(ts)
+    if current.isolation == SW_SHARED and current.kind != SW_NATIVE:
+        current.execution = thread.loaded if not ends else NULL
     if to is not thread.loaded:
         put_away(thread, ts, sp)
         if ends and current.isolation != SW_SHARED:
             end_loaded(thread, ts)
-    if ends and current.kind != SW_NATIVE and current.isolation == SW_SHARED:
-        current.execution = NULL
     if to.status == SW_NEW or (to is thread.loaded and not record.mark):
         record.detached = current.detached
     record.execution = to
