@@ -209,12 +209,12 @@ cdef inline void go(
     cdef sw_record *current = thread.current
     cdef sw_execution *to = execution_of(thread, record)
     current.mark = 0 if ends or ts == NULL else swpy_mark(ts)
+    if current.isolation == SW_SHARED and current.kind != SW_NATIVE:
+        current.execution = thread.loaded if not ends else NULL
     if to is not thread.loaded:
         put_away(thread, ts, sp)
         if ends and current.isolation != SW_SHARED:
             end_loaded(thread, ts)
-    if ends and current.kind != SW_NATIVE and current.isolation == SW_SHARED:
-        current.execution = NULL
     if to.status == SW_NEW or (to is thread.loaded and not record.mark):
         record.detached = current.detached
     record.execution = to
@@ -227,7 +227,7 @@ cdef inline void go(
         forget_kept(thread, current)
 
 
-cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
+cdef inline stackwarden_status prepare(sw_thread *thread, sw_record *record) noexcept nogil:
     """An isolated stack is entered for the first time: as it was registered, where nobody renewed it. Its own
     thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran."""
     cdef sw_execution *execution = record.execution
@@ -244,6 +244,9 @@ cdef inline stackwarden_status prepare(const sw_record *record) noexcept nogil:
         execution.prepared = False
         execution.ts = swpy_make_own(swpy_attached(), context)
         status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
+        if status == STACKWARDEN_DONE:
+            # Before CPython attaches it, or it asks the system for bounds, which reads /proc/self/maps.
+            swpy_protect_own(execution.ts, thread, record, True)
     return status
 
 
@@ -267,7 +270,7 @@ cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, 
     if status == STACKWARDEN_DONE:
         status = check_target(thread, ts, record)
     if status == STACKWARDEN_DONE:
-        status = prepare(record)
+        status = prepare(thread, record)
     if status == STACKWARDEN_DONE:
         thread.current.detached = False
         go(thread, ts, record, sp, ends)
@@ -308,7 +311,7 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
     if status == STACKWARDEN_DONE:
         status = check_target(thread, ts, record)
     if status == STACKWARDEN_DONE and ts != NULL:
-        status = prepare(record)
+        status = prepare(thread, record)
     if status == STACKWARDEN_DONE:
         thread.current.detached = detached
         go(thread, ts, record, sp, ends)
@@ -371,12 +374,20 @@ cdef inline PyThreadState *take_up(
     return home
 
 
+cdef inline void forget_ended(const sw_execution *execution) noexcept nogil:
+    """Unregistered or renewed between ending() and arrived(): arrived() has nothing to release any more."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    if thread != NULL and thread.ended is execution:
+        thread.ended = NULL
+
+
 cdef inline void release_execution(sw_execution *execution) noexcept nogil:
     """Give back what an execution state without frames holds. Attached; destructors may use it anew."""
     cdef swpy_state state = execution.state
     cdef bint holds = execution.holds
     cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \
         and execution.status != SW_LOADED else NULL
+    forget_ended(execution)
     execution.ts = NULL
     execution.holds = False
     swpy_state_clear(&execution.state)
@@ -402,7 +413,8 @@ cdef inline void arrive_slowly(sw_thread *thread) noexcept nogil:
     if thread.ended != NULL:
         release_ended(thread)
         thread = this_thread()
-    if sw_process.callbacks and thread.unannounced and not thread.in_callback:
+    if sw_process.callbacks and thread.unannounced and not thread.in_callback \
+            and record_holds(thread.current, sw_stack_pointer()):
         call_callbacks(thread)
     if detached:
         PyEval_SaveThread()
@@ -494,6 +506,7 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
     if is_suspended(execution):
         sw_count(&sw_process.leaked)
         return False
+    forget_ended(execution)
     if swpy_attached() != NULL:
         release_execution(execution)
     sw_lock()

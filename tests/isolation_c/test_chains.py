@@ -177,3 +177,20 @@ def test_a_nested_call_and_then_the_same_stack_from_another_chain(fiber_child, i
         print(inner.unregister())
     """
     assert fiber_child(program) == ["0"]
+
+
+def test_a_stack_that_sync_found_is_left_and_gone_back_to(fiber_child):
+    program = """
+        def work(number):
+            assert stackwarden.sync_stack() is not None
+            seen.append(enter(Stack(), lambda: stackwarden.current_stack().base))
+            seen.append(stackwarden.current_stack().base)
+
+        seen = []
+        stack = Stack()
+        fiber = Fiber(stack, work, raw=True)
+        fiber.resume()
+        stackwarden.reset_stack()
+        print(fiber.done, seen[0] != stack.base, seen[1] == stack.base)
+    """
+    assert fiber_child(program) == ["True True True"]
