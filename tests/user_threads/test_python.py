@@ -211,8 +211,15 @@ CONFORMS = """
         finally:
             checked_all.set()
 
-    checked_all = threading.Event()
+    def note_carrier():
+        pause()
+        carriers.add(threading.get_native_id())
+
+    checked_all, carriers = threading.Event(), set()
     with workers(WORKERS):
+        while len(carriers) < WORKERS:  # each has records of its own from then on
+            for thread in [UserThread(note_carrier) for _ in range(100)]:
+                thread.join()
         checker = threading.Thread(target=check)
         checker.start()
         serve(checked_all)
