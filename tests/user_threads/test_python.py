@@ -312,13 +312,30 @@ def test_user_threads_that_nobody_joins_end_with_the_workers(child, system, coun
             pause()
             ran.append(number)
 
-        ran = []
-        with workers(WORKERS):
-            for number in range(50):
-                UserThread(work, number)
-        print(sorted(ran) == list(range(50)), stackwarden.status()["registered"])
+        ran, kept = [], []
+        for _ in range(2):
+            with workers(WORKERS):
+                for number in range(50):
+                    UserThread(work, number)
+                    kept.append(UserThread(work, number))
+        print(sorted(ran) == sorted([*range(50)] * 4), stackwarden.status()["registered"])
+        print({thread.join() for thread in kept}, all(thread.done for thread in kept))
     """
-    assert child(system, count, program) == ["True 0"]
+    assert child(system, count, program) == ["True 0", "{None} True"]
+
+
+def test_several_may_join_one(child, system, count):
+    program = """
+        def work():
+            for _ in range(10):
+                pause()
+            return "joined"
+
+        with workers(WORKERS):
+            one = UserThread(work)
+            print({thread.join() for thread in [UserThread(one.join) for _ in range(5)]}, one.join())
+    """
+    assert child(system, count, program) == ["{'joined'} joined"]
 
 
 def test_work_that_lets_the_gil_go_in_the_middle(child, system, count):
