@@ -8,6 +8,7 @@ while the system's scheduler runs, the GIL is free. Uses the installed package a
 """
 
 from contextvars import copy_context
+from weakref import WeakSet
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -186,6 +187,9 @@ class workers:  # noqa: N801
 
     def __exit__(self, *exception):
         cdef switching_call call = switching_call(what=STOP)
+        cdef UserThread thread
+        for thread in list(_unjoined):
+            thread.end()
         _end_dropped(wait=True)
         _make(&call)
 
@@ -205,6 +209,7 @@ cdef void work(PyObject *running) noexcept:
     task.function = task.args = task.kwargs = None
 
 
+_unjoined = WeakSet()
 cdef list _dropped = []  # user threads that nobody refers to, and nobody has joined
 
 
@@ -241,6 +246,7 @@ cdef class UserThread:
             raise
         self._task = task
         self._thread = call.thread
+        _unjoined.add(self)
 
     @property
     def done(self):
@@ -249,19 +255,25 @@ cdef class UserThread:
 
     def join(self):
         """Wait for it, letting other user threads run; its result. What it raised is raised."""
-        if self._task is None or self._joining:
-            raise UserThreadError("it is being joined by another user thread" if self._joining
-                                  else "it was never started")
+        if self._task is None:
+            raise UserThreadError("it was never started")
+        self.end()
+        if self._task.error is not None:
+            raise self._task.error
+        return self._task.result
+
+    cdef end(self):
+        """Wait for it, once."""
+        while self._joining:
+            pause()
         if self._thread != NULL:
             self._joining = True
             try:
                 _join(self._thread, self._task)
+                self._thread = NULL
             finally:
                 self._joining = False
-            self._thread = NULL
-        if self._task.error is not None:
-            raise self._task.error
-        return self._task.result
+            _unjoined.discard(self)
 
     def __dealloc__(self):
         cdef _Dropped dropped

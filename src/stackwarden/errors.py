@@ -97,7 +97,7 @@ class SystemUnfitError(AdapterError, ImportError):
 
 
 class UserThreadError(StackwardenError, RuntimeError):
-    """The user thread was cancelled, or is joined already, or the caller is none."""
+    """The user thread was cancelled or never started, or the caller is no user thread."""
 
 
 class StackExit(BaseException):

@@ -211,8 +211,15 @@ CONFORMS = """
         finally:
             checked_all.set()
 
-    checked_all = threading.Event()
+    def note_carrier():
+        pause()
+        carriers.add(threading.get_native_id())
+
+    checked_all, carriers = threading.Event(), set()
     with workers(WORKERS):
+        while len(carriers) < WORKERS:  # each has records of its own from then on
+            for thread in [UserThread(note_carrier) for _ in range(100)]:
+                thread.join()
         checker = threading.Thread(target=check)
         checker.start()
         serve(checked_all)
@@ -305,13 +312,30 @@ def test_user_threads_that_nobody_joins_end_with_the_workers(child, system, coun
             pause()
             ran.append(number)
 
-        ran = []
-        with workers(WORKERS):
-            for number in range(50):
-                UserThread(work, number)
-        print(sorted(ran) == list(range(50)), stackwarden.status()["registered"])
+        ran, kept = [], []
+        for _ in range(2):
+            with workers(WORKERS):
+                for number in range(50):
+                    UserThread(work, number)
+                    kept.append(UserThread(work, number))
+        print(sorted(ran) == sorted([*range(50)] * 4), stackwarden.status()["registered"])
+        print({thread.join() for thread in kept}, all(thread.done for thread in kept))
     """
-    assert child(system, count, program) == ["True 0"]
+    assert child(system, count, program) == ["True 0", "{None} True"]
+
+
+def test_several_may_join_one(child, system, count):
+    program = """
+        def work():
+            for _ in range(10):
+                pause()
+            return "joined"
+
+        with workers(WORKERS):
+            one = UserThread(work)
+            print({thread.join() for thread in [UserThread(one.join) for _ in range(5)]}, one.join())
+    """
+    assert child(system, count, program) == ["{'joined'} joined"]
 
 
 def test_work_that_lets_the_gil_go_in_the_middle(child, system, count):
