@@ -268,6 +268,33 @@ def test_stacks_without_isolation_have_their_bounds_told(fiber_child):
     assert fiber_child(program) == "{('RecursionError', True, 'told')} native"
 
 
+def test_a_fiber_that_nobody_holds_is_forgotten_when_it_is_over(fiber_child):
+    """Its stack goes before the scheduler picks another fiber. Also on a thread that ends with fibers on it."""
+    program = """
+        def registered():
+            return sum(stack.system == "boost" for stack in stackwarden.stacks())
+
+        def work():
+            boost.pause()
+            ran.append(registered())
+            boost.pause(True)
+
+        def start_five():
+            for _ in range(5):
+                boost.start(work)
+
+        ran = []
+        boost.use()
+        start_five()
+        while registered():
+            boost.pause()
+        print(len(ran), stackwarden.current_stack().bounds_from)
+        boost.run_thread([start_five] * 2)
+        print(len(ran), registered(), stackwarden.status()["leaked_stacks"])
+    """
+    assert fiber_child(program) == "5 native\n15 0 0"
+
+
 def test_what_is_ready_moves_to_another_algorithm(fiber_child):
     program = """
         boost.use()

@@ -3,6 +3,7 @@
 //      use(algorithm="adapter" or "plain")                     on the calling thread, first
 //      Fiber(function, size=262144, dispatch=False, isolation="frames", base=0)
 //          join(detached=False) -> result                      base: of memory that map_stack(size) returned
+//      start(function)                                         a fiber that nobody holds
 //      pause(detached=False)                                   lets other fibers of the thread run
 //      Gate()      wait(detached=False)   open()               a condition of Boost.Fiber's, for all threads
 //      run_thread(functions, size=262144, algorithm="adapter")  fibers on a thread that Python did not make
@@ -92,6 +93,14 @@ private:
     fibers::fiber fiber_;
 };
 
+void start(py::function function)
+{
+    fibers::fiber(std::allocator_arg, stack(), [function = std::move(function)]() mutable {
+        py::gil_scoped_acquire attached;
+        py::function(std::move(function))();
+    }).detach();
+}
+
 void yield_now(bool detached)
 {
     std::optional<py::gil_scoped_release> released;
@@ -168,6 +177,7 @@ PYBIND11_MODULE(MODULE, module)
              py::arg("size") = 256 << 10, py::arg("dispatch") = false, py::arg("isolation") = "frames",
              py::arg("base") = 0)
         .def("join", &Fiber::join, py::arg("detached") = false);
+    module.def("start", start);
     module.def("map_stack", map_stack);
     module.def("pause", yield_now, py::arg("detached") = false);
     py::class_<Gate>(module, "Gate")

@@ -111,7 +111,7 @@ public:
             return next;
         }
         note_main(active);
-        if (active->terminated_is_linked()) {
+        if (is_over(active)) {
             end(active);
             bindings_.erase(active);
         }
@@ -138,6 +138,12 @@ private:
     static bool is_dispatcher(const fibers::context *fiber) noexcept
     {
         return fiber->is_context(fibers::type::dispatcher_context);
+    }
+
+    /* The scheduler has let go of it already. (terminated_is_linked() does not tell: it is false for the last one.) */
+    static bool is_over(const fibers::context *fiber) noexcept
+    {
+        return fiber->is_context(fibers::type::worker_context) && !fiber->worker_is_linked();
     }
 
     /* The thread's main fiber goes back to the stack that it left. */
