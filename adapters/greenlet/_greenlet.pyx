@@ -22,6 +22,7 @@ requires the GIL.
 """
 
 import gc
+import sys
 
 import greenlet
 
@@ -777,6 +778,7 @@ def put_entries(budget):
     _replace_new(classes, greenlets_new, make)
     installed = True
     installations += 1
+    Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch when modules are torn down
     for one in gc.get_objects():
         if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
             _add_from_before(one)

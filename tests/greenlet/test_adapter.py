@@ -346,6 +346,18 @@ def test_uninstalled_it_leaves_greenlet_as_it_was(run):
     ]  # fmt: skip
 
 
+def test_greenlets_are_made_and_switched_to_while_modules_are_torn_down(run):
+    assert run("""
+        class Late:
+            made, printed = greenlet, print
+
+            def __del__(self):
+                self.printed(self.made(lambda: "still switching").switch())
+
+        sys.modules["late"] = Late()
+    """) == ["still switching"]  # fmt: skip
+
+
 # ---- clear errors, and nothing half installed ----
 
 
