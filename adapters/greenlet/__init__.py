@@ -37,17 +37,19 @@ def is_loaded() -> bool:
     return "greenlet" in sys.modules
 
 
-def install() -> None:
+def install(*, budget: int | None = None) -> None:
     """From now on bounds follow each switch, in all threads.
 
-    Raises SystemMissingError, SystemTooOldError, SystemUnfitError; nothing is changed then.
+    With a budget each greenlet that is made from now on may use so many bytes of its thread's stack, and no more;
+    ``record_of(greenlet).budget`` sets it for one. Raises SystemMissingError, SystemTooOldError, SystemUnfitError,
+    and StackTooSmallError for a budget; nothing is changed then.
     """
     global _entries
     _check_version(_import_greenlet())
     from stackwarden.adapters.greenlet import _greenlet
 
     _greenlet.find_entries()
-    _greenlet.put_entries()
+    _greenlet.put_entries(budget)
     _entries = _greenlet
 
 

@@ -13,7 +13,7 @@ greenlet 3.5.6 on five versions), and would have to be turned on in each thread 
 
     what greenlet has                what stands there
     methods switch, throw            switch_method, throw_method
-    C API, slots 6 and 5             switch_function, throw_function
+    C API, slots 6, 5 and 3          switch_function, throw_function, new_function
     functions settrace, gettrace     settrace_function, gettrace_function
     type slots tp_new, tp_dealloc    make, destroy
 
@@ -22,6 +22,7 @@ requires the GIL.
 """
 
 import gc
+import sys
 
 import greenlet
 
@@ -35,7 +36,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 cimport stackwarden
 
 from stackwarden import status
-from stackwarden.errors import SystemUnfitError
+from stackwarden.errors import StackTooSmallError, SystemUnfitError
 
 
 cdef extern from "Python.h":
@@ -44,6 +45,7 @@ cdef extern from "Python.h":
     ctypedef PyObject *(*newfunc)(PyTypeObject *, PyObject *, PyObject *) noexcept
     ctypedef void (*destructor)(PyObject *) noexcept
 
+    ctypedef struct PyThreadState
     ctypedef struct PyCodeObject
     ctypedef struct PyFrameObject
 
@@ -68,6 +70,7 @@ cdef extern from "Python.h":
     int PyObject_TypeCheck(PyObject *, PyTypeObject *)
     Py_ssize_t Py_REFCNT(PyObject *)
     void *PyCapsule_Import(const char *name, int no_block) except NULL
+    PyThreadState *PyThreadState_Get()
     void PyErr_Clear()
     PyFrameObject *PyEval_GetFrame()
     PyCodeObject *PyFrame_GetCode(PyFrameObject *frame)
@@ -92,10 +95,12 @@ cdef extern from * nogil:
      * greenlet costs three times as much. And since which installation: what happens between two is not seen. */
     static GREENLET_THREAD_LOCAL PyObject *greenlet_running;
     static GREENLET_THREAD_LOCAL unsigned greenlet_running_since;
+    static GREENLET_THREAD_LOCAL int greenlet_limited; /* the bounds in force are those of a budget */
     """
     uintptr_t stack_pointer "GREENLET_STACK_POINTER"()
     PyObject *running "greenlet_running"
     unsigned running_since "greenlet_running_since"
+    bint limited "greenlet_limited"
 
 
 stackwarden.import_stackwarden()
@@ -104,6 +109,7 @@ stackwarden.import_stackwarden()
 # ---- greenlet's C API: a table in which each function has a number that stays ----
 
 cdef enum:
+    API_NEW = 3
     API_GET_CURRENT = 4
     API_THROW = 5
     API_SWITCH = 6
@@ -111,6 +117,7 @@ cdef enum:
     API_STARTED = 9
     API_ACTIVE = 10
 
+ctypedef PyObject *(*api_new)(PyObject *, PyObject *) noexcept
 ctypedef PyObject *(*api_get_current)() noexcept
 ctypedef PyObject *(*api_throw)(PyObject *, PyObject *, PyObject *, PyObject *) noexcept
 ctypedef PyObject *(*api_switch)(PyObject *, PyObject *, PyObject *) noexcept
@@ -138,6 +145,7 @@ cdef class Record:
     cdef uintptr_t _base  # lowest usable address of the stack that it began on
     cdef uintptr_t _pointer  # stack pointer when it was left last
     cdef size_t _deepest
+    cdef size_t _budget
     cdef uint64_t _left  # how often, while the adapter was installed, and once before
     cdef bint _began  # for the first time, while the adapter was installed
     cdef bint _left_before  # and not come back since the adapter was installed
@@ -200,6 +208,25 @@ cdef class Record:
         return self._deepest
 
     @property
+    def budget(self):
+        """Bytes that it may use from where its stack begins, as if that were a stack of so many bytes; None: all.
+
+        Setting it raises StackTooSmallError; SystemUnfitError before CPython 3.14.1; ValueError for a main
+        greenlet and one that began before install.
+        """
+        return self._budget or None
+
+    @budget.setter
+    def budget(self, size):
+        cdef size_t budget = _checked_budget(size)
+        if budget:
+            if self._greenlet != NULL and not self._began and is_started(self._greenlet):
+                raise ValueError(f"{self!r}: it is not known where its stack begins")
+        self._budget = budget
+        if self.greenlet is greenlet.getcurrent():
+            impose(<PyObject *>self)
+
+    @property
     def stack_saved(self):
         """What greenlet has copied from the stack to the heap, because another greenlet needed the place."""
         found = self.greenlet
@@ -248,6 +275,51 @@ cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
         found._began = not is_main(found._greenlet)
         found._start = pointer if found._began else here.base + here.size
         found._pointer = pointer
+
+
+# ---- budgets: the stack that is current, cut short ----
+
+ctypedef int (*protection_setter)(PyThreadState *, void *, size_t) noexcept
+
+cdef protection_setter set_protection = NULL  # found when the first budget is set; from then on each arrival looks
+cdef size_t default_budget = 0
+
+
+cdef size_t _checked_budget(size) except? 0:
+    """0 for None. Raises StackTooSmallError, SystemUnfitError."""
+    if size is None:
+        return 0
+    _find_setter()
+    least = status()["least_stack_size"]
+    if size < least:
+        raise StackTooSmallError(f"a budget of {size} bytes: the least is {least}")
+    return size
+
+
+cdef _find_setter():
+    """CPython's own setter, which came with 3.14.1."""
+    global set_protection
+    import ctypes
+    function = getattr(ctypes.pythonapi, "PyUnstable_ThreadState_SetStackProtection", None)
+    if function is None:
+        raise SystemUnfitError(
+            "a budget of stack needs CPython 3.14.1 or later (PyUnstable_ThreadState_SetStackProtection)")
+    set_protection = <protection_setter><uintptr_t>ctypes.cast(function, ctypes.c_void_p).value
+
+
+cdef void impose(PyObject *record) noexcept:
+    """Put the budget of a record in force, for what runs now or begins here; or lift that of another one."""
+    global limited
+    cdef stackwarden.stackwarden_stack here
+    cdef uintptr_t base
+    cdef size_t budget = (<Record>record)._budget if record != NULL else 0
+    if not (budget or limited) or stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE:
+        return
+    base = here.base
+    if budget and (<Record>record)._base == base and (<Record>record)._start - base > budget:
+        base = (<Record>record)._start - budget
+    set_protection(PyThreadState_Get(), <void *>base, here.base + here.size - base)
+    limited = base != here.base
 
 
 # ---- the table of records: from a greenlet's address to its record ----
@@ -424,6 +496,7 @@ cdef settrace_type greenlets_settrace = NULL
 cdef gettrace_type greenlets_gettrace = NULL
 cdef api_switch greenlets_api_switch = NULL
 cdef api_throw greenlets_api_throw = NULL
+cdef api_new greenlets_api_new = NULL
 cdef newfunc greenlets_new = NULL
 cdef destructor greenlets_dealloc = NULL
 
@@ -456,6 +529,10 @@ cdef inline void arrive(PyObject *current) noexcept:
     if installed:
         running = current
         sync()
+        if set_protection != NULL:
+            impose(find(current))
+    elif set_protection != NULL:
+        impose(NULL)
 
 
 cdef PyObject *find_current(uintptr_t pointer) noexcept:
@@ -486,6 +563,8 @@ cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
     if (<Record>record)._started:
         return False
     begin(record, pointer)
+    if set_protection != NULL:
+        impose(record)
     return True
 
 
@@ -519,12 +598,24 @@ cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value,
 
 cdef PyObject *make(PyTypeObject *kind, PyObject *args, PyObject *kwargs) noexcept:
     cdef PyObject *made = greenlets_new(kind, args, kwargs)
+    note_made(made)
+    return made
+
+
+cdef PyObject *new_function(PyObject *run, PyObject *parent) noexcept:
+    cdef PyObject *made = greenlets_api_new(run, parent)
+    note_made(made)
+    return made
+
+
+cdef void note_made(PyObject *made) noexcept:
+    """A greenlet was made, if it is not NULL."""
     cdef PyObject *record
     if made != NULL and installed:
         record = find_or_add(made)
         if record != NULL:
+            (<Record>record)._budget = default_budget
             note_place(record)
-    return made
 
 
 cdef void note_place(PyObject *record) noexcept:
@@ -572,6 +663,8 @@ cdef class Tracer:
         cdef PyObject *record
         sync()
         running = <PyObject *><object>greenlets[1]
+        if set_protection != NULL:
+            impose(find(running))
         if left_before:
             record = find(running)
             if record != NULL:
@@ -657,17 +750,21 @@ cdef _unfit(what):
     return SystemUnfitError(f"greenlet {greenlet.__version__} was built without what the adapter needs: a {what}")
 
 
-def put_entries():
-    """Put ours in the places of greenlet's. Requires find_entries(). Cannot fail halfway."""
+def put_entries(budget):
+    """Put ours in the places of greenlet's; `budget` is that of each new greenlet, or None. Requires
+    find_entries(). Raises as setting a budget does, before anything is changed."""
+    global default_budget
     global installed, installations, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
-    global greenlets_api_switch, greenlets_api_throw, greenlets_new, greenlets_dealloc
+    global greenlets_api_switch, greenlets_api_throw, greenlets_api_new, greenlets_new, greenlets_dealloc
     classes = _classes()
+    default_budget = _checked_budget(budget)
     greenlets_switch = <PyCFunctionWithKeywords><void *>switch_definition.ml_meth
     greenlets_throw = throw_definition.ml_meth
     greenlets_settrace = <settrace_type><void *>settrace_definition.ml_meth
     greenlets_gettrace = <gettrace_type><void *>gettrace_definition.ml_meth
     greenlets_api_switch = <api_switch>api[API_SWITCH]
     greenlets_api_throw = <api_throw>api[API_THROW]
+    greenlets_api_new = <api_new>api[API_NEW]
     greenlets_new = greenlet_type.tp_new
     greenlets_dealloc = greenlet_type.tp_dealloc
     switch_definition.ml_meth = <PyCFunction><void *>switch_method
@@ -676,10 +773,12 @@ def put_entries():
     gettrace_definition.ml_meth = <PyCFunction><void *>gettrace_function
     api[API_SWITCH] = <void *>switch_function
     api[API_THROW] = <void *>throw_function
+    api[API_NEW] = <void *>new_function
     greenlet_type.tp_dealloc = destroy
     _replace_new(classes, greenlets_new, make)
     installed = True
     installations += 1
+    Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch when modules are torn down
     for one in gc.get_objects():
         if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
             _add_from_before(one)
@@ -712,12 +811,15 @@ def take_entries_out():
         api[API_SWITCH] = <void *>greenlets_api_switch
     if api[API_THROW] == <void *>throw_function:
         api[API_THROW] = <void *>greenlets_api_throw
+    if api[API_NEW] == <void *>new_function:
+        api[API_NEW] = <void *>greenlets_api_new
     if greenlet_type.tp_dealloc == destroy:
         greenlet_type.tp_dealloc = greenlets_dealloc
     _replace_new(_classes(), make, greenlets_new)
     installed = False
     greenlet.settrace(tracer)
     forget_all()
+    impose(NULL)
 
 
 cdef list _classes():

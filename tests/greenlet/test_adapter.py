@@ -216,6 +216,31 @@ def test_a_thread_that_ran_before_needs_nothing(run):
     """, prelude=PRELUDE) == ["2"]  # fmt: skip
 
 
+def test_what_goes_through_the_c_api_is_seen_too(run):
+    """greenlet's own test extension uses it."""
+    assert run("""
+        import importlib.util, pathlib, greenlet as system
+        (path,) = pathlib.Path(system.__file__).parent.glob("tests/_test_extension.*.so")
+        spec = importlib.util.spec_from_file_location("_test_extension", path)
+        extension = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(extension)
+
+        def work():
+            getcurrent().parent.switch()
+            return record_of(getcurrent()).made_at[2]
+
+        one = greenlet(work)
+        extension.test_switch(one)
+        print(record_of(one).switches, record_of(one).stack_used > 0)
+        print(extension.test_switch(one), record_of(one).switches)
+        print(extension.test_new_greenlet(lambda: record_of(getcurrent()).made_at[2]))
+        try:
+            extension.test_throw_exact(greenlet(work), KeyError, KeyError("thrown"), None)
+        except KeyError as error:
+            print(repr(error))
+    """) == ["1 True", "<module> 2", "<module>", "KeyError('thrown')"]  # fmt: skip
+
+
 # ---- greenlet goes on as it was ----
 
 
@@ -319,6 +344,18 @@ def test_uninstalled_it_leaves_greenlet_as_it_was(run):
         'the adapter "greenlet" is not installed: stackwarden.adapters.install("greenlet")',
         "1 ()",
     ]  # fmt: skip
+
+
+def test_greenlets_are_made_and_switched_to_while_modules_are_torn_down(run):
+    assert run("""
+        class Late:
+            made, printed = greenlet, print
+
+            def __del__(self):
+                self.printed(self.made(lambda: "still switching").switch())
+
+        sys.modules["late"] = Late()
+    """) == ["still switching"]  # fmt: skip
 
 
 # ---- clear errors, and nothing half installed ----

@@ -53,7 +53,6 @@ def run(child):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="there greenlet takes the counters along")
-@pytest.mark.xfail(reason="going back to a stack that sync_stack() found ends the process")
 def test_the_kit_finds_nothing_wrong_below_the_stack_that_resumes(run):
     checks = run("""
         from stackwarden.testing import check_adapter

@@ -23,7 +23,9 @@ except ImportError as error:
     unavailable("greenlet", str(error))
 
 BEGUN = Path(__file__).with_name("begun.py")
-SIZE = 256 * 1024
+KIB = 1024
+SIZE = 256 * KIB
+OTHER_SIZES = (128 * KIB, 1024 * KIB, 8192 * KIB)
 VERSION = sys.version_info[:2]
 
 # Measured on Linux x86-64 with CPython 3.14.10 and 3.15.2, greenlet 3.5.6, on 256 KiB.
@@ -39,9 +41,9 @@ UNPROTECTED = {
 }
 
 
-def end_of(workload: str, placement: str, adapter: str) -> child.End:
+def end_of(workload: str, placement: str, adapter: str, size: int = SIZE) -> child.End:
     started = subprocess.Popen(
-        [sys.executable, BEGUN, workload, placement, str(SIZE), adapter],
+        [sys.executable, BEGUN, workload, placement, str(size), adapter],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -52,13 +54,14 @@ def end_of(workload: str, placement: str, adapter: str) -> child.End:
 
 RUNS = [(workload, "below", "yes") for workload in WORKLOADS]
 RUNS += [(workload, "below", "no") for workload in UNPROTECTED]
+RUNS += [(name, "below", "yes", size) for size in OTHER_SIZES for name in ("add", "containers")]
 RUNS += [("add", "below", "late"), ("containers", "below", "late")]
 RUNS += [("add", "above", "yes"), ("add", "above", "no")]
 RUNS += [("containers", "deeper", "yes"), ("containers", "deeper", "no")]
 
 
 @pytest.fixture(scope="module")
-def ends() -> Iterator[dict[tuple[str, str, str], Future[child.End]]]:
+def ends() -> Iterator[dict[tuple[object, ...], Future[child.End]]]:
     pool = ThreadPoolExecutor(2)
     try:
         yield {run: pool.submit(end_of, *run) for run in RUNS}
@@ -71,6 +74,14 @@ def test_protected_work_comes_out_right_below(workload, ends):
     end = ends[workload, "below", "yes"].result()
     assert end.outcome == WORKLOADS[workload].expected, end.errors
     assert end.report["stack_base"] + SIZE <= end.report["native_base"]
+    assert end.report["afterwards"] == {"add": "RecursionError", "containers": "freed"}
+
+
+@pytest.mark.parametrize("size", OTHER_SIZES)
+@pytest.mark.parametrize("workload", ["add", "containers"])
+def test_protected_work_comes_out_right_on_stacks_of_other_sizes(workload, size, ends):
+    end = ends[workload, "below", "yes", size].result()
+    assert end.outcome == WORKLOADS[workload].expected, end.errors
     assert end.report["afterwards"] == {"add": "RecursionError", "containers": "freed"}
 
 
