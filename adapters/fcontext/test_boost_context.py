@@ -97,6 +97,37 @@ def test_the_adapter_conforms(context_child, allocator, suspend):
     assert "interleaving" in checked
 
 
+RESUMED_WITH = """
+def work():
+    seen = []
+    for number in range(3):
+        try:
+            raise KeyError(number)
+        except KeyError:
+            try:
+                seen.append(boost.suspend(number))
+            except ValueError as error:
+                seen.append(str(error))
+    return seen
+
+def look():
+    return stackwarden.current_stack().base == base, sys.exc_info()[1].args[0]
+
+def fail():
+    raise ValueError("over there")
+
+fiber = boost.Fiber(work)
+fiber.resume()
+base = fiber.base
+print([fiber.resume_with(function) for function in (look, fail, look)], sys.exc_info()[1], fiber.done)
+"""
+
+
+def test_what_is_called_on_resuming_runs_over_there_with_its_state(context_child):
+    printed = context_child(RESUMED_WITH)
+    assert printed == "[1, 2, [(True, 0), 'over there', (True, 2)]] None True"
+
+
 INTERLEAVED = """
 def work(number, depth=5):
     if depth:

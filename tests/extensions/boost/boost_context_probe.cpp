@@ -1,7 +1,7 @@
 // boost_context_probe: fibers of stackwarden/boost_context.hpp with pybind11 code inside, for tests.
 //
 //      Fiber(function, size=262144, allocator="fixedsize", isolation="frames")
-//          done base size   resume(value=None)   destroy()
+//          done base size   resume(value=None)   resume_with(function)   destroy()
 //      suspend(value=None)   suspend_detached(value=None)
 //      map_stack(size) -> base   run(function, base, size, engine, teller)
 //
@@ -67,6 +67,19 @@ public:
         if (error_) {
             std::rethrow_exception(std::exchange(error_, nullptr));
         }
+        return std::move(value_);
+    }
+
+    // `function` runs first over there; what it returns is what suspend() returns, what it raises comes out of it.
+    py::object resume_with(py::object function)
+    {
+        Fiber *outer = std::exchange(running, this);
+        machine_ = std::move(machine_).resume_with([this, &function](adapter::fiber &&from) {
+            back_ = std::move(from);
+            value_ = function();
+            return std::move(back_);
+        });
+        running = outer;
         return std::move(value_);
     }
 
@@ -218,6 +231,7 @@ PYBIND11_MODULE(MODULE, module)
         .def(py::init<py::object, std::size_t, std::string, std::string>(), py::arg("function"),
              py::arg("size") = 256 << 10, py::arg("allocator") = "fixedsize", py::arg("isolation") = "frames")
         .def("resume", &Fiber::resume, py::arg("value") = py::none())
+        .def("resume_with", &Fiber::resume_with)
         .def("destroy", &Fiber::destroy)
         .def_property_readonly("done", &Fiber::done)
         .def_property_readonly("value", &Fiber::value)

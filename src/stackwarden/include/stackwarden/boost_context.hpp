@@ -342,7 +342,7 @@ public:
     }
 
     /* The same; over there `function(fiber &&from)` runs first, and what it returns or throws comes out of that
-     * fiber's resume(). */
+     * fiber's resume(). One that throws has put `from` somewhere before, as in Boost: who else should go back there? */
     template <typename Function> fiber resume_with(Function &&function) &&;
 
     explicit operator bool() const noexcept { return static_cast<bool>(machine_); }
@@ -413,9 +413,9 @@ template <typename Function> fiber fiber::resume_with(Function &&function) &&
     return std::move(*this).go([&function](context::fiber &&to, detail::side *there) {
         return std::move(to).resume_with([&function, there](context::fiber &&machine) {
             detail::arrive(there);
-            there->binding = detail::exchange_binding(nullptr);
             fiber from = function(fiber(std::move(machine), there->from));
             there->from = from.side_;
+            there->binding = detail::exchange_binding(nullptr); /* for arrive(), once more */
             return std::move(from.machine_);
         });
     });
