@@ -18,6 +18,7 @@ REFUSED = {
     "register_stack": (1 << 20, 1 << 20),
     "register_switch_callback": (print,),
     "reset_stack": (),
+    "stack_budget": (1 << 20,),
     "sync_stack": (),
     "unregister_switch_callback": (print,),
 }

@@ -130,14 +130,14 @@ private:
         });
     }
 
-    static Fiber *running;
+    static thread_local Fiber *running; // fibers stay on their threads here
     py::object function_, value_ = py::none();
     std::exception_ptr error_;
     bool done_ = false;
     adapter::fiber machine_, back_;
 };
 
-Fiber *Fiber::running = nullptr;
+thread_local Fiber *Fiber::running = nullptr;
 
 // ---- one call on a stack, by each way to switch ----
 
