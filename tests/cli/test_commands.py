@@ -86,6 +86,7 @@ def test_doctor_tells_the_status_and_the_native_stack_as_json():
     status = {**stackwarden.status(), **found["status"]}
     assert found["status"].keys() == stackwarden.status().keys()
     assert status["mechanism"] == stackwarden.status()["mechanism"]
+    assert found["adapters"]["greenlet"] == "not installed"
     (native,) = found["stacks"]
     assert native["bounds_from"] == "native"
     assert native["policy"] == "exact"

@@ -1,4 +1,4 @@
-"""``python -m stackwarden doctor``: what protects this interpreter, and the stacks it knows."""
+"""``python -m stackwarden doctor``: what protects this interpreter, its adapters, and the stacks it knows."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 import stackwarden
+from stackwarden import adapters  # type: ignore[attr-defined]  # it comes from adapters/
 from stackwarden._cli.tables import Cell, show_table
 
 _OF_A_STACK = (
@@ -19,7 +20,7 @@ _OF_A_STACK = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def doctor(as_json: bool) -> None:
-    """Show what protects this interpreter, and the stacks that have a record."""
+    """Show what protects this interpreter, its adapters, and the stacks that have a record."""
     findings = _findings()
     if as_json:
         click.echo(json.dumps(findings, indent=2))
@@ -27,6 +28,9 @@ def doctor(as_json: bool) -> None:
     console = Console(highlight=False)
     status = [(Cell(name), _cell(name, value)) for name, value in findings["status"].items()]
     show_table(console, ("status", ""), status)
+    console.print()
+    states = [(Cell(name), Cell(state)) for name, state in findings["adapters"].items()]
+    show_table(console, ("adapter", ""), states)
     console.print()
     for stack in findings["stacks"]:
         facts = [(Cell(name), _cell(name, value)) for name, value in stack.items()]
@@ -39,7 +43,15 @@ def _findings() -> dict[str, Any]:
     stacks = [
         {name: getattr(stack, name) for name in _OF_A_STACK} for stack in stackwarden.stacks()
     ]
-    return {"status": stackwarden.status(), "stacks": stacks}
+    installed = adapters.installed()
+    return {
+        "status": stackwarden.status(),
+        "adapters": {
+            name: "installed" if name in installed else "not installed"
+            for name in adapters.available()
+        },
+        "stacks": stacks,
+    }
 
 
 def _cell(name: str, value: object) -> Cell:
