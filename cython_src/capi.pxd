@@ -255,4 +255,5 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         drain=sw_drain,
         enter_budget=sw_enter_budget,
         leave_budget=sw_leave_budget,
+        adopt_stack=sw_adopt_stack,
     )

@@ -518,3 +518,35 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexce
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)
     return status
+
+
+cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts
+    if SW_LIKELY(sw_process.straight):
+        ts = swpy_attached_straight()
+        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
+            return STACKWARDEN_DONE
+    return adopt_slowly(sp)
+
+
+cdef inline stackwarden_status adopt_slowly(uintptr_t sp) noexcept nogil:
+    """sync_slowly() where the counters of the stack at `sp` are in force already."""
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    cdef sw_record *left
+    cdef sw_record *to
+    if thread == NULL or (swpy_covers(ts, thread, sp) and thread.unannounced):
+        return sync_slowly(sp)
+    if swpy_covers(ts, thread, sp):
+        return STACKWARDEN_DONE
+    to = find_stack_of(thread, sp)
+    if to == NULL:
+        return sync_slowly(sp)
+    left = thread.current
+    swpy_lift_budget(to, sp)
+    count_switch(thread, to)
+    swpy_adopt(ts, thread, to)
+    if to is not left and sw_process.callbacks:
+        announce(thread, left)
+    return STACKWARDEN_DONE

@@ -39,6 +39,7 @@ cdef extern from "cpython/protection.h" nogil:
     void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t former)
     void swpy_lift_budget(sw_record *to, uintptr_t sp)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
+    void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
     bint swpy_is_straight()
     PyThreadState *swpy_attached_straight()
     bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)

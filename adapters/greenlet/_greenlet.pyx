@@ -474,14 +474,9 @@ def record_of(found not None):
 
 # ---- what stands at greenlet's entries ----
 
-cdef bint bounds_follow = status()["mechanism"] in ("pointer", "setter")
-
-
 cdef inline void sync() noexcept:
-    """CPython 3.11 to 3.13 count calls, and greenlet takes the counters along with the frames: to set them again
-    would be to count twice."""
-    if bounds_follow:
-        stackwarden.sync_stack()
+    """Greenlet takes the counters of 3.11 to 3.13 along with the frames."""
+    stackwarden.adopt_stack()
 
 
 ctypedef object (*settrace_type)(object, tuple)

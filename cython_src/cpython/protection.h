@@ -10,6 +10,7 @@
  *                                         estimate?
  *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
+ *   swpy_adopt(ts, thread, to)            the same where somebody else has put the counters of `to` in force
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
  *   swpy_enter_budget(ts, to, sp, lowest)   attached, on the stack of `to`: from now on CPython raises before it uses

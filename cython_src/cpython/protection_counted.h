@@ -97,6 +97,18 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     swpy_count_down(ts, thread, budget, to);
 }
 
+static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    sw_budget *budget = swpy_find_budget(ts, thread);
+    if (budget == NULL && to != thread->native) {
+        budget = swpy_new_budget(ts, thread);
+    }
+    if (budget != NULL) {
+        budget->record = to;
+        budget->limit = swpy_limit(ts);
+    }
+}
+
 /* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */
 static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {

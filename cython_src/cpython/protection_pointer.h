@@ -79,6 +79,11 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
     }
 }
 
+static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    swpy_protect(ts, thread, to);
+}
+
 /* CPython raises below the soft limit, two margins above the base that it is told. */
 static inline uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
 {

@@ -82,11 +82,13 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*drain)() noexcept nogil
         stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
         stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
+        stackwarden_status (*adopt_stack)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
     stackwarden_status reset_stack "stackwarden_reset_stack"()
     stackwarden_status sync_stack "stackwarden_sync_stack"()
+    stackwarden_status adopt_stack "stackwarden_adopt_stack"()
     stackwarden_status register_stack "stackwarden_register_stack"(
         const void *base, size_t size, const char *name, const char *system, unsigned flags,
         stackwarden_handle *handle)

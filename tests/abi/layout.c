@@ -67,3 +67,4 @@ AT(stackwarden_table, renew_stack, 120);
 AT(stackwarden_table, drain, 128);
 AT(stackwarden_table, enter_budget, 136);
 AT(stackwarden_table, leave_budget, 144);
+AT(stackwarden_table, adopt_stack, 152);

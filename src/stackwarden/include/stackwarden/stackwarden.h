@@ -113,6 +113,7 @@ typedef struct {
     stackwarden_status (*drain)(void);
     stackwarden_status (*enter_budget)(uintptr_t lowest, stackwarden_budget *former);
     stackwarden_status (*leave_budget)(const stackwarden_budget *former);
+    stackwarden_status (*adopt_stack)(void);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -188,6 +189,13 @@ static inline stackwarden_status stackwarden_reset_stack(void)
 static inline stackwarden_status stackwarden_sync_stack(void)
 {
     return STACKWARDEN_CALL_(sync_stack, ());
+}
+
+/* sync_stack() for those who have swapped the execution state themselves, counters of recursion included, as greenlet
+ * does: on 3.11 to 3.13 the counters stay as they are, and from now on count for the stack under the caller. */
+static inline stackwarden_status stackwarden_adopt_stack(void)
+{
+    return STACKWARDEN_CALL_(adopt_stack, ());
 }
 
 /* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
