@@ -6,7 +6,8 @@
 
 Promises: everything that can be refused is refused by leaving(), before anything is saved. Between the two no
 Python runs. Stacks of one chain share one execution state: between them nothing is swapped, and a stack that is
-resumed must find the frames that it left. Nothing is allocated.
+resumed must find the frames that it left. Nothing is allocated, but for an unregistered stack that must be kept in
+mind (keep_marked) and for an own thread state when its stack is entered for the first time (prepare).
 """
 
 from cpython.object cimport PyObject
