@@ -57,8 +57,8 @@ LEGS = {
             "PYTHONMALLOC": "malloc",
         },
         (
-            *("tests/core", "tests/isolation_c", "tests/isolation", "adapters/fcontext"),
-            "tests/sanitizers/test_address.py",
+            *("tests/core", "tests/isolation_c", "tests/isolation"),
+            *("adapters/fcontext/test_fcontext.py", "tests/sanitizers/test_address.py"),
         ),
     ),
     "thread": Leg(
