@@ -199,7 +199,7 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_bud
         return STACKWARDEN_DETACHED
     if lowest > sp or sp - lowest < swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
-    status = sync_slowly(sp)
+    status = sync_slowly(sp, False)
     if status != STACKWARDEN_DONE:
         return status
     thread = this_thread()

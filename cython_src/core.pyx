@@ -387,7 +387,7 @@ def sync_stack():
 
     Where no record holds the stack pointer, the policy for unknown stacks is put in force.
     """
-    _check(sync_slowly(sw_stack_pointer()), 0, 0)
+    _check(sync_slowly(sw_stack_pointer(), False), 0, 0)
     stack = current_stack()
     return stack if stack.bounds_from != "estimate" else None
 

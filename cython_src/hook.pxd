@@ -50,7 +50,7 @@ cdef extern from * nogil:
     static SW_NOINLINE sw_thread *sw_make_thread(void);
     static SW_NOINLINE stackwarden_status sw_notify_slowly(sw_record *record, uintptr_t base, size_t size);
     static SW_NOINLINE stackwarden_status sw_switch_slowly(sw_record *record);
-    static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp);
+    static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp, int adopts);
     """
 
 
@@ -228,12 +228,15 @@ cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     to.mark = 0
 
 
-cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to) noexcept nogil:
-    """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know."""
+cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adopts=False) noexcept nogil:
+    """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know.
+    `adopts`: its counters are in force already."""
     cdef sw_record *left = thread.current
     cdef PyThreadState *ts = swpy_own()
     count_switch(thread, to)
-    if ts != NULL:
+    if ts != NULL and adopts:
+        swpy_adopt(ts, thread, to)
+    elif ts != NULL:
         swpy_protect(ts, thread, to)
     if to is not left and sw_process.callbacks:
         announce(thread, left)
@@ -481,13 +484,20 @@ cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept n
 
 
 cdef inline stackwarden_status sw_sync_stack() noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
+    return sync(sw_stack_pointer(), False)
+
+
+cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
+    return sync(sw_stack_pointer(), True)
+
+
+cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
     cdef PyThreadState *ts
     if SW_LIKELY(sw_process.straight):
         ts = swpy_attached_straight()
         if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
             return STACKWARDEN_DONE
-    return sync_slowly(sp)
+    return sync_slowly(sp, adopts)
 
 
 cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:
@@ -497,7 +507,7 @@ cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept 
         execution.holds = False
 
 
-cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexcept nogil:
+cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint adopts) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
@@ -514,39 +524,7 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp) noexce
         record = find_stack_of(thread, sp)
         if record != NULL:
             swpy_lift_budget(record, sp)
-        status = enter(thread, record) if record != NULL else enter_unknown(thread, sp)
+        status = enter(thread, record, adopts) if record != NULL else enter_unknown(thread, sp)
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)
     return status
-
-
-cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
-    cdef PyThreadState *ts
-    if SW_LIKELY(sw_process.straight):
-        ts = swpy_attached_straight()
-        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
-            return STACKWARDEN_DONE
-    return adopt_slowly(sp)
-
-
-cdef inline stackwarden_status adopt_slowly(uintptr_t sp) noexcept nogil:
-    """sync_slowly() where the counters of the stack at `sp` are in force already."""
-    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
-    cdef sw_record *left
-    cdef sw_record *to
-    if thread == NULL or (swpy_covers(ts, thread, sp) and thread.unannounced):
-        return sync_slowly(sp)
-    if swpy_covers(ts, thread, sp):
-        return STACKWARDEN_DONE
-    to = find_stack_of(thread, sp)
-    if to == NULL:
-        return sync_slowly(sp)
-    left = thread.current
-    swpy_lift_budget(to, sp)
-    count_switch(thread, to)
-    swpy_adopt(ts, thread, to)
-    if to is not left and sw_process.callbacks:
-        announce(thread, left)
-    return STACKWARDEN_DONE

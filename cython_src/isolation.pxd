@@ -507,9 +507,10 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
     if is_suspended(execution):
         sw_count(&sw_process.leaked)
         return False
-    forget_ended(execution)
     if swpy_attached() != NULL:
         release_execution(execution)
+    else:
+        forget_ended(execution)
     sw_lock()
     give_back_execution(execution)
     sw_unlock()
