@@ -4,9 +4,7 @@ The fixtures build the extensions that tests share, once for each run, and run c
 """
 
 import os
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -63,19 +61,16 @@ def child(probe_folder):
     """
 
     def run(program, *, ends=0, arguments=(), seconds=100, **variables):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
-        environment["PYTHONPATH"] = os.pathsep.join([str(probe_folder), str(PROBE)])
-        done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program), *arguments],
-            env=environment | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
-            cwd=probe_folder,
+        import children
+
+        path = os.pathsep.join([str(probe_folder), str(PROBE)])
+        return children.run(
+            program,
+            ends=ends,
+            seconds=seconds,
+            variables={"PYTHONPATH": path} | variables,
+            arguments=arguments,
+            folder=probe_folder,
         )
-        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
 
     return run

@@ -1,8 +1,5 @@
 """Fixtures: the extensions of tests/extensions/boost, built against each Boost, and their children."""
 
-import os
-import subprocess
-import sys
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -10,6 +7,7 @@ from pathlib import Path
 import pybind11
 import pytest
 
+import children
 import commands
 import debian
 import environments
@@ -64,17 +62,12 @@ def child_of(module: Path):
     )
 
     def run(program: str, *, ends: int = 0, **variables: str) -> str:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
-        done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", prelude + textwrap.dedent(program)],
-            env=environment | {"PYTHONPATH": str(module.parent)} | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
+        done = children.run(
+            prelude + textwrap.dedent(program),
+            ends=ends,
+            seconds=SECONDS,
+            variables={"PYTHONPATH": str(module.parent)} | variables,
         )
-        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     return run

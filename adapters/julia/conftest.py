@@ -1,13 +1,11 @@
 """Fixtures: real Julia (Debian 11's 1.5.3), started in a child for each test. Its tasks share one thread."""
 
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
+import children
 import commands
 import debian
 from availability import unavailable
@@ -93,22 +91,19 @@ def child(libraries):
     """child(program, ends=0, **variables): the lines that a program printed with Julia at hand."""
 
     def run(program, *, ends=0, **variables):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")} | {
+        julia = {
             "JULIA_LIBRARIES": str(libraries),
             "JULIA_SOURCE": str(Path(__file__).with_name("Stackwarden.jl")),
             "JULIA_NUM_THREADS": "1",
             "LD_LIBRARY_PATH": f"{libraries}:{libraries}/julia",
         }
-        done = subprocess.run(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
-            env=environment | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
+        done = children.run(
+            PRELUDE + textwrap.dedent(program),
+            ends=ends,
+            seconds=SECONDS,
+            variables=julia | variables,
+            options=(),  # faulthandler's handlers and Julia's would be in each other's way
         )
-        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.splitlines()
 
     return run
