@@ -62,6 +62,7 @@ cdef extern from "Python.h":
     int Py_AtExit(void (*function)() noexcept)
     object PyCapsule_New(void *pointer, const char *name, void *destructor)
     void *PyInterpreterState_Get()
+    void *PyInterpreterState_Main()
     PyObject *PyObject_CallFunctionObjArgs(object callable, ...)
     void PyErr_WriteUnraisable(PyObject *object)
 
@@ -592,6 +593,11 @@ def _stop():
     _at_exit()
 
 
+def _before_the_end():
+    if PyInterpreterState_Get() == PyInterpreterState_Main():
+        leave_detached_alone()
+
+
 cdef void _end_thread(void *block) noexcept nogil:
     end_thread(block)
 
@@ -652,6 +658,7 @@ cdef _start_process():
             raise MemoryError("stackwarden: no memory for the first records")
         sw_platform_started = 1
     sw_process.running = 1
+    sw_process.ending = 0
     update_straight()
     if Py_AtExit(_at_exit) != 0:
         atexit.register(_stop)  # its 32 places are taken
@@ -664,6 +671,7 @@ cdef _start():
         _start_isolation()
         _start_process()
         sw_table = make_table()
+    atexit.register(_before_the_end)
 
 
 _start()

@@ -110,6 +110,7 @@ typedef struct sw_thread {
     uintptr_t left_base, left_top;
     uint64_t noted_at; /* callback_serial at the last of them */
     int in_callback;
+    SW_ATOMIC(int) writes_detached; /* it is at its thread state without the GIL: see leave_detached_alone() */
     struct sw_thread *next, *previous;
 } sw_thread;
 
@@ -118,6 +119,7 @@ typedef struct sw_thread {
 typedef struct {
     SW_ATOMIC(int) running; /* Python is initialised and this core is imported */
     SW_ATOMIC(int) straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
+    SW_ATOMIC(int) ending; /* Python ends: thread states are left alone by those who are detached */
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
     SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */

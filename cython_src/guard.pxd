@@ -77,12 +77,14 @@ cdef extern from "guard.h" nogil:
         uintptr_t left_top
         uint64_t noted_at
         int in_callback
+        int writes_detached
         sw_thread *next
         sw_thread *previous
 
     ctypedef struct sw_process_block:
         int running
         int straight
+        int ending
         int callbacks
         int frames
         int foreign_seen
@@ -116,6 +118,7 @@ cdef extern from "platform/platform.h" nogil:
     void sw_store_generation(uint32_t *place, uint32_t value)
     void sw_fence_acquire()
     void sw_fence_release()
+    void sw_fence_full()
     void sw_add(uint64_t *place, uint64_t value)
     void sw_count "sw_count"(uint64_t *place)
     uintptr_t sw_stack_pointer()
@@ -127,6 +130,7 @@ cdef extern from "platform/platform.h" nogil:
     void sw_lock()
     void sw_unlock()
     uint64_t sw_thread_ident()
+    void sw_yield()
     void *sw_allocate_pages(size_t size)
 
 

@@ -168,6 +168,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     sw_store_pointer(&thread.current, NULL)
     thread.transient = NULL
     thread.spare = NULL
+    thread.writes_detached = False
     sw_store_release(&thread.ident, 0)
     sw_unlock()
 
@@ -228,16 +229,48 @@ cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     to.mark = 0
 
 
+cdef inline void put_in_force(PyThreadState *ts, sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+    if adopts:
+        swpy_adopt(ts, thread, to)
+    else:
+        swpy_protect(ts, thread, to)
+
+
+cdef inline void put_in_force_detached(sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+    """In the thread state that this thread is going to attach, if that is not freed already."""
+    cdef PyThreadState *ts
+    thread.writes_detached = True
+    sw_fence_full()
+    if not sw_process.ending:
+        ts = swpy_own()
+        if ts != NULL:
+            put_in_force(ts, thread, to, adopts)
+    thread.writes_detached = False
+
+
+cdef inline void leave_detached_alone() noexcept nogil:
+    """Python ends, and CPython is about to free the thread states of detached threads, which do not learn of it:
+    from now on such threads leave them alone. Waits for those that are at it."""
+    cdef sw_thread *thread
+    sw_process.ending = True
+    sw_fence_full()
+    thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    while thread != NULL:
+        while thread.writes_detached:
+            sw_yield()
+        thread = thread.next
+
+
 cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adopts=False) noexcept nogil:
     """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know.
     `adopts`: its counters are in force already."""
     cdef sw_record *left = thread.current
-    cdef PyThreadState *ts = swpy_own()
+    cdef PyThreadState *ts = swpy_attached()
     count_switch(thread, to)
-    if ts != NULL and adopts:
-        swpy_adopt(ts, thread, to)
-    elif ts != NULL:
-        swpy_protect(ts, thread, to)
+    if ts != NULL:
+        put_in_force(ts, thread, to, adopts)
+    else:
+        put_in_force_detached(thread, to, adopts)
     if to is not left and sw_process.callbacks:
         announce(thread, left)
     return STACKWARDEN_DONE

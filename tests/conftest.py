@@ -57,10 +57,10 @@ def child(probe_folder):
     """child(program, ends=0, **variables): run a program in a process of its own.
 
     Its exit status must be `ends`, a negative one being the number of a signal; returns what it
-    printed. STACKWARDEN_ variables of the caller are not passed on.
+    printed. STACKWARDEN variables of the caller are not passed on.
     """
 
-    def run(program, *, ends=0, arguments=(), seconds=100, **variables):
+    def run(program, *, ends=0, options=(), arguments=(), seconds=100, **variables):
         import children
 
         path = os.pathsep.join([str(probe_folder), str(PROBE)])
@@ -69,6 +69,7 @@ def child(probe_folder):
             ends=ends,
             seconds=seconds,
             variables={"PYTHONPATH": path} | variables,
+            options=("-X", "faulthandler", *options),
             arguments=arguments,
             folder=probe_folder,
         )

@@ -23,6 +23,7 @@
 #define sw_store_generation(place, value) ((void)(*(volatile uint32_t *)(place) = (value)))
 #define sw_fence_acquire() _ReadWriteBarrier()
 #define sw_fence_release() _ReadWriteBarrier()
+#define sw_fence_full() __faststorefence()
 #define sw_add(place, value) ((void)_InterlockedExchangeAdd64((volatile long long *)(place), (long long)(value)))
 #define sw_stack_pointer() ((uintptr_t)_AddressOfReturnAddress())
 #define SW_HIDDEN
@@ -39,6 +40,7 @@
 #define sw_store_generation(place, value) __atomic_store_n((place), (value), __ATOMIC_RELEASE)
 #define sw_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define sw_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
+#define sw_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define sw_add(place, value) ((void)__atomic_fetch_add((place), (value), __ATOMIC_RELAXED))
 #define SW_HIDDEN __attribute__((visibility("hidden")))
 #if defined(__x86_64__)
@@ -121,6 +123,9 @@ void sw_unlock(void);
 
 /* As threading.get_ident() names the calling thread. */
 uint64_t sw_thread_ident(void);
+
+/* Let other threads run first. */
+void sw_yield(void);
 
 /* Zeroed memory of whole pages, or NULL. Never given back. */
 void *sw_allocate_pages(size_t bytes);

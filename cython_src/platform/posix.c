@@ -4,6 +4,7 @@
 #include "platform.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #if SW_HAS_TLS_WORDS
@@ -140,6 +141,11 @@ int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_
 uint64_t sw_thread_ident(void)
 {
     return (uint64_t)(uintptr_t)pthread_self();
+}
+
+void sw_yield(void)
+{
+    sched_yield();
 }
 
 void *sw_allocate_pages(size_t bytes)

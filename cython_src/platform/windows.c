@@ -58,6 +58,11 @@ uint64_t sw_thread_ident(void)
     return GetCurrentThreadId();
 }
 
+void sw_yield(void)
+{
+    SwitchToThread();
+}
+
 void *sw_allocate_pages(size_t bytes)
 {
     return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);

@@ -108,5 +108,9 @@ class AdapterWarning(UserWarning):
     """``install_loaded()`` left an adapter out."""
 
 
+class SettingWarning(UserWarning):
+    """A word of ``STACKWARDEN=...`` or ``-X stackwarden=...`` is wrong, and was left out."""
+
+
 class StackSizeWarning(UserWarning):
     """The stack is so small that CPython holds back memory for as long as it runs there."""

@@ -20,9 +20,9 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program with this Python; its exit status must be `ends`, minus the number of a signal.
 
-    STACKWARDEN_ variables of the caller are not passed on.
+    STACKWARDEN variables of the caller are not passed on.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
     done = subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(program), *arguments],
         env=environment | variables,
