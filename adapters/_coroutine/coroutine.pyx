@@ -1,10 +1,13 @@
-# cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
+# cython: language_level=3, subinterpreters_compatible=shared_gil
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """Coroutines on stacks of their own: what the adapters share that make such stacks themselves.
 
 Each of them compiles this file with a context.h of its own, which knows how to jump.
 
 Promises: while a coroutine runs, CPython's bounds and execution state are those of its stack; when resume() comes
 back, in whatever way, they are the resumer's. Uses the installed package alone, as an outsider would.
+
+Its functions are CPython's own built-in kind (binding=False): Cython's cost 8 % of a switch more.
 
 No function that is on a coroutine's stack while it is suspended owns a reference to the coroutine: one that nobody
 else refers to is finalised, which ends it.

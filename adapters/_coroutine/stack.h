@@ -44,7 +44,12 @@ static inline void memory_unmap(char *base, size_t size)
     munmap(base - memory_page(), size + memory_page());
 }
 
+/* In static TLS, where glibc keeps room for libraries that are loaded late: a load, and no call to find it. */
+#if defined(__GLIBC__)
+static __thread void *running_coroutine __attribute__((tls_model("initial-exec")));
+#else
 static __thread void *running_coroutine;
+#endif
 
 /* Not inlined: a switch may come back on another thread, and compilers keep the address of a variable. */
 static __attribute__((noinline)) void *current_coroutine(void)

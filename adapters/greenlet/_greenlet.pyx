@@ -89,7 +89,11 @@ cdef extern from * nogil:
     #define GREENLET_THREAD_LOCAL __declspec(thread)
     #else
     #define GREENLET_STACK_POINTER() ((uintptr_t)__builtin_frame_address(0))
+    #if defined(__GLIBC__) /* it keeps room in static TLS for libraries that come late: a load, and no call */
+    #define GREENLET_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
+    #else
     #define GREENLET_THREAD_LOCAL __thread
+    #endif
     #endif
     /* The greenlet that runs on this thread, as far as we know: an address to look up, never followed. Asking
      * greenlet costs three times as much. And since which installation: what happens between two is not seen. */
