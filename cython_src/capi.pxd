@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
+from carry cimport sw_call_on_stack, sw_call_with_stack
 from execution cimport *
 from guard cimport *
 from hook cimport *
@@ -104,7 +105,7 @@ cdef inline stackwarden_status register_names(
     return status
 
 
-cdef inline stackwarden_status sw_register_stack(
+cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
         stackwarden_handle *handle) noexcept nogil:
     cdef uintptr_t top = base + size
@@ -150,7 +151,7 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     record = record_of(handle)
     if record == NULL:
         status = STACKWARDEN_STALE_HANDLE
-    elif record.kind != SW_REGISTERED or thread_on(record) != NULL or is_loaded(record):
+    elif record.kind != SW_REGISTERED or record.carried or thread_on(record) != NULL or is_loaded(record):
         status = STACKWARDEN_IN_USE
     else:
         status = STACKWARDEN_DONE if not record.mark or record.isolation != SW_SHARED else STACKWARDEN_LOST
@@ -174,6 +175,7 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
         return STACKWARDEN_NO_MEMORY
     describe_record(thread.current, stack)
     stack.chain = <uintptr_t>thread.loaded
+    stack.carried = thread.current.carried
     return STACKWARDEN_DONE
 
 
@@ -256,4 +258,6 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         enter_budget=sw_enter_budget,
         leave_budget=sw_leave_budget,
         adopt_stack=sw_adopt_stack,
+        call_on_stack=sw_call_on_stack,
+        call_with_stack=sw_call_with_stack,
     )

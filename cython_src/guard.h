@@ -36,7 +36,8 @@ typedef struct {
     uint8_t bounds_from;
     uint8_t policy;
     uint8_t isolation : 4;
-    uint8_t detached : 4; /* the stack was detached when it was left */
+    uint8_t detached : 1; /* the stack was detached when it was left */
+    uint8_t carried : 1; /* call_on_stack() made it */
     union {
         int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
         uint32_t floor; /* bytes / 16 above the base that a budget keeps back (3.14 and later) */

@@ -46,6 +46,7 @@ cdef extern from "guard.h" nogil:
         uint8_t policy
         uint8_t isolation
         uint8_t detached
+        uint8_t carried
         int32_t depth_used
         uint32_t floor
         uint64_t switches

@@ -40,6 +40,8 @@ cdef extern from "cpython/protection.h" nogil:
     void swpy_lift_budget(sw_record *to, uintptr_t sp)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
+    size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
+    size_t swpy_size_for_limit(PyThreadState *ts)
     bint swpy_is_straight()
     PyThreadState *swpy_attached_straight()
     bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)

@@ -212,6 +212,7 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
     record.execution = NULL
     record.mark = 0
     record.isolation = SW_SHARED
+    record.carried = False
     record.index = sw_process.free_record
     sw_process.free_record = index
 

@@ -18,6 +18,10 @@
  *                                         in force after both
  *   swpy_leave_budget(ts, to, former)
  *   swpy_lift_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
+ *   swpy_room(ts, record, sp)             bytes under `sp` that CPython lets the stack of `record` use, which is in
+ *                                         force; `ts` may be NULL
+ *   swpy_size_for_limit(ts)               the size at which a stack does not end before the user's recursion limit
+ *                                         does; 0 where that does not count C calls. `ts` may be NULL
  *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set

@@ -15,6 +15,12 @@ static inline int swpy_budget_of(const sw_thread *thread, const sw_record *recor
     return record == thread->native || levels > limit ? limit : levels;
 }
 
+static inline size_t swpy_size_for_limit(PyThreadState *ts)
+{
+    int limit = ts == NULL ? 0 : ts->recursion_limit < SWPY_MOST_LEVELS ? ts->recursion_limit : SWPY_MOST_LEVELS;
+    return limit > 0 ? (size_t)limit * SWPY_BYTES_PER_LEVEL + SWPY_RESERVE : 0;
+}
+
 static inline int swpy_limit(PyThreadState *ts)
 {
     return ts->recursion_limit;

@@ -3,6 +3,7 @@
  * Wants of its includer: SWPY_BYTES_PER_LEVEL, and the functions that are only declared here. */
 
 #define SWPY_LEAST_LEVELS 120
+#define SWPY_MOST_LEVELS 1000000
 #define SWPY_RESERVE ((size_t)16 << 10)
 
 /* The calls that a stack may have in all, under a recursion limit of `limit`. */
@@ -15,7 +16,7 @@ static inline int *swpy_remaining(PyThreadState *ts);
 static inline int swpy_levels(size_t size)
 {
     size_t levels = size > SWPY_RESERVE ? (size - SWPY_RESERVE) / SWPY_BYTES_PER_LEVEL : 0;
-    return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > 1000000 ? 1000000 : levels);
+    return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS : levels);
 }
 
 /* The budget that is in force in a thread state, or NULL: it is the native stack's, as CPython set it. */
@@ -138,6 +139,14 @@ static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
 {
     (void)to;
     (void)sp;
+}
+
+static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
+{
+    size_t room = sp > record->base ? sp - record->base : 0;
+    int remaining = ts != NULL && swpy_protection.mechanism != SWPY_NONE ? *swpy_remaining(ts) : SWPY_MOST_LEVELS;
+    size_t counted = remaining > 0 ? (size_t)remaining * SWPY_BYTES_PER_LEVEL : 0;
+    return room < counted ? room : counted;
 }
 
 static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)

@@ -4,6 +4,8 @@
  * left is the depth used, not what remains. A stack that returned more calls than it entered hands the
  * difference to the stack that is entered: those calls were entered there, before the switch was told.
  *
+ * CPython's own budget is the most that a stack gets, but for those of call_on_stack(): they are made for depth.
+ *
  * The worst call that was measured (sorted(key=) with a Python __lt__) takes 1,690 bytes on 3.12.1 and 1,711 on
  * 3.13.0. `import asyncio` alone needs 55 to 69 calls, and 3.13 holds deallocations back at 50 or fewer: so no
  * budget is under 120, and stacks under 512 KiB are estimates, not exact. */
@@ -16,7 +18,13 @@ static inline int swpy_budget_of(const sw_thread *thread, const sw_record *recor
     int most = swpy_protection.native_levels;
     int levels = swpy_levels(record->top - record->base);
     (void)limit;
-    return record == thread->native || levels > most ? most : levels;
+    return record == thread->native || (levels > most && !record->carried) ? most : levels;
+}
+
+static inline size_t swpy_size_for_limit(PyThreadState *ts)
+{
+    (void)ts;
+    return 0;
 }
 
 static inline int swpy_limit(PyThreadState *ts)

@@ -110,6 +110,18 @@ static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
     }
 }
 
+static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
+{
+    (void)ts;
+    return sp > swpy_lowest(record) ? sp - swpy_lowest(record) : 0;
+}
+
+static inline size_t swpy_size_for_limit(PyThreadState *ts)
+{
+    (void)ts;
+    return 0;
+}
+
 /* CPython read the native bounds when the thread attached first; the limits may have been changed since. */
 static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
 {

@@ -34,6 +34,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_ISOLATION_REQUIRED
         STACKWARDEN_OTHER_THREAD
         STACKWARDEN_NO_ISOLATION
+        STACKWARDEN_NOT_AVAILABLE
 
     enum:
         STACKWARDEN_API_MAJOR
@@ -52,6 +53,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         uintptr_t base
         size_t size
         uint64_t chain
+        uint64_t carried
 
     ctypedef struct stackwarden_budget:
         stackwarden_handle stack
@@ -59,6 +61,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
 
     ctypedef void (*stackwarden_switch_callback)(
         const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil
+
+    ctypedef void (*stackwarden_function)(void *) noexcept nogil
 
     ctypedef struct stackwarden_table:
         uint32_t major
@@ -83,6 +87,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
         stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
         stackwarden_status (*adopt_stack)() noexcept nogil
+        stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
+        stackwarden_status (*call_with_stack)(size_t, size_t, stackwarden_function, void *) noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -107,6 +113,10 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status drain "stackwarden_drain"()
     stackwarden_status enter_budget "stackwarden_enter_budget"(const void *lowest, stackwarden_budget *former)
     stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_budget *former)
+    stackwarden_status call_on_stack "stackwarden_call_on_stack"(
+        size_t size, stackwarden_function function, void *arg)
+    stackwarden_status call_with_stack "stackwarden_call_with_stack"(
+        size_t least, size_t size, stackwarden_function function, void *arg)
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -30,6 +30,7 @@ from stackwarden.errors import (
     SettingWarning,
     StackExit,
     StackInUseError,
+    StackLeftInUseError,
     StackOverlapError,
     StackRangeError,
     StackSizeWarning,
@@ -60,13 +61,17 @@ try:
         sync_stack,
         unregister_switch_callback,
     )
+    from stackwarden._grow import call_on_stack, deep_recursion, maybe_grow
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise
     from stackwarden._no_core import (  # type: ignore[assignment]
         Stack,
+        call_on_stack,
         current_stack,
+        deep_recursion,
         drain,
+        maybe_grow,
         notify_stack_switch,
         register_stack,
         register_switch_callback,
@@ -105,6 +110,7 @@ __all__ = [
     "Stack",
     "StackExit",
     "StackInUseError",
+    "StackLeftInUseError",
     "StackOverlapError",
     "StackRangeError",
     "StackSizeWarning",
@@ -118,12 +124,15 @@ __all__ = [
     "UnknownAdapterError",
     "UnmappedStackError",
     "UserThreadError",
+    "call_on_stack",
     "current_stack",
+    "deep_recursion",
     "drain",
     "format_stack",
     "get_cmake_dir",
     "get_include",
     "get_pkgconfig_dir",
+    "maybe_grow",
     "notify_stack_switch",
     "print_stacks",
     "register_stack",

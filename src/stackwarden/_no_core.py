@@ -35,6 +35,9 @@ drain = _refuse
 stack_budget = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
+call_on_stack = _refuse
+maybe_grow = _refuse
+deep_recursion = _refuse
 
 
 def stacks() -> list[Stack]:

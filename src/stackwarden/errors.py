@@ -32,6 +32,10 @@ class StackInUseError(StackwardenError, RuntimeError):
     """The stack is current on some thread."""
 
 
+class StackLeftInUseError(StackwardenError, RuntimeError):
+    """What ``call_on_stack`` called is over, but greenlets that began on its stack are still alive."""
+
+
 class StaleStackError(StackwardenError, RuntimeError):
     """The stack was unregistered, or gave way to a later one at the same addresses."""
 

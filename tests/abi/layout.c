@@ -33,6 +33,7 @@ CHECK(STACKWARDEN_DETACHED == -13);
 CHECK(STACKWARDEN_ISOLATION_REQUIRED == -14);
 CHECK(STACKWARDEN_OTHER_THREAD == -15);
 CHECK(STACKWARDEN_NO_ISOLATION == -16);
+CHECK(STACKWARDEN_NOT_AVAILABLE == -17);
 
 CHECK(sizeof(stackwarden_handle) == 8);
 CHECK(STACKWARDEN_TRIM_GUARD == 1u);
@@ -45,7 +46,8 @@ AT(stackwarden_stack, handle, 0);
 AT(stackwarden_stack, base, 8);
 AT(stackwarden_stack, size, 16);
 AT(stackwarden_stack, chain, 24);
-AT(stackwarden_stack, reserved, 32);
+AT(stackwarden_stack, carried, 32);
+AT(stackwarden_stack, reserved, 40);
 
 AT(stackwarden_table, major, 0);
 AT(stackwarden_table, minor, 4);
@@ -68,3 +70,5 @@ AT(stackwarden_table, drain, 128);
 AT(stackwarden_table, enter_budget, 136);
 AT(stackwarden_table, leave_budget, 144);
 AT(stackwarden_table, adopt_stack, 152);
+AT(stackwarden_table, call_on_stack, 160);
+AT(stackwarden_table, call_with_stack, 168);

@@ -102,7 +102,10 @@ def test_the_core_names_no_adapter():
     assert names
     word = re.compile(rf"\b(adapters?\.)?({'|'.join(names)})\b", re.IGNORECASE)
     for path in code_in(CORE):
-        assert not word.search(without_comments(path)), path
+        named = re.sub(
+            r"#include[^\n]*", "", without_comments(path)
+        )  # ucontext.h is a system's header
+        assert not word.search(named), path
         assert "stackwarden.adapters" not in path.read_text(), path
 
 

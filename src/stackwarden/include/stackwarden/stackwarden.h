@@ -57,7 +57,8 @@ typedef enum {
     STACKWARDEN_DETACHED = -13, /* the caller must be attached */
     STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would come back in another order than they left */
     STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" stays on its thread */
-    STACKWARDEN_NO_ISOLATION = -16 /* this isolation cannot be had here: status() says why */
+    STACKWARDEN_NO_ISOLATION = -16, /* this isolation cannot be had here: status() says why */
+    STACKWARDEN_NOT_AVAILABLE = -17 /* there is no such thing on this platform */
 } stackwarden_status;
 
 typedef uint64_t stackwarden_handle; /* 0 names no stack */
@@ -68,7 +69,8 @@ typedef struct {
     uintptr_t base; /* address of the lowest usable byte */
     size_t size; /* bytes */
     uint64_t chain; /* current_stack() only: names the execution state; nested calls on other stacks share it */
-    uint64_t reserved[4];
+    uint64_t carried; /* current_stack() only: 1 when call_on_stack() made it */
+    uint64_t reserved[3];
 } stackwarden_stack;
 
 /* What stackwarden_leave_budget() puts back. Reserved bytes are zero. */
@@ -82,6 +84,9 @@ typedef struct {
  * exception pending. `from` may name a stack that is gone (its handle is then stale). */
 typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
                                             void *arg);
+
+/* What is called on another stack. Must return: no C++ exception and no longjmp may leave it. */
+typedef void (*stackwarden_function)(void *arg);
 
 /* Flags of stackwarden_register_stack. */
 #define STACKWARDEN_TRIM_GUARD 1u /* leave out the pages at the low end that can't be touched */
@@ -114,6 +119,8 @@ typedef struct {
     stackwarden_status (*enter_budget)(uintptr_t lowest, stackwarden_budget *former);
     stackwarden_status (*leave_budget)(const stackwarden_budget *former);
     stackwarden_status (*adopt_stack)(void);
+    stackwarden_status (*call_on_stack)(size_t size, stackwarden_function function, void *arg);
+    stackwarden_status (*call_with_stack)(size_t least, size_t size, stackwarden_function function, void *arg);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -332,6 +339,28 @@ static inline stackwarden_status stackwarden_leave_budget(const stackwarden_budg
     return STACKWARDEN_CALL_(leave_budget, (former));
 }
 
+/* Call function(arg) on a stack of `size` bytes or more, and come back.
+ * Such stacks are kept for the next call. Memory is used as it is touched, so 4 GiB are fine. The stack shares the
+ * caller's execution state: what runs there may suspend a coroutine that the caller is in.
+ * Requires: nothing; attached or not, as the function needs it, and the function leaves that as it is. A Python
+ *   exception may be pending before and after.
+ * Guarantees: DONE: the function was called, and the bounds are the caller's again.
+ * Fails with, and the function was not called: BAD_RANGE (size is 0 or more than 2**40), TOO_SMALL, NO_MEMORY, FULL,
+ *   NOT_RUNNING, NOT_AVAILABLE. Takes a lock; makes system calls. */
+static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwarden_function function, void *arg)
+{
+    return STACKWARDEN_CALL_(call_on_stack, (size, function, arg));
+}
+
+/* The same, but in place when at least `least` bytes are left under the caller, of which CPython keeps the last 2
+ * margins (status()["margin"]) for itself. On a stack that is not known it is carried.
+ * Fails with: what stackwarden_call_on_stack() fails with. In place it is as fast as stackwarden_sync_stack(). */
+static inline stackwarden_status stackwarden_call_with_stack(size_t least, size_t size, stackwarden_function function,
+                                                             void *arg)
+{
+    return STACKWARDEN_CALL_(call_with_stack, (least, size, function, arg));
+}
+
 /* Go to a stack and remember the one that was left; and go back there. A pair.
  * leave_stack finds a registered stack by its handle and any other by its bounds. Both belong on one thread: the
  * native stack of another is refused (OVERLAP), and the bounds stay those of the inner stack. */
@@ -374,6 +403,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
         return "refused: Python frames would come back in another order than they left; the stack needs isolation";
     case STACKWARDEN_OTHER_THREAD: return "refused: a stack with isolation \"frames\" is resumed on its own thread";
     case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
+    case STACKWARDEN_NOT_AVAILABLE: return "refused: there is no such thing on this platform";
     }
     return "a status of a newer stackwarden";
 }

@@ -1,0 +1,257 @@
+"""Calls that are carried to another stack and come back: its memory, free stacks that are kept, the way there.
+
+Promises: a carried call shares the execution state of its caller, so it may suspend, raise and be traced like any
+nested call; the bounds in force are those of the stack that runs, on either way; nothing is allocated when a free
+stack of the size is there. A free stack keeps the memory of its uppermost SW_KEPT bytes and nothing else.
+
+Carried stacks are registered for as long as they are mapped. They are not unregistered by others.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uintptr_t
+from libc.string cimport memmove
+
+from callbacks cimport describe_record
+from execution cimport PyThreadState
+from guard cimport *
+from hook cimport *
+from protection cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_BAD_RANGE,
+    STACKWARDEN_DONE,
+    STACKWARDEN_LOST,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_NOT_AVAILABLE,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_TOO_SMALL,
+    stackwarden_function,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+)
+
+
+cdef extern from "platform/run_on_stack.h" nogil:
+    const size_t SW_GUARD_SIZE
+    bint SW_CAN_RUN_ON_STACK
+    void *sw_map_stack(size_t size)
+    void sw_unmap_stack(void *base, size_t size)
+    void sw_discard_stack(void *base, size_t size)
+    void sw_run_on_stack(void *base, size_t size, stackwarden_function function, void *arg)
+
+
+cdef extern from * nogil:
+    """
+    #define SW_POOLED 16 /* free stacks that are kept, of all sizes */
+    #define SW_KEPT ((size_t)256 << 10)
+    #define SW_MOST_CARRIED ((size_t)1 << 40) /* its place in the index of addresses takes 128 MiB */
+
+    typedef struct {
+        uintptr_t base;
+        size_t size;
+        sw_handle handle;
+    } sw_carried;
+
+    /* It is in capi.pxd, whose table needs what is here. */
+    static stackwarden_status sw_register_stack(
+        uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
+        stackwarden_handle *handle);
+
+    static sw_carried sw_pool[SW_POOLED]; /* the one that was given back last comes last. Under sw_lock() */
+    static int sw_pool_free;
+
+    typedef struct {
+        sw_handle handle;
+        stackwarden_function function;
+        void *arg;
+    } sw_carried_call;
+    """
+    enum:
+        SW_POOLED
+
+    const size_t SW_KEPT
+    const size_t SW_MOST_CARRIED
+
+    stackwarden_status sw_register_stack(
+        uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
+        stackwarden_handle *handle)
+
+    ctypedef struct sw_carried:
+        uintptr_t base
+        size_t size
+        sw_handle handle
+
+    sw_carried *sw_pool
+    int sw_pool_free
+
+    ctypedef struct sw_carried_call:
+        sw_handle handle
+        stackwarden_function function
+        void *arg
+
+
+# ---- free stacks ----
+
+cdef inline void take_out(int place) noexcept nogil:
+    """Under sw_lock()."""
+    global sw_pool_free
+    sw_pool_free -= 1
+    memmove(&sw_pool[place], &sw_pool[place + 1], (sw_pool_free - place) * sizeof(sw_carried))
+
+
+cdef inline bint take_free(size_t size, sw_carried *stack) noexcept nogil:
+    """A free stack of exactly this size, the one with the warmest memory. False: there is none."""
+    cdef int place
+    cdef bint found = False
+    sw_lock()
+    place = sw_pool_free - 1
+    while place >= 0 and sw_pool[place].size != size:
+        place -= 1
+    if place >= 0:
+        stack[0] = sw_pool[place]
+        take_out(place)
+        found = True
+    sw_unlock()
+    return found
+
+
+cdef inline bint take_oldest(sw_carried *stack) noexcept nogil:
+    """The free stack that was not needed for the longest time. False: there is none."""
+    cdef bint found = False
+    sw_lock()
+    if sw_pool_free:
+        stack[0] = sw_pool[0]
+        take_out(0)
+        found = True
+    sw_unlock()
+    return found
+
+
+cdef inline bint put_free(const sw_carried *stack) noexcept nogil:
+    """False: there are enough."""
+    global sw_pool_free
+    cdef bint put = False
+    sw_lock()
+    if sw_pool_free < SW_POOLED:
+        sw_pool[sw_pool_free] = stack[0]
+        sw_pool_free += 1
+        put = True
+    sw_unlock()
+    return put
+
+
+# ---- from the making of a stack to its end ----
+
+cdef inline void end_stack(const sw_carried *stack) noexcept nogil:
+    cdef sw_record *record = record_of(stack.handle)
+    if record != NULL:
+        retire_record(record, record.generation)
+        sw_lock()
+        sweep_retired()
+        sw_unlock()
+    sw_unmap_stack(<void *>stack.base, stack.size)
+
+
+cdef inline stackwarden_status make_stack(size_t size, sw_carried *stack) noexcept nogil:
+    """A new stack. Free ones of other sizes make room where there is no address space for it."""
+    cdef stackwarden_status status
+    cdef sw_carried oldest
+    stack.size = size
+    stack.base = <uintptr_t>sw_map_stack(size)
+    while stack.base == 0 and take_oldest(&oldest):
+        end_stack(&oldest)
+        stack.base = <uintptr_t>sw_map_stack(size)
+    if stack.base == 0:
+        return STACKWARDEN_NO_MEMORY
+    status = sw_register_stack(stack.base, size, b"call_on_stack", b"stackwarden", 0, &stack.handle)
+    if status == STACKWARDEN_DONE:
+        record_of(stack.handle).carried = True
+    else:
+        sw_unmap_stack(<void *>stack.base, size)
+    return status
+
+
+cdef inline stackwarden_status take_stack(size_t size, sw_carried *stack) noexcept nogil:
+    """A stack of at least `size` bytes, free or new."""
+    cdef size_t wanted = max(size, swpy_size_for_limit(swpy_attached()))
+    wanted = (wanted + SW_GUARD_SIZE - 1) // SW_GUARD_SIZE * SW_GUARD_SIZE
+    while take_free(wanted, stack):
+        if record_of(stack.handle) != NULL:
+            return STACKWARDEN_DONE
+        sw_count(&sw_process.leaked)  # somebody registered another stack over it: whose memory is it?
+    return make_stack(wanted, stack)
+
+
+cdef inline void give_back(const sw_carried *stack) noexcept nogil:
+    cdef sw_carried oldest
+    if stack.size > SW_KEPT:
+        sw_discard_stack(<void *>stack.base, stack.size - SW_KEPT)
+    while not put_free(stack):
+        if take_oldest(&oldest):
+            end_stack(&oldest)
+
+
+# ---- carrying ----
+
+cdef inline void run_carried(void *call) noexcept nogil:
+    """The first function on the stack, and the last."""
+    sw_switch_to((<sw_carried_call *>call).handle)
+    (<sw_carried_call *>call).function((<sw_carried_call *>call).arg)
+
+
+cdef inline void go_back(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
+    """On the stack that was left, which may be one that was only told of. An estimate is made anew."""
+    if status == STACKWARDEN_DONE and sw_switch_to(left.handle) != STACKWARDEN_DONE:
+        sw_notify_stack_switch(left.base, left.size)
+    sw_sync_stack()
+
+
+cdef inline void carry(const sw_carried *stack, stackwarden_function function, void *arg) noexcept nogil:
+    cdef sw_carried_call call = sw_carried_call(stack.handle, function, arg)
+    cdef stackwarden_status status = sync_slowly(sw_stack_pointer(), False)
+    cdef stackwarden_stack left
+    describe_record(this_thread().current, &left)
+    sw_run_on_stack(<void *>stack.base, stack.size, run_carried, &call)
+    go_back(&left, status)
+
+
+cdef inline stackwarden_status sw_call_on_stack(
+        size_t size, stackwarden_function function, void *arg) noexcept nogil:
+    cdef sw_carried stack
+    cdef stackwarden_status status
+    if size == 0 or size > SW_MOST_CARRIED:
+        return STACKWARDEN_BAD_RANGE
+    if not SW_CAN_RUN_ON_STACK:
+        return STACKWARDEN_NOT_AVAILABLE
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if size < sw_process.least_size:
+        return STACKWARDEN_TOO_SMALL
+    if this_thread() == NULL:
+        return STACKWARDEN_NO_MEMORY
+    status = take_stack(size, &stack)
+    if status == STACKWARDEN_DONE:
+        carry(&stack, function, arg)
+        give_back(&stack)
+    return status
+
+
+cdef inline bint has_room(size_t least) noexcept nogil:
+    """Are `least` bytes left under the caller, for CPython too? Of a stack that is not known nobody can say."""
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef sw_thread *thread
+    if sync(sp, False) != STACKWARDEN_DONE:
+        return False
+    thread = this_thread()
+    return swpy_room(swpy_attached(), thread.current, sp) >= least
+
+
+cdef inline stackwarden_status sw_call_with_stack(
+        size_t least, size_t size, stackwarden_function function, void *arg) noexcept nogil:
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if has_room(least):
+        function(arg)
+        return STACKWARDEN_DONE
+    return sw_call_on_stack(max(least, size), function, arg)

@@ -1,0 +1,75 @@
+/* The C functions, called attached, detached, and in a thread that Python never saw. */
+#include <stackwarden/stackwarden.h>
+
+#include <pthread.h>
+
+typedef struct {
+    size_t least, size;
+    stackwarden_status status;
+    stackwarden_stack inside;
+    uintptr_t pointer; /* an address on the stack that the function ran on */
+    int attached;
+    stackwarden_stack afterwards;
+} call;
+
+static void look(void *argument)
+{
+    call *self = argument;
+    self->pointer = (uintptr_t)__builtin_frame_address(0);
+    stackwarden_current_stack(&self->inside);
+    self->attached = PyGILState_Check();
+}
+
+static void *make(void *argument)
+{
+    call *self = argument;
+    self->status = self->least ? stackwarden_call_with_stack(self->least, self->size, look, self)
+                               : stackwarden_call_on_stack(self->size, look, self);
+    stackwarden_current_stack(&self->afterwards);
+    return NULL;
+}
+
+static void in_a_new_thread(call *self)
+{
+    pthread_t thread;
+    Py_BEGIN_ALLOW_THREADS
+    pthread_create(&thread, NULL, make, self);
+    pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS
+}
+
+/* make(how, least, size): (status, base, size, carried, pointer, attached, base afterwards). least 0: always carried. */
+static PyObject *make_call(PyObject *module, PyObject *args)
+{
+    call self = {0};
+    const char *how;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "snn", &how, &self.least, &self.size)) {
+        return NULL;
+    }
+    if (how[0] == 'a') {
+        make(&self);
+    }
+    else if (how[0] == 'd') {
+        Py_BEGIN_ALLOW_THREADS
+        make(&self);
+        Py_END_ALLOW_THREADS
+    }
+    else {
+        in_a_new_thread(&self);
+    }
+    return Py_BuildValue("iKnKKiK", (int)self.status, (unsigned long long)self.inside.base,
+                         (Py_ssize_t)self.inside.size, (unsigned long long)self.inside.carried,
+                         (unsigned long long)self.pointer, self.attached,
+                         (unsigned long long)self.afterwards.base);
+}
+
+static PyMethodDef methods[] = {{"make", make_call, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "carried", NULL, 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit_carried(void)
+{
+    return stackwarden_import() < 0 ? NULL : PyModule_Create(&definition);
+}

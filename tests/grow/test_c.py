@@ -1,0 +1,77 @@
+"""The C functions: attached, detached, and in a thread that Python never saw."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import extensions
+import stackwarden
+
+KIB = 1024
+MIB = 1024 * KIB
+DONE, BAD_RANGE, TOO_SMALL = 0, -5, -8
+
+
+class Call(NamedTuple):
+    """What a function saw that was called, and its caller afterwards."""
+
+    status: int
+    base: int
+    size: int
+    carried: int
+    pointer: int
+    attached: bool
+    base_afterwards: int
+
+
+@pytest.fixture(scope="session")
+def carried():
+    path = extensions.build([Path(__file__).parent / "carried.c"], "carried")
+    return extensions.load(path)
+
+
+@pytest.fixture(params=["attached", "detached", "new thread"])
+def make(request, carried):
+    """make(least, size): call a function; least 0: on another stack in any case."""
+    return lambda least, size: Call(*carried.make(request.param, least, size))
+
+
+@pytest.mark.parametrize("size", [128 * KIB, MIB, MIB + 1, 64 * MIB])
+def test_the_function_runs_on_a_stack_of_the_size_or_more(make, size):
+    call = make(0, size)
+    assert call.status == DONE
+    assert call.base <= call.pointer < call.base + call.size
+    assert call.size >= size
+    assert call.carried
+
+
+def test_the_bounds_are_the_callers_afterwards(carried):
+    native = stackwarden.sync_stack().base
+    for how in ("attached", "detached"):
+        assert Call(*carried.make(how, 0, MIB)).base_afterwards == native
+
+
+def test_the_function_is_attached_as_its_caller_is(carried):
+    seen = [Call(*carried.make(how, 0, MIB)).attached for how in ("attached", "detached", "new")]
+    assert seen == [True, False, False]
+
+
+def test_in_place_where_there_is_room(make):
+    call = make(64 * KIB, 64 * MIB)
+    assert call.status == DONE
+    assert not call.carried
+    assert call.base == call.base_afterwards
+
+
+def test_carried_where_there_is_not(make):
+    call = make(1 << 30, 1 << 20)
+    assert call.status == DONE
+    assert call.carried
+    assert call.size >= 1 << 30
+
+
+def test_what_is_refused_is_not_called(make):
+    for size, status in [(0, BAD_RANGE), ((1 << 40) + 1, BAD_RANGE), (4 * KIB, TOO_SMALL)]:
+        call = make(0, size)
+        assert (call.status, call.pointer) == (status, 0)
