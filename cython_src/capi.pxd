@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
+from depth cimport *
 from execution cimport *
 from guard cimport *
 from hook cimport *
@@ -256,4 +257,9 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         enter_budget=sw_enter_budget,
         leave_budget=sw_leave_budget,
         adopt_stack=sw_adopt_stack,
+        stack_remaining=sw_stack_remaining,
+        stack_used=sw_stack_used,
+        check_stack_depth=sw_check_stack_depth,
+        enter_recursive_call=sw_enter_recursive_call,
+        leave_recursive_call=sw_leave_recursive_call,
     )

@@ -83,6 +83,11 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
         stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
         stackwarden_status (*adopt_stack)() noexcept nogil
+        size_t (*stack_remaining)() noexcept nogil
+        size_t (*stack_used)() noexcept nogil
+        int (*check_stack_depth)(const char *) noexcept nogil
+        int (*enter_recursive_call)(const char *) noexcept nogil
+        void (*leave_recursive_call)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -107,6 +112,9 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status drain "stackwarden_drain"()
     stackwarden_status enter_budget "stackwarden_enter_budget"(const void *lowest, stackwarden_budget *former)
     stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_budget *former)
+    size_t stack_remaining "stackwarden_stack_remaining"()
+    size_t stack_used "stackwarden_stack_used"()
+    void leave_recursive_call "stackwarden_leave_recursive_call"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)
@@ -115,3 +123,5 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
 
 cdef extern from "stackwarden/stackwarden.h":
     int import_stackwarden "stackwarden_import"() except -1
+    int check_stack_depth "stackwarden_check_stack_depth"(const char *where) except -1
+    int enter_recursive_call "stackwarden_enter_recursive_call"(const char *where) except -1

@@ -68,3 +68,8 @@ AT(stackwarden_table, drain, 128);
 AT(stackwarden_table, enter_budget, 136);
 AT(stackwarden_table, leave_budget, 144);
 AT(stackwarden_table, adopt_stack, 152);
+AT(stackwarden_table, stack_remaining, 160);
+AT(stackwarden_table, stack_used, 168);
+AT(stackwarden_table, check_stack_depth, 176);
+AT(stackwarden_table, enter_recursive_call, 184);
+AT(stackwarden_table, leave_recursive_call, 192);
