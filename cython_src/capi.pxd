@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
 from carry cimport sw_call_on_stack, sw_call_with_stack
+from depth cimport *
 from execution cimport *
 from guard cimport *
 from hook cimport *
@@ -260,4 +261,9 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         adopt_stack=sw_adopt_stack,
         call_on_stack=sw_call_on_stack,
         call_with_stack=sw_call_with_stack,
+        stack_remaining=sw_stack_remaining,
+        stack_used=sw_stack_used,
+        check_stack_depth=sw_check_stack_depth,
+        enter_recursive_call=sw_enter_recursive_call,
+        leave_recursive_call=sw_leave_recursive_call,
     )

@@ -17,6 +17,7 @@ from libc.string cimport strlen
 
 from callbacks cimport *
 from capi cimport *
+from depth cimport *
 from guard cimport *
 from execution cimport *
 from hook cimport *
@@ -405,6 +406,33 @@ def current_stack():
 def _stack_pointer():
     """The stack pointer of the caller, to within the frames of this call (for the conformance kit)."""
     return sw_stack_pointer()
+
+
+def stack_remaining():
+    """Bytes that are left under the caller on the stack that it is on, down to its lowest usable byte (int).
+
+    0 where that is not known. A budget is not subtracted: this is what can be touched.
+    """
+    return sw_stack_remaining()
+
+
+def stack_used():
+    """Bytes that are used of the stack that the caller is on (int); 0 where that is not known."""
+    return sw_stack_used()
+
+
+cdef int _check_depth(const char *where) except -1:
+    return sw_check_stack_depth(where)
+
+
+def check_stack_depth(where=""):
+    """Raise StackOverflow when the stack under the caller, or its budget, is nearly used up. PEP 651's
+    Py_CheckStackDepth: the real stack is looked at on every version, whatever CPython counts.
+
+    ``where`` is appended to the message: ``" in my parser"``.
+    """
+    cdef bytes text = where.encode()
+    _check_depth(text)
 
 
 def stacks():

@@ -27,6 +27,7 @@ cdef extern from "cpython/protection.h" nogil:
         size_t least_size
         size_t exact_size
         int native_levels
+        size_t kept_back
 
     swpy_protection_block swpy_protection
 
@@ -38,6 +39,8 @@ cdef extern from "cpython/protection.h" nogil:
     uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
     void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t former)
     void swpy_lift_budget(sw_record *to, uintptr_t sp)
+    uintptr_t swpy_lowest(const sw_record *record)
+    bint swpy_budget_is_lower(sw_thread *thread)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
     size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)

@@ -22,6 +22,9 @@
  *                                         force; `ts` may be NULL
  *   swpy_size_for_limit(ts)               the size at which a stack does not end before the user's recursion limit
  *                                         does; 0 where that does not count C calls. `ts` may be NULL
+ *   swpy_lowest(record)                   the base as CPython is told of it: a budget moves it up
+ *   swpy_budget_is_lower(thread)          attached: where one counter serves both, is it the stack's budget that runs
+ *                                         out before the user's recursion limit does?
  *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
@@ -54,9 +57,13 @@ typedef struct {
     size_t exact_size; /* bytes; from here on the protection holds for every measured workload */
     swpy_setter setter;
     int native_levels; /* CPython's own budget of calls for a fresh thread state */
+    size_t kept_back; /* bytes above the base that are left to those who handle an overflow */
 } swpy_protection_block;
 
 static swpy_protection_block swpy_protection;
+
+/* What CPython 3.14 and later keep back on release builds; ours where it keeps back nothing. */
+#define SWPY_KEPT_BACK ((size_t)32 << 10)
 
 static inline const char *swpy_mechanism_name(void)
 {

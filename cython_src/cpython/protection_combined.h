@@ -31,11 +31,19 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->recursion_remaining;
 }
 
+static inline int swpy_budget_is_lower(sw_thread *thread)
+{
+    PyThreadState *ts = swpy_attached();
+    const sw_budget *budget = swpy_find_budget(ts, thread);
+    return budget != NULL && swpy_budget_of(thread, budget->record, ts->recursion_limit) < ts->recursion_limit;
+}
+
 static void swpy_protection_start(swpy_probe probe)
 {
     PyThreadState *ts = swpy_attached();
     swpy_protection.least_size = (size_t)48 << 10;
     swpy_protection.exact_size = (size_t)512 << 10;
+    swpy_protection.kept_back = SWPY_KEPT_BACK;
     swpy_protection.mechanism = SWPY_NONE;
     swpy_protection.native_levels = Py_GetRecursionLimit();
     const char *reason = "";

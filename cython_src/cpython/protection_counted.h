@@ -13,6 +13,11 @@ static inline int swpy_limit(PyThreadState *ts);
 /* What is counted down. */
 static inline int *swpy_remaining(PyThreadState *ts);
 
+static inline uintptr_t swpy_lowest(const sw_record *record)
+{
+    return record->base;
+}
+
 static inline int swpy_levels(size_t size)
 {
     size_t levels = size > SWPY_RESERVE ? (size - SWPY_RESERVE) / SWPY_BYTES_PER_LEVEL : 0;

@@ -38,6 +38,13 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->c_recursion_remaining;
 }
 
+/* The user's limit has a counter of its own. */
+static inline int swpy_budget_is_lower(sw_thread *thread)
+{
+    (void)thread;
+    return 0;
+}
+
 static void swpy_protection_start(swpy_probe probe)
 {
     PyThreadState *attached = swpy_attached();
@@ -45,6 +52,7 @@ static void swpy_protection_start(swpy_probe probe)
     const char *reason = "";
     swpy_protection.least_size = (size_t)48 << 10;
     swpy_protection.exact_size = (size_t)512 << 10;
+    swpy_protection.kept_back = SWPY_KEPT_BACK;
     swpy_protection.mechanism = SWPY_NONE;
     if (fresh == NULL) {
         PyErr_Clear();

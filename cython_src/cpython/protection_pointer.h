@@ -35,7 +35,6 @@ static inline uintptr_t *swpy_bounds(PyThreadState *ts)
     return (uintptr_t *)((char *)ts + swpy_protection.place);
 }
 
-/* The base as CPython is told of it: a budget moves it up. */
 static inline uintptr_t swpy_lowest(const sw_record *record)
 {
     return record->base + ((uintptr_t)record->floor << 4);
@@ -135,6 +134,13 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
 {
     (void)is_new;
     swpy_protect(ts, thread, to);
+}
+
+/* The user's limit has a counter of its own. */
+static inline int swpy_budget_is_lower(sw_thread *thread)
+{
+    (void)thread;
+    return 0;
 }
 
 /* sizeof(PyThreadState) in the interpreter that runs, from the debug offsets that it publishes (3.13 and later);
@@ -286,6 +292,8 @@ static void swpy_protection_start(swpy_probe probe)
         PyThreadState_Clear(ts);
         PyThreadState_Delete(ts);
     }
+    /* The least size is three margins. */
+    swpy_protection.kept_back = swpy_protection.least_size != 0 ? swpy_protection.least_size / 3 * 2 : SWPY_KEPT_BACK;
     swpy_protection.mechanism = reason == NULL ? SWPY_POINTER
                               : swpy_protection.setter != NULL && swpy_protection.least_size != 0 ? SWPY_SETTER
                                                                                                   : SWPY_NONE;

@@ -89,6 +89,11 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*adopt_stack)() noexcept nogil
         stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
         stackwarden_status (*call_with_stack)(size_t, size_t, stackwarden_function, void *) noexcept nogil
+        size_t (*stack_remaining)() noexcept nogil
+        size_t (*stack_used)() noexcept nogil
+        int (*check_stack_depth)(const char *) noexcept nogil
+        int (*enter_recursive_call)(const char *) noexcept nogil
+        void (*leave_recursive_call)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -117,6 +122,9 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         size_t size, stackwarden_function function, void *arg)
     stackwarden_status call_with_stack "stackwarden_call_with_stack"(
         size_t least, size_t size, stackwarden_function function, void *arg)
+    size_t stack_remaining "stackwarden_stack_remaining"()
+    size_t stack_used "stackwarden_stack_used"()
+    void leave_recursive_call "stackwarden_leave_recursive_call"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)
@@ -125,3 +133,5 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
 
 cdef extern from "stackwarden/stackwarden.h":
     int import_stackwarden "stackwarden_import"() except -1
+    int check_stack_depth "stackwarden_check_stack_depth"(const char *where) except -1
+    int enter_recursive_call "stackwarden_enter_recursive_call"(const char *where) except -1

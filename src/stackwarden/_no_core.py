@@ -40,6 +40,20 @@ maybe_grow = _refuse
 deep_recursion = _refuse
 
 
+def stack_remaining() -> int:
+    """0: it is not known."""
+    return 0
+
+
+def stack_used() -> int:
+    """0: it is not known."""
+    return 0
+
+
+def check_stack_depth(where: str = "") -> None:
+    """Nothing is known that could be checked."""
+
+
 def stacks() -> list[Stack]:
     """No stack has a record."""
     return []

@@ -104,6 +104,32 @@ class UserThreadError(StackwardenError, RuntimeError):
     """The user thread was cancelled or never started, or the caller is no user thread."""
 
 
+class StackOverflow(RecursionError):  # noqa: N818
+    """The stack is nearly used up, or its budget is: PEP 651's class, on every version.
+
+    Not a StackwardenError: it is what CPython raises as RecursionError, told apart.
+    """
+
+    name: str | None = None
+    """The name of the stack, if it has one."""
+    size: int | None = None
+    """Bytes of the stack; None: not known."""
+    used: int | None = None
+    """Bytes of it that were used; None: not known."""
+    margin: int | None = None
+    """Bytes at its end that are kept back for those who handle this; None: not known."""
+
+
+class RecursionOverflow(RecursionError):  # noqa: N818
+    """More calls are active than ``sys.getrecursionlimit()`` allows: PEP 651's class, on every version."""
+
+    name: str | None = None
+    """As for StackOverflow."""
+    size: int | None = None
+    used: int | None = None
+    margin: int | None = None
+
+
 class StackExit(BaseException):
     """Raised inside a suspended coroutine that is closed, as GreenletExit is. Let it pass."""
 

@@ -72,3 +72,8 @@ AT(stackwarden_table, leave_budget, 144);
 AT(stackwarden_table, adopt_stack, 152);
 AT(stackwarden_table, call_on_stack, 160);
 AT(stackwarden_table, call_with_stack, 168);
+AT(stackwarden_table, stack_remaining, 176);
+AT(stackwarden_table, stack_used, 184);
+AT(stackwarden_table, check_stack_depth, 192);
+AT(stackwarden_table, enter_recursive_call, 200);
+AT(stackwarden_table, leave_recursive_call, 208);

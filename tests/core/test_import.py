@@ -89,3 +89,17 @@ def test_what_is_exported_is_documented():
 
     for name in stackwarden.__all__:
         assert getattr(stackwarden, name).__doc__, name
+
+
+def test_a_garbage_collection_meanwhile_does_no_harm(child):
+    """3.11 collects in the middle of making objects: wherever that is, classes must be ready by then."""
+    child("""
+        import gc, os, sys, threading
+
+        for objects in range(150):
+            if os.fork() == 0:
+                kept = [[] for _ in range(objects)]
+                import stackwarden
+                os._exit(0)
+            assert os.wait()[1] == 0, objects
+    """)

@@ -121,6 +121,11 @@ typedef struct {
     stackwarden_status (*adopt_stack)(void);
     stackwarden_status (*call_on_stack)(size_t size, stackwarden_function function, void *arg);
     stackwarden_status (*call_with_stack)(size_t least, size_t size, stackwarden_function function, void *arg);
+    size_t (*stack_remaining)(void);
+    size_t (*stack_used)(void);
+    int (*check_stack_depth)(const char *where);
+    int (*enter_recursive_call)(const char *where);
+    void (*leave_recursive_call)(void);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -359,6 +364,59 @@ static inline stackwarden_status stackwarden_call_with_stack(size_t least, size_
                                                              void *arg)
 {
     return STACKWARDEN_CALL_(call_with_stack, (least, size, function, arg));
+}
+
+/* ---- how deep ---- */
+
+/* Bytes that are left under the caller on the stack that it is on, down to the lowest usable byte, and bytes that are
+ * used above. Wait-free but on a thread's first call; for the stack that was told last a few loads.
+ * Guarantees: 0 where it is not known: on an unknown stack, without the package, after Python is finalised. A budget
+ *   is not subtracted: this is what can be touched. */
+static inline size_t stackwarden_stack_remaining(void)
+{
+    return stackwarden_table_ != NULL ? stackwarden_table_->stack_remaining() : 0;
+}
+
+static inline size_t stackwarden_stack_used(void)
+{
+    return stackwarden_table_ != NULL ? stackwarden_table_->stack_used() : 0;
+}
+
+/* PEP 651's Py_CheckStackDepth: may the caller go deeper? For recursion in C that a stack alone limits. RAISES.
+ * Requires: attached. `where` is appended to the message: " in my_parser"; NULL: nothing.
+ * Guarantees: 0; the stack is the real one on every version, found by address where nobody told of it.
+ * Fails with: -1 and stackwarden.StackOverflow: what is left is kept for those who handle it (2 margins; 32 KiB on
+ *   release builds), or a budget is used up. Without the package: what Py_EnterRecursiveCall says. */
+static inline int stackwarden_check_stack_depth(const char *where)
+{
+    if (stackwarden_table_ != NULL) {
+        return stackwarden_table_->check_stack_depth(where);
+    }
+    if (Py_EnterRecursiveCall(where != NULL ? where : "") != 0) {
+        return -1;
+    }
+    Py_LeaveRecursiveCall();
+    return 0;
+}
+
+/* check_stack_depth(), and count one call more against sys.getrecursionlimit(), on 3.12 and later too, where
+ * Py_EnterRecursiveCall does not. For recursion that would go on for ever by mistake, as PEP 651 asks. RAISES.
+ * Requires: attached; leave_recursive_call() in the same thread after each 0 that it returned, and after nothing else.
+ * Fails with: -1 and nothing counted: StackOverflow; or stackwarden.RecursionOverflow at the limit. */
+static inline int stackwarden_enter_recursive_call(const char *where)
+{
+    return stackwarden_table_ != NULL ? stackwarden_table_->enter_recursive_call(where)
+                                      : Py_EnterRecursiveCall(where != NULL ? where : "");
+}
+
+static inline void stackwarden_leave_recursive_call(void)
+{
+    if (stackwarden_table_ != NULL) {
+        stackwarden_table_->leave_recursive_call();
+    }
+    else {
+        Py_LeaveRecursiveCall();
+    }
 }
 
 /* Go to a stack and remember the one that was left; and go back there. A pair.
