@@ -133,7 +133,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
     status = register_names(base, top, names, flags, handle)
     if status != STACKWARDEN_DONE:
         free(names)
-    wrap_recursion_limit()
+    meet_first_stack()
     return status
 
 

@@ -63,7 +63,6 @@ cdef extern from "Python.h":
     int Py_AtExit(void (*function)() noexcept)
     object PyCapsule_New(void *pointer, const char *name, void *destructor)
     void *PyInterpreterState_Get()
-    void *PyInterpreterState_Main()
     PyObject *PyObject_CallFunctionObjArgs(object callable, ...)
     void PyErr_WriteUnraisable(PyObject *object)
 
@@ -621,17 +620,16 @@ def _stop():
     _at_exit()
 
 
-def _before_the_end():
-    if PyInterpreterState_Get() == PyInterpreterState_Main():
-        leave_detached_alone()
-
-
 cdef void _end_thread(void *block) noexcept nogil:
     end_thread(block)
 
 
 cdef void _end_other_threads() noexcept nogil:
     end_other_threads()
+
+
+cdef void _before_the_end() noexcept nogil:
+    leave_detached_alone()
 
 
 _PROBES = {"on": SWPY_PROBE_SETTER, "observe": SWPY_PROBE_OBSERVE, "off": SWPY_PROBE_OFF}
@@ -680,13 +678,16 @@ cdef _start_isolation():
 
 
 cdef _start_process():
-    global sw_platform_started
+    global sw_platform_started, swpy_before_the_end
     if not sw_platform_started:
         if take_record() == NULL or sw_platform_start(_end_thread, _end_other_threads) != 0:
             raise MemoryError("stackwarden: no memory for the first records")
         sw_platform_started = 1
     sw_process.running = 1
     sw_process.ending = 0
+    sw_process.foreign_seen = 0
+    sw_process.first_met = 0
+    swpy_before_the_end = _before_the_end
     update_straight()
     if Py_AtExit(_at_exit) != 0:
         atexit.register(_stop)  # its 32 places are taken
@@ -699,7 +700,6 @@ cdef _start():
         _start_isolation()
         _start_process()
         sw_table = make_table()
-    atexit.register(_before_the_end)
 
 
 _start()

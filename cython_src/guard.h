@@ -124,7 +124,7 @@ typedef struct {
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
     SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */
-    SW_ATOMIC(int) limit_wrapped; /* and sys.setrecursionlimit is wrapped, where that is needed */
+    SW_ATOMIC(int) first_met; /* and what comes with the first one is there: cpython/first_stack.h */
     uint64_t version; /* counts new ranges, registered and transient */
     uint64_t thread_serial;
     uint64_t callback_serial; /* counts registrations of callbacks */

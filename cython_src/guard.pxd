@@ -89,7 +89,7 @@ cdef extern from "guard.h" nogil:
         int callbacks
         int frames
         int foreign_seen
-        int limit_wrapped
+        int first_met
         uint64_t version
         uint64_t thread_serial
         uint64_t callback_serial

@@ -351,10 +351,10 @@ cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) no
 
 # ---- telling ----
 
-cdef inline void wrap_recursion_limit() noexcept nogil:
-    """3.11's wrapper of sys.setrecursionlimit comes with the first foreign stack. May run Python: hold no lock."""
-    if sw_process.foreign_seen and not sw_process.limit_wrapped:
-        sw_process.limit_wrapped = swpy_first_foreign_stack()
+cdef inline void meet_first_stack() noexcept nogil:
+    """What comes with the first foreign stack. May run Python: hold no lock."""
+    if sw_process.foreign_seen and not sw_process.first_met:
+        sw_process.first_met = swpy_first_foreign_stack()
 
 
 cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
@@ -443,7 +443,7 @@ cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t bas
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
         status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
-        wrap_recursion_limit()
+        meet_first_stack()
     return status
 
 

@@ -25,7 +25,8 @@
  *   swpy_lowest(record)                   the base as CPython is told of it: a budget moves it up
  *   swpy_budget_is_lower(thread)          attached: where one counter serves both, is it the stack's budget that runs
  *                                         out before the user's recursion limit does?
- *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
+ *   swpy_guard_limit()                    attached, with the first foreign stack: from now on budgets survive that the
+ *                                         user's recursion limit is set. -1: an exception is pending
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
  *

@@ -72,28 +72,12 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
     return NULL;
 }
 
-static int swpy_wrap_setrecursionlimit(void *unused)
+/* sys.setrecursionlimit() must be wrapped before it is called next. */
+static int swpy_guard_limit(void)
 {
     PyObject *module = PyImport_ImportModule("stackwarden._recursion_limit");
-    (void)unused;
-    if (module == NULL) {
-        PyErr_WriteUnraisable(NULL);
-    }
     Py_XDECREF(module);
-    return 0;
-}
-
-/* sys.setrecursionlimit() must be wrapped before it is called next; the caller may be detached. */
-static int swpy_first_foreign_stack(void)
-{
-    if (swpy_attached_call() == NULL) {
-        return Py_AddPendingCall(swpy_wrap_setrecursionlimit, NULL) == 0;
-    }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    swpy_wrap_setrecursionlimit(NULL);
-    PyErr_Restore(type, value, traceback);
-    return 1;
+    return module != NULL ? 0 : -1;
 }
 
 typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_budget *budget);

@@ -89,9 +89,9 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
 }
 
 /* The user's recursion limit counts Python calls, apart from the C calls of 3.12 and 3.13. */
-static inline int swpy_first_foreign_stack(void)
+static inline int swpy_guard_limit(void)
 {
-    return 1;
+    return 0;
 }
 static inline void swpy_limit_changing(void) {}
 static inline void swpy_limit_changed(void) {}

@@ -317,9 +317,9 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
 }
 
 /* The user's recursion limit has no part in these bounds. */
-static inline int swpy_first_foreign_stack(void)
+static inline int swpy_guard_limit(void)
 {
-    return 1;
+    return 0;
 }
 static inline void swpy_forget_budgets(sw_thread *thread)
 {

@@ -152,7 +152,7 @@ def test_from_the_handlers_for_the_end_on_detached_threads_leave_thread_states_a
         capi.attached.notify(base, MIB)
         print(bounds.read() != former)
 
-    atexit.register(last)  # before the core's own, so it runs after that
+    atexit.register(last)  # before the core's own, which comes with the first stack: so it runs after that
     """
         + START
     )

@@ -28,6 +28,7 @@ REFUSED = {
 ANSWERED = {
     *("stacks", "status", "format_stack", "print_stacks"),
     *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
+    *("check_stack_depth", "stack_remaining", "stack_used"),
 }
 
 
