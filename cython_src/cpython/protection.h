@@ -25,9 +25,13 @@
  *   swpy_lowest(record)                   the base as CPython is told of it: a budget moves it up
  *   swpy_budget_is_lower(thread)          attached: where one counter serves both, is it the stack's budget that runs
  *                                         out before the user's recursion limit does?
+ *   swpy_assume_used(record, sp)          nobody knows what called what on a stack that is seen first at `sp`
  *   swpy_first_foreign_stack()            a record was made for a foreign stack: 1, or 0 to be called again
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
+ *
+ * Policies: `exact` and `estimate` put bounds in force; `disabled` has CPython check nothing, as far as it can be had;
+ * `counted` leaves CPython's own count alone in force, which 3.14 and later keep for Python frames only.
  *
  * protection_pointer.h is the reference and explained in full; the others comment only what differs. */
 #ifndef SWPY_PROTECTION_H
