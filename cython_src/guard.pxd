@@ -152,6 +152,7 @@ cdef extern from "platform/platform.h" nogil:
 cdef extern from "bounds/bounds.h" nogil:
     int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
+    bint sw_map_is_quick()
     bint sw_is_arena(uintptr_t low, uintptr_t high)
     int sw_is_readable(uintptr_t address)
     int sw_is_mapped(uintptr_t base, uintptr_t top)

@@ -54,63 +54,89 @@ cdef inline uintptr_t lowest_readable_below(uintptr_t page, uintptr_t least) noe
     return page
 
 
-cdef inline int look_up(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
-    """The range of the stack that holds `sp`, and where it comes from: SW_FROM_MAP or SW_FROM_ESTIMATE."""
+cdef struct found:
+    uintptr_t base
+    uintptr_t top
+    uintptr_t low  # of the map's entry; 0: there is none
+    int bounds_from  # SW_FROM_MAP or SW_FROM_ESTIMATE
+
+
+cdef inline found look_up(uintptr_t sp) noexcept nogil:
+    """The range of the stack that holds `sp`."""
     cdef uintptr_t assumed = sw_process.assumed_size
     cdef uintptr_t page = page_of(sp)
     cdef uintptr_t room = page_of(assumed // 2)
-    cdef uintptr_t low = 0
-    cdef uintptr_t high = 0
-    cdef uintptr_t least
-    top[0] = page + SW_PAGE + room
-    if sw_mapping_of(sp, &low, &high) != 0:
-        base[0] = page - min(room, page)
-        return SW_FROM_ESTIMATE
+    cdef uintptr_t high, least
+    cdef found answer = found(page - min(room, page), page + SW_PAGE + room, 0, SW_FROM_ESTIMATE)
+    if sw_mapping_of(sp, &answer.low, &high) != 0:
+        return answer
     if high - page <= assumed:
-        top[0] = high
+        answer.top = high
         room = assumed - (high - page)
-    least = max(low, page - min(room, page))
-    base[0] = lowest_readable_below(page, least)
-    if base[0] > least:
-        return SW_FROM_MAP
-    return SW_FROM_MAP if least == low and not sw_is_arena(low, high) else SW_FROM_ESTIMATE
+    least = max(answer.low, page - min(room, page))
+    answer.base = lowest_readable_below(page, least)
+    if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, high)):
+        answer.bounds_from = SW_FROM_MAP
+    return answer
 
 
-cdef inline int find_out(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
+cdef inline found find_out(uintptr_t sp) noexcept nogil:
     """look_up(), with a base that leaves room below the stack pointer. What lies below zero is not looked at."""
-    cdef int bounds_from = look_up(sp, base, top)
-    if sp - base[0] < least_room():
-        base[0] = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
-        bounds_from = SW_FROM_ESTIMATE
-    return bounds_from
+    cdef found answer = look_up(sp)
+    if sp - answer.base < least_room():
+        answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
+        answer.bounds_from = SW_FROM_ESTIMATE
+    return answer
 
 
-cdef inline void assume(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
+cdef inline found assume(uintptr_t sp) noexcept nogil:
     """A range for those who don't check bounds: nothing is looked up."""
     cdef uintptr_t half = page_of(sw_process.assumed_size // 2)
-    base[0] = page_of(sp) - min(half, page_of(sp)) + SW_MOVED_BASE
-    top[0] = page_of(sp) + SW_PAGE + half
+    cdef uintptr_t page = page_of(sp)
+    return found(page - min(half, page) + SW_MOVED_BASE, page + SW_PAGE + half, 0, SW_FROM_ESTIMATE)
 
 
-cdef inline bint is_around(const sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is it an unknown stack that holds the stack pointer and leaves it room?"""
+# ---- what was found out before ----
+
+cdef inline bint is_around(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
+    """Is it an unknown stack that holds the stack pointer and leaves it room? A thread that went deeper on it
+    needs no more than CPython does: the bounds are to end its recursion, not to go down with it."""
+    cdef uintptr_t least = 2 * swpy_protection.margin if record is thread.current else least_room()
     return record.generation & 1 and is_unknown(record) and sp - record.base < record.top - record.base \
-        and sp - record.base >= least_room()
+        and sp - record.base >= least
 
 
-cdef inline bint still_holds(const sw_record *record, uintptr_t sp, bint checked) noexcept nogil:
-    """Is what was found out of an unknown stack still so? All pages down to the base must be there: another stack,
-    with a guard page of its own, may lie between by now. Measured: 0.1 us a page."""
-    if not is_around(record, sp) or not checked:
-        return is_around(record, sp)
-    if record.base != page_of(record.base) or lowest_readable_below(page_of(sp), record.base) != record.base:
+cdef inline sw_record *record_around(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The transient record of the thread that is_around(), or NULL."""
+    if is_around(thread, thread.transient, sp):
+        return thread.transient
+    if not is_around(thread, thread.spare, sp):
+        return NULL
+    thread.transient, thread.spare = thread.spare, thread.transient
+    return thread.transient
+
+
+cdef inline bint is_found(const sw_record *record) noexcept nogil:
+    return record.base == page_of(record.base)
+
+
+cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
+    """Is what was found out of a stack still so? All pages down to the base must be there: another stack, with a
+    guard page of its own, may lie between by now. Measured: 0.1 us a page."""
+    if not is_found(record) or lowest_readable_below(page_of(sp), record.base) != record.base:
         return False
-    return record.bounds_from == SW_FROM_ESTIMATE or sw_is_readable(record.base - SW_PAGE) != 1
+    if record.bounds_from == SW_FROM_ESTIMATE:
+        return not sw_map_is_quick()  # the end may be near by now
+    return sw_is_readable(record.base - SW_PAGE) != 1
 
 
-cdef inline bint is_answer(const sw_record *record, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    return record.generation & 1 and record.base == base and record.top == top | 1 \
-        and record.bounds_from == bounds_from
+cdef inline bint agrees(const sw_record *record, const found *answer) noexcept nogil:
+    """Is a record as good an answer as one that was looked up now?"""
+    if record.bounds_from != answer.bounds_from:
+        return False
+    if record.base == answer.base and record.top == answer.top | 1:
+        return True
+    return answer.bounds_from == SW_FROM_ESTIMATE and is_found(record) and record.base >= answer.low
 
 
 cdef inline sw_record *renew_transient(
@@ -133,22 +159,14 @@ cdef inline sw_record *renew_transient(
 
 cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept nogil:
     """The transient record of the unknown stack under the thread: the one of before where that still holds."""
-    cdef uintptr_t base = 0
-    cdef uintptr_t top = 0
-    cdef int bounds_from = SW_FROM_ESTIMATE
-    cdef sw_record *record
+    cdef sw_record *record = record_around(thread, sp)
     cdef bint checked = policy_of(thread, SW_UNKNOWN_STACKS) < SW_COUNTED
-    if still_holds(thread.transient, sp, checked):
-        return thread.transient
-    if still_holds(thread.spare, sp, checked):
-        thread.transient, thread.spare = thread.spare, thread.transient
-        return thread.transient
-    if checked:
-        bounds_from = find_out(sp, &base, &top)
-    else:
-        assume(sp, &base, &top)
-    if is_answer(thread.transient, bounds_from, base, top):
-        return thread.transient
-    record = renew_transient(thread, bounds_from, base, top)
+    cdef found answer
+    if record != NULL and (not checked or still_holds(record, sp)):
+        return record
+    answer = find_out(sp) if checked else assume(sp)
+    if record != NULL and agrees(record, &answer):
+        return record
+    record = renew_transient(thread, answer.bounds_from, answer.base, answer.top)
     swpy_assume_used(record, sp)
     return record

@@ -18,6 +18,9 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top);
  * Fails with: -1: nothing is mapped there, or there is no such map. Makes system calls. */
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high);
 
+/* Did the last answer take microseconds, whatever the number of entries? 1 or 0. */
+int sw_map_is_quick(void);
+
 /* Does malloc keep many things in this entry of the map? 1 or 0. */
 int sw_is_arena(uintptr_t low, uintptr_t high);
 

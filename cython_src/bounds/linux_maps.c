@@ -93,6 +93,13 @@ static int read_text(int maps, uintptr_t address, uintptr_t *low, uintptr_t *hig
     return -1;
 }
 
+static _Atomic int has_query; /* the kernel's answer does not change */
+
+int sw_map_is_quick(void)
+{
+    return has_query;
+}
+
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
 {
     int error = errno;
@@ -100,7 +107,8 @@ int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
     int found = -1;
     if (maps >= 0) {
         found = query(maps, address, low, high);
-        if (found != 0 && errno != ENOENT) {
+        has_query = found == 0 || errno == ENOENT;
+        if (!has_query) {
             found = read_text(maps, address, low, high);
         }
         close(maps);

@@ -30,6 +30,11 @@ int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
     return 0;
 }
 
+int sw_map_is_quick(void)
+{
+    return 1;
+}
+
 int sw_is_arena(uintptr_t low, uintptr_t high)
 {
     (void)low;

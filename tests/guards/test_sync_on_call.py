@@ -187,6 +187,31 @@ def test_recursion_in_a_callback_raises(child, library_path):
     assert done.stdout == "RecursionError\nRecursionError\n"
 
 
+def test_recursion_through_synced_callables_raises_too(child, library_path):
+    """Each level syncs, and the bounds stay where they are."""
+    program = RECURSE.replace(
+        "print(WORKLOADS[workload].run(), flush=True)", "print(recursion(), flush=True)"
+    ).replace(
+        "    def callback",
+        """    @stackwarden.sync_on_call
+    def deeper():
+        return deeper()
+
+    def recursion():
+        sys.setrecursionlimit(100_000)
+        try:
+            deeper()
+        except RecursionError:
+            return "RecursionError"
+        finally:
+            sys.setrecursionlimit(1000)
+
+    def callback""",
+    )
+    done = child(program, arguments=(str(library_path), "add", "decorated"))
+    assert done.stdout == "RecursionError\nRecursionError\n"
+
+
 def test_and_dies_undecorated(child, library_path):
     child(RECURSE, arguments=(str(library_path), "add", "plain"), ends=-11)
 

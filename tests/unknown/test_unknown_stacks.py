@@ -110,18 +110,30 @@ def test_the_base_of_a_tiny_stack_leaves_room_below_the_stack_pointer(probe, are
     assert stack_pointer < stack.top == base + size
 
 
-def test_a_sync_that_finds_the_thread_deeper_leaves_room_again(probe, area):
-    """CPython aborts the process in the margin above the base."""
-    base, size = area(4 * MIB), 4 * MIB
+def bases_at(probe, base, size, depth):
+    """What a sync takes for the base, and what one takes that is made so many bytes deeper."""
 
     def work():
         stackwarden.sync_stack()
         first = stackwarden.current_stack().base
-        depth = ASSUMED - least_room()
         probe.sync_below(depth)
         return first, stackwarden.current_stack().base
 
-    first, second = probe.call_on(base, size, work)
+    return probe.call_on(base, size, work)
+
+
+@pytest.mark.parametrize("size", [192 * KIB, 4 * MIB])
+def test_a_thread_that_goes_deeper_keeps_the_bounds_that_end_its_recursion(probe, area, size):
+    base = area(size)
+    first, second = bases_at(probe, base, size, min(size, ASSUMED) - 48 * KIB)
+    assert second == first
+
+
+def test_one_that_is_below_what_was_assumed_gets_room_again(probe, area):
+    """CPython aborts the process in the margin above the base."""
+    base = area(4 * MIB)
+    first, second = bases_at(probe, base, 4 * MIB, ASSUMED if COUNTS else ASSUMED - 16 * KIB)
+    assert second <= first - 3 * stackwarden.status()["margin"]
     assert second < first
 
 
