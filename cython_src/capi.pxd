@@ -4,7 +4,7 @@ Promises: a status for every call; never a pending exception. The contract is in
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
@@ -15,11 +15,13 @@ from execution cimport *
 from guard cimport *
 from hook cimport *
 from isolation cimport *
+from policy cimport *
 from protection cimport *
 from registry cimport *
 from stackwarden cimport (
     STACKWARDEN_API_MAJOR,
     STACKWARDEN_API_MINOR,
+    STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
     STACKWARDEN_FULL,
     STACKWARDEN_EMPTY_CONTEXT,
@@ -38,10 +40,14 @@ from stackwarden cimport (
     STACKWARDEN_DETACHED,
     stackwarden_budget,
     stackwarden_handle,
+    stackwarden_policy,
     stackwarden_stack,
+    stackwarden_stacks,
     stackwarden_status,
+    stackwarden_synced,
     stackwarden_table,
 )
+from unknown cimport renew_transient
 
 
 cdef extern from * nogil:
@@ -63,13 +69,16 @@ cdef inline char *join_names(const char *name, const char *system) noexcept nogi
     return names
 
 
-cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names) noexcept nogil:
+cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names, int policy) noexcept nogil:
     """Take, fill and index a record. Under sw_lock(). NULL: none left, or no memory."""
     cdef sw_record *record = take_record()
     if record == NULL:
         return NULL
     set_bounds(record, SW_REGISTERED, SW_FROM_TOLD, base, top)
     record.name = names
+    record.given_policy = policy
+    note_unchecked(policy)
+    use_policy(NULL, record)
     if not insert_record(record):
         record.name = NULL
         release_thread_record(record)
@@ -83,6 +92,10 @@ cdef inline int isolation_of(unsigned flags) noexcept nogil:
     return SW_THREAD_STATE if flags & STACKWARDEN_ISOLATION_THREAD_STATE else SW_SHARED
 
 
+cdef inline int policy_in(unsigned flags) noexcept nogil:
+    return (flags >> 8) & 0xFF
+
+
 cdef inline stackwarden_status register_names(
         uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_handle *handle) noexcept nogil:
     cdef stackwarden_status status
@@ -92,7 +105,7 @@ cdef inline stackwarden_status register_names(
     sweep_retired()
     if status == STACKWARDEN_DONE:
         retire_transients(base, top)
-        record = new_registered(base, top, names)
+        record = new_registered(base, top, names, policy_in(flags))
         if record != NULL and isolation_of(flags) != SW_SHARED \
                 and not isolate(record, isolation_of(flags), flags & STACKWARDEN_EMPTY_CONTEXT):
             retire_record(record, record.generation)
@@ -117,6 +130,8 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         return status
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
+    if policy_in(flags) > SW_DISABLED:
+        return STACKWARDEN_BAD_POLICY
     if (isolation_of(flags) == SW_THREAD_STATE and not SWPY_HAS_OWN_STATES) \
             or (isolation_of(flags) == SW_FRAMES and not sw_process.frames):
         return STACKWARDEN_NO_ISOLATION
@@ -225,6 +240,95 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former)
     return STACKWARDEN_DONE
 
 
+# ---- policies ----
+
+cdef inline int default_policy(int which) noexcept nogil:
+    return SW_ESTIMATE if which == SW_UNKNOWN_STACKS else SW_EXACT
+
+
+cdef inline void change_policy(uint8_t *policies, int which, int policy) noexcept nogil:
+    """For the process or a thread. Under sw_lock()."""
+    policies[which] = policy
+    note_unchecked(policy)
+    use_policies()
+
+
+cdef inline stackwarden_status sw_set_policy(
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only,
+        stackwarden_policy *former) noexcept nogil:
+    cdef sw_thread *thread
+    cdef PyThreadState *ts
+    cdef uint8_t *policies = sw_process.policies
+    if <unsigned>which >= SW_POLICY_KINDS or <unsigned>policy > SW_DISABLED \
+            or (thread_only and <int>which == SW_FOREIGN_THREADS):
+        return STACKWARDEN_BAD_POLICY
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if thread_only:
+        policies = thread.policies
+    sw_lock()
+    if former != NULL:
+        former[0] = <stackwarden_policy>policies[<int>which]
+    change_policy(
+        policies, <int>which,
+        <int>policy if thread_only or <int>policy != SW_INHERITED else default_policy(<int>which))
+    sw_unlock()
+    ts = swpy_attached()
+    if ts != NULL:
+        enter_here(thread, ts, sw_stack_pointer(), False)
+    return STACKWARDEN_DONE
+
+
+# ---- sync for the time of a call ----
+
+cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts
+    memset(former, 0, sizeof(stackwarden_synced))
+    if SW_LIKELY(sw_process.straight):
+        ts = swpy_attached_straight()
+        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
+            return STACKWARDEN_DONE
+    return enter_sync_slowly(sp, former)
+
+
+cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(
+        uintptr_t sp, stackwarden_synced *former) noexcept nogil:
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_record *left
+    cdef stackwarden_status status
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+    left = thread.current
+    status = sync_slowly(sp, False)
+    if thread.current is not left:
+        former.stack = handle_of(left)
+        former.base = left.base
+        former.size = left.top - left.base
+        former.bounds_from = left.bounds_from
+    return status
+
+
+cdef inline stackwarden_status sw_leave_sync(const stackwarden_synced *former) noexcept nogil:
+    cdef sw_thread *thread
+    cdef sw_record *record
+    if not former.stack:
+        return sw_sync_stack()
+    record = record_of(former.stack)
+    if record != NULL or not sw_process.running:
+        return sw_switch_to(former.stack)
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if former.bounds_from < SW_FROM_MAP:
+        return sw_notify_stack_switch(former.base, former.size)
+    return enter_told(
+        thread, renew_transient(thread, <int>former.bounds_from, former.base, former.base + former.size))
+
+
 cdef inline stackwarden_status sw_register_switch_callback(
         stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
     cdef sw_thread *thread
@@ -266,4 +370,7 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         check_stack_depth=sw_check_stack_depth,
         enter_recursive_call=sw_enter_recursive_call,
         leave_recursive_call=sw_leave_recursive_call,
+        set_policy=sw_set_policy,
+        enter_sync=sw_enter_sync,
+        leave_sync=sw_leave_sync,
     )

@@ -15,6 +15,7 @@ from callbacks cimport describe_record
 from execution cimport PyThreadState
 from guard cimport *
 from hook cimport *
+from policy cimport is_unknown
 from protection cimport *
 from registry cimport *
 from stackwarden cimport (
@@ -25,6 +26,7 @@ from stackwarden cimport (
     STACKWARDEN_NOT_AVAILABLE,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_TOO_SMALL,
+    STACKWARDEN_UNKNOWN_STACK,
     stackwarden_function,
     stackwarden_handle,
     stackwarden_stack,
@@ -201,7 +203,7 @@ cdef inline void run_carried(void *call) noexcept nogil:
 
 
 cdef inline void go_back(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
-    """On the stack that was left, which may be one that was only told of. An estimate is made anew."""
+    """On the stack that was left, which may be one that was only told of. Another one is found anew."""
     if status == STACKWARDEN_DONE and sw_switch_to(left.handle) != STACKWARDEN_DONE:
         sw_notify_stack_switch(left.base, left.size)
     sw_sync_stack()
@@ -212,6 +214,8 @@ cdef inline void carry(const sw_carried *stack, stackwarden_function function, v
     cdef stackwarden_status status = sync_slowly(sw_stack_pointer(), False)
     cdef stackwarden_stack left
     describe_record(this_thread().current, &left)
+    if is_unknown(this_thread().current):
+        status = STACKWARDEN_UNKNOWN_STACK
     sw_run_on_stack(<void *>stack.base, stack.size, run_carried, &call)
     go_back(&left, status)
 

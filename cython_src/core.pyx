@@ -22,10 +22,12 @@ from guard cimport *
 from execution cimport *
 from hook cimport *
 from isolation cimport *
+from policy cimport policy_of
 from process cimport update_straight
 from protection cimport *
 from registry cimport *
 from stackwarden cimport (
+    STACKWARDEN_BAD_POLICY,
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_CAPSULE,
     STACKWARDEN_DETACHED,
@@ -48,13 +50,17 @@ from stackwarden cimport (
     STACKWARDEN_UNALIGNED,
     STACKWARDEN_UNMAPPED,
     stackwarden_budget,
+    WITH_POLICY,
     stackwarden_handle,
+    stackwarden_policy,
     stackwarden_stack,
+    stackwarden_stacks,
     stackwarden_status,
     stackwarden_switch_callback,
     stackwarden_table,
     status_text,
 )
+from unknown cimport SW_ASSUMED_SIZE, SW_PAGE
 
 from stackwarden import errors
 
@@ -94,6 +100,7 @@ _REFUSALS = {
     STACKWARDEN_ISOLATION_REQUIRED: errors.IsolationRequired,
     STACKWARDEN_OTHER_THREAD: errors.OtherThreadError,
     STACKWARDEN_NO_ISOLATION: errors.IsolationUnavailable,
+    STACKWARDEN_BAD_POLICY: errors.PolicyError,
 }
 
 
@@ -133,7 +140,7 @@ _BOUNDS_FROM = ("native", "told", "map", "estimate")
 _ISOLATIONS = ("none", "frames", "thread-state")
 _ISOLATION_FLAGS = {
     "none": 0, "frames": STACKWARDEN_ISOLATION_FRAMES, "thread-state": STACKWARDEN_ISOLATION_THREAD_STATE}
-_POLICIES = ("exact", "estimate", "counted", "disabled")
+_POLICIES = ("inherited", "exact", "estimate", "counted", "disabled")
 
 
 cdef tuple _names_of(stackwarden_handle handle):
@@ -184,7 +191,8 @@ cdef class Stack:
 
     @property
     def policy(self):
-        """What is made of it: "exact", or "estimate" where bounds or budget are not certain to hold."""
+        """The policy in force: "exact", or "estimate" where bounds or budget are not certain to hold; or "counted"
+        or "disabled", where that was asked for."""
         return _POLICIES[self._record().policy]
 
     @property
@@ -300,6 +308,31 @@ cdef unsigned _isolation_flags(isolation, context) except? 0:
     return _ISOLATION_FLAGS[isolation] | (STACKWARDEN_EMPTY_CONTEXT if context == "empty" else 0)
 
 
+cdef unsigned _policy_flags(policy) except? 0:
+    if policy is None:
+        return 0
+    if policy not in _POLICIES[1:]:
+        raise errors.PolicyError(f"policy {policy!r}: must be one of {', '.join(_POLICIES[1:])}")
+    return WITH_POLICY(<stackwarden_policy><int>_POLICIES.index(policy))
+
+
+def _set_policy(int which, str policy, bint thread_only):
+    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2). What was asked before."""
+    cdef stackwarden_policy former
+    cdef stackwarden_status status = sw_set_policy(
+        <stackwarden_stacks>which, <stackwarden_policy><int>_POLICIES.index(policy), thread_only, &former)
+    if status != STACKWARDEN_DONE:
+        _refuse(status, f"policy {policy!r}")
+    return _POLICIES[<int>former]
+
+
+def _set_assumed_size(size_t size):
+    """Say what an unknown stack is taken for (bytes, rounded up to pages). What was said before."""
+    former = sw_process.assumed_size
+    sw_process.assumed_size = (size + SW_PAGE - 1) & ~(SW_PAGE - 1)
+    return former
+
+
 def drain():
     """Free what CPython put off freeing because a stack was nearly used up. Any destructor may run."""
     _check(sw_drain(), 0, 0)
@@ -315,7 +348,7 @@ def _warn_of_size(base, size):
 
 
 def register_stack(
-        base, size, *, name=None, system=None, trim_guard=False, isolation="none", context="copy"):
+        base, size, *, name=None, system=None, trim_guard=False, isolation="none", policy=None, context="copy"):
     """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
 
     ``base``: address of the lowest usable byte, and ``size`` in bytes, both multiples of 16. With
@@ -327,13 +360,15 @@ def register_stack(
     but such a stack may go on on another thread. Its context starts as ``context``: "copy" of the caller's,
     "empty", or a contextvars.Context.
 
+    ``policy``: "exact", "estimate", "counted" or "disabled", for this stack whatever stack_policy() says.
+
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
-    RegistryFullError, IsolationUnavailable; then nothing was changed. Warns with StackSizeWarning where CPython
-    3.14 and later would hold back memory on so small a stack (under 128 KiB).
+    RegistryFullError, IsolationUnavailable, PolicyError; then nothing was changed. Warns with StackSizeWarning
+    where CPython 3.14 and later would hold back memory on so small a stack (under 128 KiB).
     """
     cdef stackwarden_stack made
     cdef stackwarden_status status
-    cdef unsigned flags = _isolation_flags(isolation, context)
+    cdef unsigned flags = _isolation_flags(isolation, context) | _policy_flags(policy)
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
     base, size = _integers(base, size)
@@ -386,7 +421,8 @@ def reset_stack():
 def sync_stack():
     """Make the bounds those of the stack under the caller; return its Stack, or None when it is unknown.
 
-    Where no record holds the stack pointer, the policy for unknown stacks is put in force.
+    A stack of which nobody told is looked up in the operating system's map of memory (``bounds_from`` is "map");
+    where that does not tell its end, the policy for unknown stacks is put in force.
     """
     _check(sync_slowly(sw_stack_pointer(), False), 0, 0)
     stack = current_stack()
@@ -463,6 +499,25 @@ def _reason():
     return f"STACKWARDEN_MECHANISM={forced}" if forced else swpy_protection.reason.decode() or None
 
 
+cdef _policy_in_force(int kind):
+    """On the calling thread."""
+    return _POLICIES[policy_of(this_thread() if sw_process.running else NULL, kind)]
+
+
+def _unprotected():
+    """What the policies in force leave unprotected, in words."""
+    policies = {
+        "known stacks": _policy_in_force(SW_KNOWN_STACKS),
+        "unknown stacks": _policy_in_force(SW_UNKNOWN_STACKS),
+        "foreign threads": _POLICIES[sw_process.policies[SW_FOREIGN_THREADS]],
+    }
+    bounds = swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER)
+    meaning = {"disabled": "nothing is checked" if bounds else "calls are counted as on a thread's own stack"}
+    if bounds:
+        meaning["counted"] = "only Python frames are counted, recursion that is purely C is not stopped"
+    return tuple([f"{what}: {meaning[policy]}" for what, policy in policies.items() if policy in meaning])
+
+
 def status():
     """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
     _forget_ended_threads()
@@ -479,6 +534,11 @@ def status():
         "leaked_stacks": sw_process.leaked,
         "dropped_states": sw_process.dropped,
         "drains": sw_process.drained,
+        "policy": _policy_in_force(SW_KNOWN_STACKS),
+        "policy_unknown": _policy_in_force(SW_UNKNOWN_STACKS),
+        "policy_foreign_threads": _POLICIES[sw_process.policies[SW_FOREIGN_THREADS]],
+        "assumed_size": sw_process.assumed_size,
+        "unprotected": _unprotected(),
         "registered": sw_process.registered,
         "superseded": sw_process.superseded,
         "switch_callbacks": len(_switch_callbacks),
@@ -683,6 +743,9 @@ cdef _start_process():
         if take_record() == NULL or sw_platform_start(_end_thread, _end_other_threads) != 0:
             raise MemoryError("stackwarden: no memory for the first records")
         sw_platform_started = 1
+    sw_process.policies[SW_KNOWN_STACKS] = sw_process.policies[SW_FOREIGN_THREADS] = SW_EXACT
+    sw_process.policies[SW_UNKNOWN_STACKS] = SW_ESTIMATE
+    sw_process.assumed_size = SW_ASSUMED_SIZE
     sw_process.running = 1
     sw_process.ending = 0
     sw_process.foreign_seen = 0

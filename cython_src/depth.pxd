@@ -48,7 +48,7 @@ cdef inline bint bounds_under(uintptr_t sp, uintptr_t *base, uintptr_t *top) noe
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     if SW_LIKELY(thread != NULL) and SW_LIKELY(is_known(thread.current, sp)):
         base[0] = thread.current.base
-        top[0] = thread.current.top
+        top[0] = thread.current.top & ~<uintptr_t>1
         return True
     return bounds_slowly(sp, base, top)
 
@@ -112,7 +112,8 @@ cdef inline int check_slowly "sw_check_slowly"(const char *where) noexcept nogil
 cdef inline swpy_overflow overflow_on(const sw_record *record, uintptr_t sp) noexcept nogil:
     """What an exception says of the current stack."""
     return swpy_overflow(
-        name=record.name, size=record.top - record.base, used=record.top - sp, margin=swpy_protection.kept_back)
+        name=record.name, size=(record.top - record.base) & ~<size_t>1, used=record.top - sp,
+        margin=swpy_protection.kept_back)
 
 
 cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:

@@ -146,6 +146,24 @@ def maybe_grow(func, /, *args, **kwargs):
     return result_of(_call_with_stack(GROW_LEAST_ROOM, _default_size(), func, args, kwargs))
 
 
+# ---- sync_on_call ----
+
+def _call_synced(least, func, tuple args, dict kwargs):
+    """``func(*args, **kwargs)`` with the bounds of the stack under the caller, and what was in force put back.
+
+    Where fewer than ``least`` bytes are left, or nobody knows, on another stack; 0: in place.
+    """
+    cdef stackwarden.stackwarden_synced former
+    cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&former)
+    try:
+        if least:
+            return result_of(_call_with_stack(least, _default_size(), func, args, kwargs))
+        return func(*args, **kwargs)
+    finally:
+        if status >= 0:
+            stackwarden.leave_sync(&former)
+
+
 # ---- deep_recursion ----
 
 cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NULL:

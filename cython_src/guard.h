@@ -25,7 +25,10 @@
 typedef enum { SW_NATIVE, SW_REGISTERED, SW_TRANSIENT } sw_kind;
 typedef enum { SW_FROM_NATIVE, SW_FROM_TOLD, SW_FROM_MAP, SW_FROM_ESTIMATE } sw_bounds_from;
 typedef enum { SW_SHARED, SW_FRAMES, SW_THREAD_STATE } sw_isolation;
-typedef enum { SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
+
+/* The policies, as stackwarden_policy in stackwarden.h, and what they are chosen for. */
+typedef enum { SW_INHERITED, SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
+typedef enum { SW_KNOWN_STACKS, SW_UNKNOWN_STACKS, SW_FOREIGN_THREADS, SW_POLICY_KINDS } sw_policy_kind;
 
 typedef struct {
     uintptr_t base; /* 0: the record holds no stack */
@@ -34,7 +37,8 @@ typedef struct {
     uint32_t index; /* its place in the table; while free, the index of the next free record */
     uint8_t kind;
     uint8_t bounds_from;
-    uint8_t policy;
+    uint8_t policy : 4; /* in force */
+    uint8_t given_policy : 4; /* when it was registered; SW_INHERITED: none was */
     uint8_t isolation : 4;
     uint8_t detached : 1; /* the stack was detached when it was left */
     uint8_t carried : 1; /* call_on_stack() made it */
@@ -88,6 +92,7 @@ typedef struct {
     sw_record *record;
     int native_depth_used; /* calls in use on the native stack, as depth_used for others */
     int limit; /* the user's recursion limit when it was put in force */
+    int levels; /* the calls that it was then */
 } sw_budget;
 
 #define SW_BUDGETS 4 /* thread states that one thread goes between */
@@ -111,6 +116,9 @@ typedef struct sw_thread {
     uintptr_t left_base, left_top;
     uint64_t noted_at; /* callback_serial at the last of them */
     int in_callback;
+    int is_foreign; /* Python did not create it */
+    uint8_t policies[SW_POLICY_KINDS]; /* its own; none for its own native stack */
+    uint64_t policies_seen; /* policy_serial when they were put in force last */
     SW_ATOMIC(int) writes_detached; /* it is at its thread state without the GIL: see leave_detached_alone() */
     struct sw_thread *next, *previous;
 } sw_thread;
@@ -119,10 +127,15 @@ typedef struct sw_thread {
 
 typedef struct {
     SW_ATOMIC(int) running; /* Python is initialised and this core is imported */
-    SW_ATOMIC(int) straight; /* running, no callbacks, swpy_is_straight(): the hook may take the straight way */
+    SW_ATOMIC(int) straight; /* running, no callbacks, bounds are checked, swpy_is_straight(): the hook may take the straight way */
     SW_ATOMIC(int) ending; /* Python ends: thread states are left alone by those who are detached */
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
+    uint8_t policies[SW_POLICY_KINDS];
+    SW_ATOMIC(int) own_policies; /* threads that have some of their own */
+    SW_ATOMIC(int) unchecked; /* a policy was asked for, once, under which CPython does not check bounds */
+    SW_ATOMIC(uint64_t) policy_serial; /* counts changes */
+    size_t assumed_size; /* bytes; of an unknown stack */
     SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */
     SW_ATOMIC(int) first_met; /* and what comes with the first one is there: cpython/first_stack.h */
     uint64_t version; /* counts new ranges, registered and transient */

@@ -17,10 +17,15 @@ cdef extern from "guard.h" nogil:
         SW_SHARED
         SW_FRAMES
         SW_THREAD_STATE
+        SW_INHERITED
         SW_EXACT
         SW_ESTIMATE
         SW_COUNTED
         SW_DISABLED
+        SW_KNOWN_STACKS
+        SW_UNKNOWN_STACKS
+        SW_FOREIGN_THREADS
+        SW_POLICY_KINDS
         SW_CHUNK_BITS
         SW_CHUNK_RECORDS
         SW_MAX_RECORDS
@@ -44,6 +49,7 @@ cdef extern from "guard.h" nogil:
         uint8_t kind
         uint8_t bounds_from
         uint8_t policy
+        uint8_t given_policy
         uint8_t isolation
         uint8_t detached
         uint8_t carried
@@ -78,6 +84,9 @@ cdef extern from "guard.h" nogil:
         uintptr_t left_top
         uint64_t noted_at
         int in_callback
+        int is_foreign
+        uint8_t *policies
+        uint64_t policies_seen
         int writes_detached
         sw_thread *next
         sw_thread *previous
@@ -88,6 +97,11 @@ cdef extern from "guard.h" nogil:
         int ending
         int callbacks
         int frames
+        uint8_t *policies
+        int own_policies
+        int unchecked
+        uint64_t policy_serial
+        size_t assumed_size
         int foreign_seen
         int first_met
         uint64_t version
@@ -137,5 +151,9 @@ cdef extern from "platform/platform.h" nogil:
 
 cdef extern from "bounds/bounds.h" nogil:
     int sw_native_bounds(uintptr_t *base, uintptr_t *top)
+    int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
+    bint sw_map_is_quick()
+    bint sw_is_arena(uintptr_t low, uintptr_t high)
+    int sw_is_readable(uintptr_t address)
     int sw_is_mapped(uintptr_t base, uintptr_t top)
     uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)

@@ -15,6 +15,7 @@ from libc.stdlib cimport calloc
 from callbacks cimport call_callbacks, drop_callbacks_of
 from execution cimport *
 from guard cimport *
+from policy cimport is_unknown, use_policy
 from process cimport update_straight
 from protection cimport *
 from registry cimport *
@@ -31,16 +32,13 @@ from stackwarden cimport (
     STACKWARDEN_UNKNOWN_STACK,
     stackwarden_status,
 )
+from unknown cimport *
 
 
 cdef extern from * nogil:
     """
-    #define SW_ASSUMED_SIZE ((uintptr_t)256 << 10) /* bytes; an unknown stack, half of it in use */
-    #define SW_PAGE ((uintptr_t)4096)
     #define SW_ALIGNMENT ((uintptr_t)16)
     """
-    const uintptr_t SW_ASSUMED_SIZE
-    const uintptr_t SW_PAGE
     const uintptr_t SW_ALIGNMENT
 
 
@@ -51,6 +49,7 @@ cdef extern from * nogil:
     static SW_NOINLINE stackwarden_status sw_notify_slowly(sw_record *record, uintptr_t base, size_t size);
     static SW_NOINLINE stackwarden_status sw_switch_slowly(sw_record *record);
     static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp, int adopts);
+    static SW_NOINLINE stackwarden_status sw_enter_sync_slowly(uintptr_t sp, stackwarden_synced *former);
     """
 
 
@@ -61,25 +60,6 @@ cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t ba
     if record != NULL:
         set_bounds(record, kind, bounds_from, base, top)
     return record
-
-
-cdef inline void set_bounds(
-        sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Fill a record that is not in use and put it in use."""
-    record.kind = kind
-    record.bounds_from = bounds_from
-    record.policy = SW_EXACT if bounds_from != SW_FROM_ESTIMATE and top - base >= swpy_protection.exact_size \
-        else SW_ESTIMATE
-    record.depth_used = 0
-    record.switches = 0
-    record.high_water = 0
-    record.mark = 0
-    sw_store_release(<uint64_t *>&record.top, top)
-    sw_store_release(<uint64_t *>&record.base, base)
-    sw_store_generation(&record.generation, record.generation + 1)
-    if kind != SW_NATIVE:
-        if not sw_process.foreign_seen:
-            sw_process.foreign_seen = True
 
 
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
@@ -101,9 +81,10 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     cdef uintptr_t top = 0
     cdef sw_thread *thread
     cdef bint known = sw_native_bounds(&base, &top) == 0
+    cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.ending else swpy_own())
     if not known:
-        base = sw_stack_pointer() - SW_ASSUMED_SIZE // 2
-        top = base + SW_ASSUMED_SIZE
+        base = sw_stack_pointer() - sw_process.assumed_size // 2
+        top = base + sw_process.assumed_size
     swpy_native_bounds(swpy_attached_call(), &base, top)
     sw_lock()
     sw_process.straight = False
@@ -111,6 +92,9 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     update_straight()
     thread = reuse_or_make_block()
     if thread != NULL:
+        thread.is_foreign = is_foreign
+        thread.policies[SW_KNOWN_STACKS] = thread.policies[SW_UNKNOWN_STACKS] = SW_INHERITED
+        thread.policies_seen = 0
         sw_store_pointer(
             &thread.native, new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top))
         thread.transient = take_record()
@@ -120,6 +104,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
                 or sw_thread_local_set(thread) != 0:
             thread = NULL
         else:
+            use_policy(thread, thread.native)
             thread.loaded.status = SW_LOADED
             thread.native.execution = thread.loaded
             thread.arriving = NULL
@@ -267,6 +252,8 @@ cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adop
     cdef sw_record *left = thread.current
     cdef PyThreadState *ts = swpy_attached()
     count_switch(thread, to)
+    if sw_process.own_policies:
+        use_policy(thread, to)
     if ts != NULL:
         put_in_force(ts, thread, to, adopts)
     else:
@@ -313,40 +300,17 @@ cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nog
         call_callbacks(thread)
 
 
-# ---- the policy for unknown stacks ----
-
-cdef inline sw_record *renew_transient(
-        sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
-    cdef sw_record *record = thread.transient
-    if thread.current is record:
-        record = thread.spare
-        thread.spare = thread.transient
-        thread.transient = record
-    if record.generation & 1:
-        sw_store_generation(&record.generation, record.generation + 1)
-    set_bounds(record, SW_TRANSIENT, bounds_from, base, top)
-    record.execution = NULL
-    sw_count(&sw_process.version)
-    thread.checked_version = sw_load_acquire(&sw_process.version)
-    return record
-
-
 cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
-    """Put bounds in force that surely hold the stack pointer, and leave it room: those of another stack would
-    abort the process or check nothing. The top is odd, so that sync knows an estimate from the bounds alone."""
-    cdef uintptr_t base = top - SW_ASSUMED_SIZE if top > 2 * SW_ASSUMED_SIZE else SW_ASSUMED_SIZE
-    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + SW_ASSUMED_SIZE) | 1))
+    """Of a stack that is too small to be protected its top is known, but not if the thread is on it already."""
+    cdef uintptr_t base = top - sw_process.assumed_size if top > 2 * sw_process.assumed_size else SW_PAGE
+    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + sw_process.assumed_size)))
 
 
 cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
-    cdef sw_record *current = thread.current
-    if current is thread.transient and current.bounds_from == SW_FROM_ESTIMATE and record_holds(current, sp) \
-            and sp - current.base >= SW_ASSUMED_SIZE // 4:
-        enter(thread, current)
-    else:
-        enter_estimate(thread, (sp & ~(SW_PAGE - 1)) + SW_ASSUMED_SIZE // 2)
-    return STACKWARDEN_UNKNOWN_STACK
+    cdef sw_record *record = unknown_record(thread, sp)
+    enter(thread, record)
+    meet_first_stack()
+    return STACKWARDEN_DONE if record.bounds_from == SW_FROM_MAP else STACKWARDEN_UNKNOWN_STACK
 
 
 # ---- telling ----
@@ -508,7 +472,7 @@ cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
 cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept nogil:
     """The record of the stack that holds an address: the one told, a registered one, the native one, or NULL."""
     cdef sw_record *record = thread.current
-    if record.bounds_from != SW_FROM_ESTIMATE and record_holds(record, sp):
+    if not is_unknown(record) and record_holds(record, sp):
         return record
     record = find_record(sp)
     if record == NULL and record_holds(thread.native, sp):
@@ -540,10 +504,23 @@ cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept 
         execution.holds = False
 
 
+cdef inline stackwarden_status enter_here(
+        sw_thread *thread, PyThreadState *ts, uintptr_t sp, bint adopts) noexcept nogil:
+    """Enter the stack that holds the stack pointer, whatever the thread was told last."""
+    cdef sw_record *record
+    if ts != NULL and thread.loaded.holds:
+        load_held(thread.loaded, ts)
+    thread.policies_seen = sw_process.policy_serial
+    record = find_stack_of(thread, sp)
+    if record == NULL:
+        return enter_unknown(thread, sp)
+    swpy_lift_budget(record, sp)
+    return enter(thread, record, adopts)
+
+
 cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint adopts) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
-    cdef sw_record *record
     cdef stackwarden_status status = STACKWARDEN_DONE
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
@@ -551,13 +528,9 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint a
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    if ts == NULL or not swpy_covers(ts, thread, sp) or not record_holds(thread.current, sp):
-        if ts != NULL and thread.loaded.holds:
-            load_held(thread.loaded, ts)
-        record = find_stack_of(thread, sp)
-        if record != NULL:
-            swpy_lift_budget(record, sp)
-        status = enter(thread, record, adopts) if record != NULL else enter_unknown(thread, sp)
+    if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
+            or not record_holds(thread.current, sp):
+        status = enter_here(thread, ts, sp, adopts)
     if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)
     return status

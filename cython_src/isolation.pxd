@@ -19,6 +19,7 @@ from guard cimport *
 from hook cimport *
 from protection cimport *
 from registry cimport *
+from unknown cimport renew_transient
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,

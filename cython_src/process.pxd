@@ -6,4 +6,5 @@ from protection cimport swpy_is_straight
 
 cdef inline void update_straight() noexcept nogil:
     """After any change of what sw_process.straight stands for."""
-    sw_process.straight = sw_process.running and sw_process.callbacks == 0 and swpy_is_straight()
+    sw_process.straight = sw_process.running and sw_process.callbacks == 0 and not sw_process.unchecked \
+        and swpy_is_straight()

@@ -51,6 +51,8 @@ cdef extern from "cpython/protection.h" nogil:
     void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
     void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
     void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
+    void swpy_assume_used(sw_record *record, uintptr_t sp)
+    bint swpy_is_foreign(PyThreadState *ts)
     void swpy_forget_budgets(sw_thread *thread)
     void swpy_check_attached_place()
 

@@ -200,6 +200,24 @@ cdef inline sw_record *take_record() noexcept nogil:
     return record
 
 
+cdef inline void set_bounds(
+        sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Fill a record that is not in use and put it in use. Its policy must be chosen next."""
+    record.kind = kind
+    record.bounds_from = bounds_from
+    record.given_policy = SW_INHERITED
+    record.depth_used = 0
+    record.switches = 0
+    record.high_water = 0
+    record.mark = 0
+    sw_store_release(<uint64_t *>&record.top, top)
+    sw_store_release(<uint64_t *>&record.base, base)
+    sw_store_generation(&record.generation, record.generation + 1)
+    if kind != SW_NATIVE:
+        if not sw_process.foreign_seen:
+            sw_process.foreign_seen = True
+
+
 cdef inline void free_record(sw_record *record) noexcept nogil:
     """Put a record whose generation is even back into the table."""
     cdef uint32_t index = record.index

@@ -13,6 +13,20 @@
  * Fails with: -1 where the operating system does not say. May allocate and read /proc. */
 int sw_native_bounds(uintptr_t *base, uintptr_t *top);
 
+/* The entry of the operating system's map of memory that holds an address: [*low, *high).
+ * Guarantees: 0. Allocates nothing, takes no lock, and uses less than 1 KiB of the stack, which may be a small one.
+ * Fails with: -1: nothing is mapped there, or there is no such map. Makes system calls. */
+int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high);
+
+/* Did the last answer take microseconds, whatever the number of entries? 1 or 0. */
+int sw_map_is_quick(void);
+
+/* Does malloc keep many things in this entry of the map? 1 or 0. */
+int sw_is_arena(uintptr_t low, uintptr_t high);
+
+/* Can memory be read there? 1, 0, or -1 where that can't be told. One system call. */
+int sw_is_readable(uintptr_t address);
+
 /* Is all of [base, top) mapped, in whatever protection? 1, 0, or -1 where that can't be told. */
 int sw_is_mapped(uintptr_t base, uintptr_t top);
 

@@ -9,4 +9,30 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     return -1;
 }
 
+int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
+{
+    (void)address;
+    (void)low;
+    (void)high;
+    return -1;
+}
+
+int sw_map_is_quick(void)
+{
+    return 0;
+}
+
+int sw_is_arena(uintptr_t low, uintptr_t high)
+{
+    (void)low;
+    (void)high;
+    return 0;
+}
+
+int sw_is_readable(uintptr_t address)
+{
+    (void)address;
+    return -1;
+}
+
 #endif

@@ -16,6 +16,36 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     return 0;
 }
 
+int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
+{
+    MEMORY_BASIC_INFORMATION region;
+    if (!VirtualQuery((void *)address, &region, sizeof region) || region.State == MEM_FREE) {
+        return -1;
+    }
+    *low = (uintptr_t)region.BaseAddress;
+    *high = *low + region.RegionSize;
+    return 0;
+}
+
+int sw_map_is_quick(void)
+{
+    return 1;
+}
+
+int sw_is_arena(uintptr_t low, uintptr_t high)
+{
+    (void)low;
+    (void)high;
+    return 0;
+}
+
+int sw_is_readable(uintptr_t address)
+{
+    MEMORY_BASIC_INFORMATION region;
+    return VirtualQuery((void *)address, &region, sizeof region) && region.State == MEM_COMMIT
+        && !(region.Protect & (PAGE_NOACCESS | PAGE_GUARD));
+}
+
 int sw_is_mapped(uintptr_t base, uintptr_t top)
 {
     MEMORY_BASIC_INFORMATION region;
@@ -32,7 +62,7 @@ uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)
 {
     MEMORY_BASIC_INFORMATION region;
     while (base < top && VirtualQuery((void *)base, &region, sizeof region)) {
-        if (region.State == MEM_COMMIT && !(region.Protect & (PAGE_NOACCESS | PAGE_GUARD))) {
+        if (sw_is_readable(base)) {
             return base;
         }
         base = (uintptr_t)region.BaseAddress + region.RegionSize;

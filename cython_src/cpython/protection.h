@@ -27,8 +27,12 @@
  *                                         out before the user's recursion limit does?
  *   swpy_guard_limit()                    attached, with the first foreign stack: from now on budgets survive that the
  *                                         user's recursion limit is set. -1: an exception is pending
+ *   swpy_assume_used(record, sp)          nobody knows what called what on a stack that is seen first at `sp`
  *   swpy_forget_budgets(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
+ *
+ * Policies: `exact` and `estimate` put bounds in force; `disabled` has CPython check nothing, as far as it can be had;
+ * `counted` leaves CPython's own count alone in force, which 3.14 and later keep for Python frames only.
  *
  * protection_pointer.h is the reference and explained in full; the others comment only what differs. */
 #ifndef SWPY_PROTECTION_H

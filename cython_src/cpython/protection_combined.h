@@ -9,10 +9,10 @@
 #define SWPY_BYTES_PER_LEVEL 2600
 #include "protection_counted.h"
 
-static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
+static inline int swpy_most(const sw_record *record, int limit)
 {
-    int levels = swpy_levels(record->top - record->base);
-    return record == thread->native || levels > limit ? limit : levels;
+    (void)record;
+    return limit;
 }
 
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
@@ -84,7 +84,7 @@ typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_budget *b
 
 static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_budget *budget)
 {
-    int used = swpy_depth_used(ts, thread, budget);
+    int used = swpy_depth_used(ts, budget);
     int *kept = swpy_kept_depth(thread, budget, budget->record);
     *kept = used > 0 ? used : 0;
     ts->recursion_remaining = ts->recursion_limit - *kept;

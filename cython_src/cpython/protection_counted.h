@@ -6,8 +6,9 @@
 #define SWPY_MOST_LEVELS 1000000
 #define SWPY_RESERVE ((size_t)16 << 10)
 
-/* The calls that a stack may have in all, under a recursion limit of `limit`. */
-static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit);
+/* The calls that a stack may have however large it is, under a recursion limit of `limit`; as many has the native
+ * stack of a thread, as CPython made it. */
+static inline int swpy_most(const sw_record *record, int limit);
 /* The user's recursion limit as far as it counts C calls. */
 static inline int swpy_limit(PyThreadState *ts);
 /* What is counted down. */
@@ -22,6 +23,21 @@ static inline int swpy_levels(size_t size)
 {
     size_t levels = size > SWPY_RESERVE ? (size - SWPY_RESERVE) / SWPY_BYTES_PER_LEVEL : 0;
     return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS : levels);
+}
+
+/* Has a stack all calls that CPython gives a thread? The native stacks of Python's own threads have, and those for
+ * which checks are disabled. */
+static inline int swpy_has_most(const sw_thread *thread, const sw_record *record)
+{
+    return record->policy == SW_DISABLED || (record == thread->native && !thread->is_foreign);
+}
+
+/* The calls that a stack may have in all, under a recursion limit of `limit`. */
+static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
+{
+    int most = swpy_most(record, limit);
+    int levels = swpy_has_most(thread, record) ? most : swpy_levels(record->top - record->base);
+    return levels < most ? levels : most;
 }
 
 /* The budget that is in force in a thread state, or NULL: it is the native stack's, as CPython set it. */
@@ -44,7 +60,16 @@ static inline sw_budget *swpy_new_budget(PyThreadState *ts, sw_thread *thread)
     budget->record = thread->native;
     budget->native_depth_used = 0;
     budget->limit = swpy_limit(ts);
+    budget->levels = swpy_most(thread->native, budget->limit);
     return budget;
+}
+
+static inline int swpy_is_in_force(const sw_thread *thread, const sw_budget *budget, const sw_record *record)
+{
+    if (budget == NULL) {
+        return record == thread->native && swpy_has_most(thread, record);
+    }
+    return budget->record == record && budget->levels == swpy_budget_of(thread, record, budget->limit);
 }
 
 static inline void swpy_forget_budgets(sw_thread *thread)
@@ -55,9 +80,8 @@ static inline void swpy_forget_budgets(sw_thread *thread)
 static inline int swpy_covers(PyThreadState *ts, sw_thread *thread, uintptr_t sp)
 {
     const sw_record *current = thread->current;
-    const sw_budget *budget = swpy_find_budget(ts, thread);
-    return sp - current->base < current->top - current->base && current->bounds_from != SW_FROM_ESTIMATE
-        && (budget != NULL ? budget->record : thread->native) == current;
+    return sp - current->base < current->top - current->base && current->bounds_from < SW_FROM_MAP
+        && swpy_is_in_force(thread, swpy_find_budget(ts, thread), current);
 }
 
 /* Where the depth of a stack is kept that is left: the native one's belongs to the thread state. */
@@ -68,18 +92,19 @@ static inline int *swpy_kept_depth(const sw_thread *thread, sw_budget *budget, s
 
 /* Calls in use on the stack whose budget is in force. Someone may have called Py_SetRecursionLimit from C, which
  * adds the difference to what remains. */
-static inline int swpy_depth_used(PyThreadState *ts, const sw_thread *thread, const sw_budget *budget)
+static inline int swpy_depth_used(PyThreadState *ts, const sw_budget *budget)
 {
     int added = swpy_limit(ts) - budget->limit;
-    return swpy_budget_of(thread, budget->record, budget->limit) - (*swpy_remaining(ts) - added);
+    return budget->levels - (*swpy_remaining(ts) - added);
 }
 
 static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, sw_budget *budget, sw_record *to)
 {
     budget->record = to;
     budget->limit = swpy_limit(ts);
+    budget->levels = swpy_budget_of(thread, to, budget->limit);
     int *kept = swpy_kept_depth(thread, budget, to);
-    *swpy_remaining(ts) = swpy_budget_of(thread, to, budget->limit) - *kept;
+    *swpy_remaining(ts) = budget->levels - *kept;
     *kept = 0; /* the thread state counts on; another one that is made on this stack starts anew */
 }
 
@@ -87,13 +112,13 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
 {
     sw_budget *budget = swpy_find_budget(ts, thread);
     sw_record *from = budget != NULL ? budget->record : thread->native;
-    if (swpy_protection.mechanism == SWPY_NONE || from == to) {
+    if (swpy_protection.mechanism == SWPY_NONE || swpy_is_in_force(thread, budget, to)) {
         return;
     }
     if (budget == NULL) {
         budget = swpy_new_budget(ts, thread);
     }
-    int used = swpy_depth_used(ts, thread, budget);
+    int used = swpy_depth_used(ts, budget);
     if (used < 0) {
         int *kept = swpy_kept_depth(thread, budget, to);
         *kept = *kept + used > 0 ? *kept + used : 0;
@@ -106,13 +131,20 @@ static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record 
 static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     sw_budget *budget = swpy_find_budget(ts, thread);
-    if (budget == NULL && to != thread->native) {
+    if (budget == NULL && !swpy_is_in_force(thread, budget, to)) {
         budget = swpy_new_budget(ts, thread);
     }
     if (budget != NULL) {
         budget->record = to;
         budget->limit = swpy_limit(ts);
+        budget->levels = swpy_budget_of(thread, to, budget->limit);
     }
+}
+
+/* As many calls as would fit into what lies above `sp` count as used. */
+static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
+{
+    record->depth_used = swpy_levels(record->top - record->base) - swpy_levels(sp - record->base);
 }
 
 /* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */

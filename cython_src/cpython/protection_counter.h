@@ -13,12 +13,10 @@
 #define SWPY_BYTES_PER_LEVEL 1792
 #include "protection_counted.h"
 
-static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
+static inline int swpy_most(const sw_record *record, int limit)
 {
-    int most = swpy_protection.native_levels;
-    int levels = swpy_levels(record->top - record->base);
     (void)limit;
-    return record == thread->native || (levels > most && !record->carried) ? most : levels;
+    return record->carried ? SWPY_MOST_LEVELS : swpy_protection.native_levels;
 }
 
 static inline size_t swpy_size_for_limit(PyThreadState *ts)

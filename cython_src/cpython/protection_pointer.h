@@ -29,6 +29,7 @@ enum { SWPY_TOP, SWPY_SOFT, SWPY_HARD, SWPY_WORDS };
 #define SWPY_SEARCHED_WORDS 40 /* 3.15.2 has 11 words of other fields before the bounds, 3.14.0 one */
 #define SWPY_LEAST_MARGIN ((uintptr_t)4 << 10)
 #define SWPY_MOST_MARGIN ((uintptr_t)1 << 20)
+#define SWPY_UNCHECKED ((uintptr_t)64 << 10) /* an address; Linux maps nothing below it (vm.mmap_min_addr) */
 
 static inline uintptr_t *swpy_bounds(PyThreadState *ts)
 {
@@ -49,14 +50,18 @@ static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
     return (sp - base < top - base) & ~top & 1;
 }
 
-static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+static inline void swpy_write_bounds(PyThreadState *ts, uintptr_t base, uintptr_t top)
 {
     uintptr_t *bounds = swpy_bounds(ts);
     uintptr_t margin = swpy_protection.margin;
-    uintptr_t base = swpy_lowest(to);
-    bounds[SWPY_TOP] = to->top;
+    bounds[SWPY_TOP] = top;
     bounds[SWPY_SOFT] = base + 2 * margin;
     bounds[SWPY_HARD] = base + margin;
+}
+
+static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+{
+    swpy_write_bounds(ts, swpy_lowest(to), to->top);
 }
 
 static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
@@ -66,15 +71,23 @@ static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintpt
     return swpy_protection.mechanism == SWPY_POINTER && swpy_covers_straight(ts, sp);
 }
 
+/* The base where no policy says otherwise. Without checks it lies below all memory, and no stack is ever used up:
+ * at a hard limit of 0 CPython would ask the operating system for the bounds. */
+static inline uintptr_t swpy_lowest_in_force(const sw_record *to)
+{
+    return to->policy >= SW_COUNTED && to->floor == 0 ? SWPY_UNCHECKED : swpy_lowest(to);
+}
+
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
+    uintptr_t base = swpy_lowest_in_force(to);
     (void)thread;
     if (swpy_protection.mechanism == SWPY_POINTER) {
-        swpy_protect_straight(ts, to);
+        swpy_write_bounds(ts, base, to->top);
     }
-    else if (swpy_protection.mechanism == SWPY_SETTER && to->top - swpy_lowest(to) >= swpy_protection.least_size) {
+    else if (swpy_protection.mechanism == SWPY_SETTER && to->top - base >= swpy_protection.least_size) {
         /* Refused sizes never get here: refusing raises, and raising detached is a SIGSEGV. */
-        swpy_protection.setter(ts, (void *)swpy_lowest(to), to->top - swpy_lowest(to));
+        swpy_protection.setter(ts, (void *)base, to->top - base);
     }
 }
 
@@ -127,6 +140,13 @@ static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintpt
     if (ts != NULL && swpy_protection.mechanism == SWPY_POINTER && swpy_bounds(ts)[SWPY_TOP] == top) {
         *base = 2 * swpy_bounds(ts)[SWPY_HARD] - swpy_bounds(ts)[SWPY_SOFT];
     }
+}
+
+/* Bounds do not tell what is in use. */
+static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
+{
+    (void)record;
+    (void)sp;
 }
 
 /* A thread state that belongs to one stack alone. */

@@ -68,6 +68,20 @@ static inline uint64_t swpy_id(PyThreadState *ts)
     return ts->id;
 }
 
+/* Did something else than Python create the calling thread? `ts` is its own, NULL when it has none.
+ * 3.11 and 3.12 do not say who made a thread state: there a thread that `_thread.start_new_thread` started without
+ * `threading` counts as foreign. */
+static inline int swpy_is_foreign(PyThreadState *ts)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    /* `threading` has a lock released with the thread state; an interpreter's first state is its own. */
+    return ts == NULL || (ts->on_delete == NULL && ts->id != 1);
+#else
+    /* 0: nobody says; 4: PyGILState_Ensure did (3.13, 3.14), any function of the C API (3.15) */
+    return ts == NULL || ts->_whence == 0 || ts->_whence == 4;
+#endif
+}
+
 /* While Python is finalised it frees the thread states of other threads, which do not learn of it. */
 static inline int swpy_is_finalizing(void)
 {

@@ -35,6 +35,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_OTHER_THREAD
         STACKWARDEN_NO_ISOLATION
         STACKWARDEN_NOT_AVAILABLE
+        STACKWARDEN_BAD_POLICY
 
     enum:
         STACKWARDEN_API_MAJOR
@@ -58,6 +59,24 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     ctypedef struct stackwarden_budget:
         stackwarden_handle stack
         uint64_t former
+
+    ctypedef enum stackwarden_policy:
+        STACKWARDEN_POLICY_INHERITED
+        STACKWARDEN_POLICY_EXACT
+        STACKWARDEN_POLICY_ESTIMATE
+        STACKWARDEN_POLICY_COUNTED
+        STACKWARDEN_POLICY_DISABLED
+
+    ctypedef enum stackwarden_stacks:
+        STACKWARDEN_KNOWN_STACKS
+        STACKWARDEN_UNKNOWN_STACKS
+        STACKWARDEN_FOREIGN_THREADS
+
+    ctypedef struct stackwarden_synced:
+        stackwarden_handle stack
+        uintptr_t base
+        size_t size
+        uint64_t bounds_from
 
     ctypedef void (*stackwarden_switch_callback)(
         const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil
@@ -94,12 +113,21 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         int (*check_stack_depth)(const char *) noexcept nogil
         int (*enter_recursive_call)(const char *) noexcept nogil
         void (*leave_recursive_call)() noexcept nogil
+        stackwarden_status (*set_policy)(
+            stackwarden_stacks, stackwarden_policy, int, stackwarden_policy *) noexcept nogil
+        stackwarden_status (*enter_sync)(stackwarden_synced *) noexcept nogil
+        stackwarden_status (*leave_sync)(const stackwarden_synced *) noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
     stackwarden_status reset_stack "stackwarden_reset_stack"()
     stackwarden_status sync_stack "stackwarden_sync_stack"()
     stackwarden_status adopt_stack "stackwarden_adopt_stack"()
+    stackwarden_status enter_sync "stackwarden_enter_sync"(stackwarden_synced *former)
+    stackwarden_status leave_sync "stackwarden_leave_sync"(const stackwarden_synced *former)
+    stackwarden_status set_policy "stackwarden_set_policy"(
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only, stackwarden_policy *former)
+    unsigned WITH_POLICY "STACKWARDEN_WITH_POLICY"(stackwarden_policy policy)
     stackwarden_status register_stack "stackwarden_register_stack"(
         const void *base, size_t size, const char *name, const char *system, unsigned flags,
         stackwarden_handle *handle)

@@ -26,6 +26,7 @@ from stackwarden.errors import (
     MechanismError,
     NotRunningError,
     OtherThreadError,
+    PolicyError,
     RecursionOverflow,
     RegistryFullError,
     SettingWarning,
@@ -67,6 +68,11 @@ try:
         unregister_switch_callback,
     )
     from stackwarden._grow import call_on_stack, deep_recursion, maybe_grow
+    from stackwarden._policy import apply_settings as _apply_settings
+    from stackwarden._policy import stack_policy
+    from stackwarden._sync import sync_on_call
+
+    _apply_settings()
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise
@@ -83,10 +89,12 @@ except ModuleNotFoundError as missing:
         register_switch_callback,
         reset_stack,
         stack_budget,
+        stack_policy,
         stack_remaining,
         stack_used,
         stacks,
         status,
+        sync_on_call,
         sync_stack,
         unregister_switch_callback,
     )
@@ -113,6 +121,7 @@ __all__ = [
     "MechanismError",
     "NotRunningError",
     "OtherThreadError",
+    "PolicyError",
     "RecursionOverflow",
     "RegistryFullError",
     "SettingWarning",
@@ -150,10 +159,12 @@ __all__ = [
     "register_switch_callback",
     "reset_stack",
     "stack_budget",
+    "stack_policy",
     "stack_remaining",
     "stack_used",
     "stacks",
     "status",
+    "sync_on_call",
     "sync_stack",
     "unregister_switch_callback",
 ]

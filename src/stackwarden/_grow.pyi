@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import ParamSpec, SupportsIndex, TypeVar
+from typing import Any, ParamSpec, SupportsIndex, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -15,3 +15,6 @@ def maybe_grow(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
 def deep_recursion(
     *, stack_size: SupportsIndex | str | None = None, limit: SupportsIndex | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def _call_synced(
+    least: int, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any: ...

@@ -5,6 +5,7 @@ that it cannot.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from stackwarden.errors import NotRunningError
@@ -33,6 +34,7 @@ sync_stack = _refuse
 current_stack = _refuse
 drain = _refuse
 stack_budget = _refuse
+stack_policy = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
 call_on_stack = _refuse
@@ -52,6 +54,13 @@ def stack_used() -> int:
 
 def check_stack_depth(where: str = "") -> None:
     """Nothing is known that could be checked."""
+
+
+def sync_on_call(
+    function: Callable[..., Any] | None = None, /, **_options: object
+) -> Callable[..., Any]:
+    """The function as it is: there is nothing to sync."""
+    return sync_on_call if function is None else function
 
 
 def stacks() -> list[Stack]:
@@ -74,6 +83,11 @@ def status() -> dict[str, Any]:
         "leaked_stacks": 0,
         "dropped_states": 0,
         "drains": 0,
+        "policy": "disabled",
+        "policy_unknown": "disabled",
+        "policy_foreign_threads": "disabled",
+        "assumed_size": 0,
+        "unprotected": (_REASON,),
         "registered": 0,
         "superseded": 0,
         "switch_callbacks": 0,

@@ -68,6 +68,10 @@ class IsolationUnavailable(StackwardenError, RuntimeError):  # noqa: N818
     """This isolation cannot be had here (``status()["isolation_reason"]``), or the stack has none."""
 
 
+class PolicyError(StackwardenError, ValueError):
+    """There is no such policy, or not for these stacks."""
+
+
 class OtherThreadError(StackwardenError, RuntimeError):
     """A stack with isolation "frames" was to be resumed on another thread than its own."""
 

@@ -34,6 +34,17 @@ CHECK(STACKWARDEN_ISOLATION_REQUIRED == -14);
 CHECK(STACKWARDEN_OTHER_THREAD == -15);
 CHECK(STACKWARDEN_NO_ISOLATION == -16);
 CHECK(STACKWARDEN_NOT_AVAILABLE == -17);
+CHECK(STACKWARDEN_BAD_POLICY == -18);
+
+CHECK(STACKWARDEN_POLICY_INHERITED == 0);
+CHECK(STACKWARDEN_POLICY_EXACT == 1);
+CHECK(STACKWARDEN_POLICY_ESTIMATE == 2);
+CHECK(STACKWARDEN_POLICY_COUNTED == 3);
+CHECK(STACKWARDEN_POLICY_DISABLED == 4);
+CHECK(STACKWARDEN_KNOWN_STACKS == 0);
+CHECK(STACKWARDEN_UNKNOWN_STACKS == 1);
+CHECK(STACKWARDEN_FOREIGN_THREADS == 2);
+CHECK(STACKWARDEN_WITH_POLICY(STACKWARDEN_POLICY_DISABLED) == 0x400u);
 
 CHECK(sizeof(stackwarden_handle) == 8);
 CHECK(STACKWARDEN_TRIM_GUARD == 1u);
@@ -48,6 +59,13 @@ AT(stackwarden_stack, size, 16);
 AT(stackwarden_stack, chain, 24);
 AT(stackwarden_stack, carried, 32);
 AT(stackwarden_stack, reserved, 40);
+
+CHECK(sizeof(stackwarden_synced) == 48);
+AT(stackwarden_synced, stack, 0);
+AT(stackwarden_synced, base, 8);
+AT(stackwarden_synced, size, 16);
+AT(stackwarden_synced, bounds_from, 24);
+AT(stackwarden_synced, reserved, 32);
 
 AT(stackwarden_table, major, 0);
 AT(stackwarden_table, minor, 4);
@@ -77,3 +95,6 @@ AT(stackwarden_table, stack_used, 184);
 AT(stackwarden_table, check_stack_depth, 192);
 AT(stackwarden_table, enter_recursive_call, 200);
 AT(stackwarden_table, leave_recursive_call, 208);
+AT(stackwarden_table, set_policy, 216);
+AT(stackwarden_table, enter_sync, 224);
+AT(stackwarden_table, leave_sync, 232);

@@ -363,7 +363,8 @@ def test_a_stack_of_the_practical_size_does_not_warn(memory):
 
 def test_every_status_has_a_text(probe):
     header = Path(stackwarden.get_include(), "stackwarden", "stackwarden.h").read_text()
-    statuses = re.findall(r"^    STACKWARDEN_\w+ = (-?\d+)\b", header, re.MULTILINE)
+    enum = header.partition("} stackwarden_status;")[0]
+    statuses = re.findall(r"^    STACKWARDEN_\w+ = (-?\d+)\b", enum, re.MULTILINE)
     texts = {probe.status_text(int(status)) for status in statuses}
     assert len(texts) == len(statuses) >= 14
     assert "a status of a newer stackwarden" not in texts

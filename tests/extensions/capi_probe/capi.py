@@ -12,6 +12,7 @@ DONE, UNKNOWN_STACK = 0, 1
 NOT_INSTALLED, NOT_RUNNING, NO_MEMORY, FULL, BAD_RANGE, UNALIGNED = -1, -2, -3, -4, -5, -6
 UNMAPPED, TOO_SMALL, OVERLAP, IN_USE, STALE_HANDLE, NOT_REGISTERED = -7, -8, -9, -10, -11, -12
 DETACHED, ISOLATION_REQUIRED, OTHER_THREAD, NO_ISOLATION = -13, -14, -15, -16
+BAD_POLICY = -18
 TRIM_GUARD = 1
 
 
@@ -46,6 +47,11 @@ class Calls:
     def register(self, base, size, name=None, system=None, flags=0):
         """(status, handle)"""
         return capi_probe.call(self._how, "register", base, size, name, system, flags)[:2]
+
+    def set_policy(self, which, policy, thread_only=0):
+        """(status, the former policy)"""
+        arguments = "set_policy", which, policy, None, None, 0, thread_only
+        return capi_probe.call(self._how, *arguments)[:2]
 
     def unregister(self, handle):
         return self._status("unregister", handle)

@@ -64,6 +64,11 @@ static void perform(request *r)
         r->stack = (stackwarden_stack){.handle = r->c, .base = r->a, .size = r->b};
         r->status = stackwarden_leave_stack(&r->stack);
     }
+    else if (strcmp(r->what, "set_policy") == 0) {
+        stackwarden_policy former = STACKWARDEN_POLICY_INHERITED;
+        r->status = stackwarden_set_policy((stackwarden_stacks)r->a, (stackwarden_policy)r->b, r->c != 0, &former);
+        r->handle = former;
+    }
     else {
         r->status = (stackwarden_status)1000;
     }

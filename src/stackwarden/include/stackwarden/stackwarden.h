@@ -58,7 +58,8 @@ typedef enum {
     STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would come back in another order than they left */
     STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" stays on its thread */
     STACKWARDEN_NO_ISOLATION = -16, /* this isolation cannot be had here: status() says why */
-    STACKWARDEN_NOT_AVAILABLE = -17 /* there is no such thing on this platform */
+    STACKWARDEN_NOT_AVAILABLE = -17, /* there is no such thing on this platform */
+    STACKWARDEN_BAD_POLICY = -18 /* no such policy, or not one for these stacks */
 } stackwarden_status;
 
 typedef uint64_t stackwarden_handle; /* 0 names no stack */
@@ -80,6 +81,31 @@ typedef struct {
     uint64_t reserved[2];
 } stackwarden_budget;
 
+/* What is made of the bounds of a stack; docs/policies.md says what comes of each on which CPython. */
+typedef enum {
+    STACKWARDEN_POLICY_INHERITED = 0, /* a stack: that of its thread; a thread: that of the process; the process: the default */
+    STACKWARDEN_POLICY_EXACT = 1,
+    STACKWARDEN_POLICY_ESTIMATE = 2,
+    STACKWARDEN_POLICY_COUNTED = 3,
+    STACKWARDEN_POLICY_DISABLED = 4
+} stackwarden_policy;
+
+/* What a policy is chosen for. */
+typedef enum {
+    STACKWARDEN_KNOWN_STACKS = 0, /* somebody told of them, or Python made their threads; default exact */
+    STACKWARDEN_UNKNOWN_STACKS = 1, /* default estimate */
+    STACKWARDEN_FOREIGN_THREADS = 2 /* native stacks of threads that Python did not create; default exact */
+} stackwarden_stacks;
+
+/* What stackwarden_leave_sync() puts back. Reserved bytes are zero. */
+typedef struct {
+    stackwarden_handle stack; /* 0: nothing was changed */
+    uintptr_t base;
+    size_t size;
+    uint64_t bounds_from;
+    uint64_t reserved[2];
+} stackwarden_synced;
+
 /* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
  * exception pending. `from` may name a stack that is gone (its handle is then stale). */
 typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
@@ -93,6 +119,7 @@ typedef void (*stackwarden_function)(void *arg);
 #define STACKWARDEN_ISOLATION_FRAMES 2u /* execution state of its own, swapped in place in the thread state */
 #define STACKWARDEN_ISOLATION_THREAD_STATE 4u /* a PyThreadState of its own; such a stack may change threads */
 #define STACKWARDEN_EMPTY_CONTEXT 8u /* start with an empty context, not with a copy of the creator's */
+#define STACKWARDEN_WITH_POLICY(policy) ((unsigned)(policy) << 8) /* one of stackwarden_policy, for this stack */
 
 /* The table. Slots are only ever appended; tests/abi pins the layout. */
 typedef struct {
@@ -126,6 +153,10 @@ typedef struct {
     int (*check_stack_depth)(const char *where);
     int (*enter_recursive_call)(const char *where);
     void (*leave_recursive_call)(void);
+    stackwarden_status (*set_policy)(stackwarden_stacks which, stackwarden_policy policy, int thread_only,
+                                     stackwarden_policy *former);
+    stackwarden_status (*enter_sync)(stackwarden_synced *former);
+    stackwarden_status (*leave_sync)(const stackwarden_synced *former);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -196,8 +227,9 @@ static inline stackwarden_status stackwarden_reset_stack(void)
 }
 
 /* Make the bounds those of the stack under the caller, when they are not.
- * Guarantees: DONE; or UNKNOWN_STACK: no record holds the stack pointer, and the policy for unknown stacks is
- *   in force. Delivers switch callbacks that could not run when the switch was told. */
+ * Guarantees: DONE; or UNKNOWN_STACK: no record holds the stack pointer, the operating system's map of memory does
+ *   not tell the stack's end either, and the policy for unknown stacks is in force. Only a stack of which nobody told
+ *   costs system calls. Delivers switch callbacks that could not run when the switch was told. */
 static inline stackwarden_status stackwarden_sync_stack(void)
 {
     return STACKWARDEN_CALL_(sync_stack, ());
@@ -210,11 +242,38 @@ static inline stackwarden_status stackwarden_adopt_stack(void)
     return STACKWARDEN_CALL_(adopt_stack, ());
 }
 
+/* Sync for the time of a call, for code that is called on any stack and runs Python: a pair on one stack.
+ * enter_sync() is sync_stack(), and *former is what was in force; leave_sync() puts that back, or, where nothing had to
+ * be changed, syncs again.
+ * Fails with: NOT_RUNNING, NO_MEMORY: nothing was changed, and leave_sync() does nothing. */
+static inline stackwarden_status stackwarden_enter_sync(stackwarden_synced *former)
+{
+    return STACKWARDEN_CALL_(enter_sync, (former));
+}
+
+static inline stackwarden_status stackwarden_leave_sync(const stackwarden_synced *former)
+{
+    return STACKWARDEN_CALL_(leave_sync, (former));
+}
+
+/* Say what is to be made of the bounds of some stacks: in the process, or (thread_only) on the calling thread, where
+ * STACKWARDEN_KNOWN_STACKS are its native stack too, whoever created the thread. A stack that was registered with a
+ * policy keeps it.
+ * Guarantees: DONE; in force at once on the calling thread if it is attached, elsewhere with the next switch or sync.
+ *   *former, if former is not NULL, is what was asked for before.
+ * Fails with: BAD_POLICY: no such value, or STACKWARDEN_FOREIGN_THREADS with thread_only. Takes a lock. */
+static inline stackwarden_status stackwarden_set_policy(stackwarden_stacks which, stackwarden_policy policy,
+                                                        int thread_only, stackwarden_policy *former)
+{
+    return STACKWARDEN_CALL_(set_policy, (which, policy, thread_only, former));
+}
+
 /* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
  * Requires: [base, base + size) is readable and writable memory (the guard pages left out, or
  *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
  * Guarantees: DONE and *handle. A record that overlaps and is current on no thread gives way: it goes stale.
- * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION. Takes a lock; allocates. */
+ * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
+ *   allocates. */
 static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
                                                             const char *system, unsigned flags,
                                                             stackwarden_handle *handle)
@@ -462,6 +521,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_OTHER_THREAD: return "refused: a stack with isolation \"frames\" is resumed on its own thread";
     case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
     case STACKWARDEN_NOT_AVAILABLE: return "refused: there is no such thing on this platform";
+    case STACKWARDEN_BAD_POLICY: return "refused: there is no such policy, or not for these stacks";
     }
     return "a status of a newer stackwarden";
 }
@@ -496,6 +556,27 @@ public:
 
 private:
     stackwarden_stack previous_;
+    stackwarden_status status_;
+};
+
+/* For whoever is called on any stack and runs Python: the bounds of the stack under it for a scope, and what was in
+ * force before after it. As a call guard: py::call_guard<stackwarden::sync_scope>() with pybind11, and the same with
+ * nanobind. Inside a scope that acquires the GIL, where there is one. */
+class sync_scope {
+public:
+    sync_scope() noexcept : status_(stackwarden_enter_sync(&former_)) {}
+    ~sync_scope()
+    {
+        if (status_ >= STACKWARDEN_DONE) {
+            stackwarden_leave_sync(&former_);
+        }
+    }
+    sync_scope(const sync_scope &) = delete;
+    sync_scope &operator=(const sync_scope &) = delete;
+    stackwarden_status status() const noexcept { return status_; }
+
+private:
+    stackwarden_synced former_;
     stackwarden_status status_;
 };
 

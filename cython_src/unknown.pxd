@@ -1,0 +1,172 @@
+"""Stacks of which nobody told: what can be found out of them.
+
+Promises: an answer for every stack pointer, from the operating system's map of memory as far as that can tell; and
+it is looked up anew when the memory is no more as it was. Allocates nothing and takes no lock. Makes system calls,
+which the hook does not: only a sync that finds the thread on such a stack comes here.
+
+    top      the end of the map's entry, if that is near; else half the assumed size above the stack pointer
+      |
+      sp     what lies above it is in use
+      |
+    base     the lowest readable page of the entry, if that is near; else as far down as the assumed size allows
+
+An entry of the map is not a stack: neighbours merge, and malloc carves stacks out of arenas. So no stack is taken
+for larger than the assumed size. The tops of all these ranges are odd: so sync knows from the bounds alone that it
+has to look again, and they overlap no stack of which somebody told. A base in the middle of a page is nothing that
+was found there, and can't be verified: it was moved down, because CPython aborts the process in the margin above
+it, or nobody looked, because bounds are not checked.
+"""
+
+from libc.stdint cimport uint64_t, uintptr_t
+
+from guard cimport *
+from policy cimport is_unknown, policy_of, use_policy
+from protection cimport swpy_assume_used, swpy_protection
+from registry cimport record_holds, set_bounds
+
+
+cdef extern from * nogil:
+    """
+    #define SW_PAGE ((uintptr_t)4096)
+    #define SW_ASSUMED_SIZE ((size_t)256 << 10) /* bytes; unless the user says otherwise */
+    #define SW_ESTIMATE_RESERVE ((uintptr_t)16 << 10) /* bytes; for calls that are made before CPython raises */
+    #define SW_MOVED_BASE ((uintptr_t)16) /* bytes; where in a page a base lies that was not found */
+    """
+    const uintptr_t SW_PAGE
+    const size_t SW_ASSUMED_SIZE
+    const uintptr_t SW_ESTIMATE_RESERVE
+    const uintptr_t SW_MOVED_BASE
+
+
+cdef inline uintptr_t page_of(uintptr_t address) noexcept nogil:
+    return address & ~(SW_PAGE - 1)
+
+
+cdef inline uintptr_t least_room() noexcept nogil:
+    """Bytes that must be left below the stack pointer, so that CPython raises and does not abort."""
+    return 3 * swpy_protection.margin + SW_ESTIMATE_RESERVE
+
+
+cdef inline uintptr_t lowest_readable_below(uintptr_t page, uintptr_t least) noexcept nogil:
+    """The lowest page that is reached from a page on through pages that can be read, and is not below `least`."""
+    while page > least and sw_is_readable(page - SW_PAGE) == 1:
+        page -= SW_PAGE
+    return page
+
+
+cdef struct found:
+    uintptr_t base
+    uintptr_t top
+    uintptr_t low  # of the map's entry; 0: there is none
+    int bounds_from  # SW_FROM_MAP or SW_FROM_ESTIMATE
+
+
+cdef inline found look_up(uintptr_t sp) noexcept nogil:
+    """The range of the stack that holds `sp`."""
+    cdef uintptr_t assumed = sw_process.assumed_size
+    cdef uintptr_t page = page_of(sp)
+    cdef uintptr_t room = page_of(assumed // 2)
+    cdef uintptr_t high, least
+    cdef found answer = found(page - min(room, page), page + SW_PAGE + room, 0, SW_FROM_ESTIMATE)
+    if sw_mapping_of(sp, &answer.low, &high) != 0:
+        return answer
+    if high - page <= assumed:
+        answer.top = high
+        room = assumed - (high - page)
+    least = max(answer.low, page - min(room, page))
+    answer.base = lowest_readable_below(page, least)
+    if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, high)):
+        answer.bounds_from = SW_FROM_MAP
+    return answer
+
+
+cdef inline found find_out(uintptr_t sp) noexcept nogil:
+    """look_up(), with a base that leaves room below the stack pointer. What lies below zero is not looked at."""
+    cdef found answer = look_up(sp)
+    if sp - answer.base < least_room():
+        answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
+        answer.bounds_from = SW_FROM_ESTIMATE
+    return answer
+
+
+cdef inline found assume(uintptr_t sp) noexcept nogil:
+    """A range for those who don't check bounds: nothing is looked up."""
+    cdef uintptr_t half = page_of(sw_process.assumed_size // 2)
+    cdef uintptr_t page = page_of(sp)
+    return found(page - min(half, page) + SW_MOVED_BASE, page + SW_PAGE + half, 0, SW_FROM_ESTIMATE)
+
+
+# ---- what was found out before ----
+
+cdef inline bint is_around(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
+    """Is it an unknown stack that holds the stack pointer and leaves it room? A thread that went deeper on it
+    needs no more than CPython does: the bounds are to end its recursion, not to go down with it."""
+    cdef uintptr_t least = 2 * swpy_protection.margin if record is thread.current else least_room()
+    return record.generation & 1 and is_unknown(record) and sp - record.base < record.top - record.base \
+        and sp - record.base >= least
+
+
+cdef inline sw_record *record_around(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The transient record of the thread that is_around(), or NULL."""
+    if is_around(thread, thread.transient, sp):
+        return thread.transient
+    if not is_around(thread, thread.spare, sp):
+        return NULL
+    thread.transient, thread.spare = thread.spare, thread.transient
+    return thread.transient
+
+
+cdef inline bint is_found(const sw_record *record) noexcept nogil:
+    return record.base == page_of(record.base)
+
+
+cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
+    """Is what was found out of a stack still so? All pages down to the base must be there: another stack, with a
+    guard page of its own, may lie between by now. Measured: 0.1 us a page."""
+    if not is_found(record) or lowest_readable_below(page_of(sp), record.base) != record.base:
+        return False
+    if record.bounds_from == SW_FROM_ESTIMATE:
+        return not sw_map_is_quick()  # the end may be near by now
+    return sw_is_readable(record.base - SW_PAGE) != 1
+
+
+cdef inline bint agrees(const sw_record *record, const found *answer) noexcept nogil:
+    """Is a record as good an answer as one that was looked up now?"""
+    if record.bounds_from != answer.bounds_from:
+        return False
+    if record.base == answer.base and record.top == answer.top | 1:
+        return True
+    return answer.bounds_from == SW_FROM_ESTIMATE and is_found(record) and record.base >= answer.low
+
+
+cdef inline sw_record *renew_transient(
+        sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
+    cdef sw_record *record = thread.transient
+    if thread.current is record:
+        record = thread.spare
+        thread.spare = thread.transient
+        thread.transient = record
+    if record.generation & 1:
+        sw_store_generation(&record.generation, record.generation + 1)
+    set_bounds(record, SW_TRANSIENT, bounds_from, base, top | (bounds_from >= SW_FROM_MAP))
+    use_policy(thread, record)
+    record.execution = NULL
+    sw_count(&sw_process.version)
+    thread.checked_version = sw_load_acquire(&sw_process.version)
+    return record
+
+
+cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The transient record of the unknown stack under the thread: the one of before where that still holds."""
+    cdef sw_record *record = record_around(thread, sp)
+    cdef bint checked = policy_of(thread, SW_UNKNOWN_STACKS) < SW_COUNTED
+    cdef found answer
+    if record != NULL and (not checked or still_holds(record, sp)):
+        return record
+    answer = find_out(sp) if checked else assume(sp)
+    if record != NULL and agrees(record, &answer):
+        return record
+    record = renew_transient(thread, answer.bounds_from, answer.base, answer.top)
+    swpy_assume_used(record, sp)
+    return record
