@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
-from carry cimport sw_call_on_stack, sw_call_with_stack
+from carry cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
 from depth cimport *
 from execution cimport *
 from guard cimport *
@@ -266,4 +266,5 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         check_stack_depth=sw_check_stack_depth,
         enter_recursive_call=sw_enter_recursive_call,
         leave_recursive_call=sw_leave_recursive_call,
+        keep_stack=sw_keep_stack,
     )

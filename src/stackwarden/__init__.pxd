@@ -94,6 +94,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         int (*check_stack_depth)(const char *) noexcept nogil
         int (*enter_recursive_call)(const char *) noexcept nogil
         void (*leave_recursive_call)() noexcept nogil
+        stackwarden_status (*keep_stack)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -125,6 +126,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     size_t stack_remaining "stackwarden_stack_remaining"()
     size_t stack_used "stackwarden_stack_used"()
     void leave_recursive_call "stackwarden_leave_recursive_call"()
+    stackwarden_status keep_stack "stackwarden_keep_stack"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -77,3 +77,4 @@ AT(stackwarden_table, stack_used, 184);
 AT(stackwarden_table, check_stack_depth, 192);
 AT(stackwarden_table, enter_recursive_call, 200);
 AT(stackwarden_table, leave_recursive_call, 208);
+AT(stackwarden_table, keep_stack, 216);
