@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from callbacks cimport *
-from carry cimport sw_call_on_stack, sw_call_with_stack
+from carry cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
 from depth cimport *
 from execution cimport *
 from guard cimport *
@@ -373,4 +373,5 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         set_policy=sw_set_policy,
         enter_sync=sw_enter_sync,
         leave_sync=sw_leave_sync,
+        keep_stack=sw_keep_stack,
     )

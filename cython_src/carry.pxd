@@ -185,13 +185,18 @@ cdef inline stackwarden_status take_stack(size_t size, sw_carried *stack) noexce
     return make_stack(wanted, stack)
 
 
-cdef inline void give_back(const sw_carried *stack) noexcept nogil:
+cdef inline stackwarden_status give_back(const sw_carried *stack) noexcept nogil:
     cdef sw_carried oldest
+    cdef sw_record *record = record_of(stack.handle)
+    if record == NULL or record.kept:
+        sw_count(&sw_process.leaked)
+        return STACKWARDEN_LOST
     if stack.size > SW_KEPT:
         sw_discard_stack(<void *>stack.base, stack.size - SW_KEPT)
     while not put_free(stack):
         if take_oldest(&oldest):
             end_stack(&oldest)
+    return STACKWARDEN_DONE
 
 
 # ---- carrying ----
@@ -237,7 +242,16 @@ cdef inline stackwarden_status sw_call_on_stack(
     status = take_stack(size, &stack)
     if status == STACKWARDEN_DONE:
         carry(&stack, function, arg)
-        give_back(&stack)
+        status = give_back(&stack)
+    return status
+
+
+cdef inline stackwarden_status sw_keep_stack() noexcept nogil:
+    cdef stackwarden_status status = sw_sync_stack()
+    if status == STACKWARDEN_DONE:
+        if not this_thread().current.carried:
+            return STACKWARDEN_UNKNOWN_STACK
+        this_thread().current.kept = True
     return status
 
 

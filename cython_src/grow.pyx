@@ -12,10 +12,10 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
+from stackwarden._guests import GUEST, watch
 from stackwarden.errors import (
     NotRunningError,
     RegistryFullError,
-    StackLeftInUseError,
     StackRangeError,
     StackTooSmallError,
     StackwardenError,
@@ -71,6 +71,7 @@ cdef size_t _size_of(stack_size) except 0:
 # ---- calls ----
 
 cdef struct Call:
+    stackwarden.stackwarden_handle caller  # what it runs on if it runs in place
     PyObject *func
     PyObject *args
     PyObject *kwargs
@@ -78,7 +79,21 @@ cdef struct Call:
 
 
 cdef void _call(void *call) noexcept:
-    (<Call *>call).result = PyObject_Call((<Call *>call).func, (<Call *>call).args, (<Call *>call).kwargs)
+    if has_guests() and current() != (<Call *>call).caller:
+        (<Call *>call).result = (<PyObject *(*)(Call *) noexcept><void *>_call_watched)(<Call *>call)
+    else:
+        (<Call *>call).result = PyObject_Call((<Call *>call).func, (<Call *>call).args, (<Call *>call).kwargs)
+
+
+cdef stackwarden.stackwarden_status _carry(size_t size, Call *call) noexcept:
+    return stackwarden.call_on_stack(size, <stackwarden.stackwarden_function><void *>_call, call)
+
+
+cdef stackwarden.stackwarden_status _carry_if_needed(size_t size, Call *call) noexcept:
+    if has_guests():
+        call.caller = current()
+    return stackwarden.call_with_stack(
+        GROW_LEAST_ROOM, size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
 _ERRORS = {
@@ -89,38 +104,37 @@ _ERRORS = {
 }
 
 
-cdef _not_done(stackwarden.stackwarden_status status, Call *call, func, size_t size):
-    """Raise: the function was not called; or it was, and others still use its stack."""
-    if status != stackwarden.STACKWARDEN_LOST:
-        text = stackwarden.status_text(status).decode()
-        raise _ERRORS.get(status, StackwardenError)(f"{func!r} on a stack of {size} bytes: {text}")
+cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
+    text = stackwarden.status_text(status).decode()
+    raise _ERRORS.get(status, StackwardenError)(f"{func!r} on a stack of {size} bytes: {text}")
+
+
+# ---- who else may live on the stack ----
+
+cdef bint has_guests() noexcept:
+    return GUEST in sys.modules
+
+
+cdef stackwarden.stackwarden_handle current() noexcept:
+    """The handle of the stack under the caller."""
+    cdef stackwarden.stackwarden_stack here
+    stackwarden.sync_stack()
+    return here.handle if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE else 0
+
+
+cdef object _call_watched(Call *call):
+    guests = watch()
     try:
-        result_of(call.result)
+        result = result_of(PyObject_Call(call.func, call.args, call.kwargs))
     except BaseException as error:
-        cause = error
-    else:
-        cause = None
-    raise StackLeftInUseError(
-        f"{func!r} is over, but its stack of {size} bytes is still in use: by greenlets that began there and are "
-        "not dead. The stack is kept for them, and its memory is lost when they end") from cause
-
-
-cdef PyObject *_call_on_stack(size_t size, func, tuple args, dict kwargs) except? NULL:
-    cdef Call call = Call(<PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = stackwarden.call_on_stack(
-        size, <stackwarden.stackwarden_function><void *>_call, &call)
-    if status != stackwarden.STACKWARDEN_DONE:
-        _not_done(status, &call, func, size)
-    return call.result
-
-
-cdef PyObject *_call_with_stack(size_t least, size_t size, func, tuple args, dict kwargs) except? NULL:
-    cdef Call call = Call(<PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = stackwarden.call_with_stack(
-        least, size, <stackwarden.stackwarden_function><void *>_call, &call)
-    if status != stackwarden.STACKWARDEN_DONE:
-        _not_done(status, &call, func, size)
-    return call.result
+        if guests is not None and guests.remain():
+            stackwarden.keep_stack()
+            raise guests.complaint(<object>call.func) from error
+        raise
+    if guests is not None and guests.remain():
+        stackwarden.keep_stack()
+        raise guests.complaint(<object>call.func)
+    return result
 
 
 def call_on_stack(func, /, *args, stack_size=None, **kwargs):
@@ -133,7 +147,12 @@ def call_on_stack(func, /, *args, stack_size=None, **kwargs):
     Raises, and does not call: StackRangeError, StackTooSmallError, MemoryError, NotRunningError.
     Raises StackLeftInUseError afterwards when greenlets that began on the stack are still alive.
     """
-    return result_of(_call_on_stack(_size_of(stack_size), func, args, kwargs))
+    cdef size_t size = _size_of(stack_size)
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef stackwarden.stackwarden_status status = _carry(size, &call)
+    if status < 0:
+        _refuse(status, func, size)
+    return result_of(call.result)
 
 
 def maybe_grow(func, /, *args, **kwargs):
@@ -143,7 +162,12 @@ def maybe_grow(func, /, *args, **kwargs):
     functions, ``sys.getrecursionlimit()``). The other stack has the size that ``call_on_stack`` gives by default,
     and the same exceptions are raised.
     """
-    return result_of(_call_with_stack(GROW_LEAST_ROOM, _default_size(), func, args, kwargs))
+    cdef size_t size = _default_size()
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef stackwarden.stackwarden_status status = _carry_if_needed(size, &call)
+    if status < 0:
+        _refuse(status, func, size)
+    return result_of(call.result)
 
 
 # ---- sync_on_call ----
@@ -169,10 +193,16 @@ def _call_synced(least, func, tuple args, dict kwargs):
 cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NULL:
     """The outermost call gets a stack of the size, inner ones another only where that is nearly used up."""
     cdef stackwarden.stackwarden_stack here
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef stackwarden.stackwarden_status status
     stackwarden.sync_stack()
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.carried and here.size >= size:
-        return _call_with_stack(GROW_LEAST_ROOM, size, func, args, kwargs)
-    return _call_on_stack(size, func, args, kwargs)
+        status = _carry_if_needed(size, &call)
+    else:
+        status = _carry(size, &call)
+    if status < 0:
+        _refuse(status, func, size)
+    return call.result
 
 
 _NOT_RUN_BY_THE_CALL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR

@@ -42,6 +42,7 @@ typedef struct {
     uint8_t isolation : 4;
     uint8_t detached : 1; /* the stack was detached when it was left */
     uint8_t carried : 1; /* call_on_stack() made it */
+    uint8_t kept : 1; /* and it is not to be used for another call */
     union {
         int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
         uint32_t floor; /* bytes / 16 above the base that a budget keeps back (3.14 and later) */

@@ -53,6 +53,7 @@ cdef extern from "guard.h" nogil:
         uint8_t isolation
         uint8_t detached
         uint8_t carried
+        uint8_t kept
         int32_t depth_used
         uint32_t floor
         uint64_t switches

@@ -231,6 +231,7 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
     record.mark = 0
     record.isolation = SW_SHARED
     record.carried = False
+    record.kept = False
     record.index = sw_process.free_record
     sw_process.free_record = index
 

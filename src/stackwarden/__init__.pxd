@@ -117,6 +117,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
             stackwarden_stacks, stackwarden_policy, int, stackwarden_policy *) noexcept nogil
         stackwarden_status (*enter_sync)(stackwarden_synced *) noexcept nogil
         stackwarden_status (*leave_sync)(const stackwarden_synced *) noexcept nogil
+        stackwarden_status (*keep_stack)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -153,6 +154,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     size_t stack_remaining "stackwarden_stack_remaining"()
     size_t stack_used "stackwarden_stack_used"()
     void leave_recursive_call "stackwarden_leave_recursive_call"()
+    stackwarden_status keep_stack "stackwarden_keep_stack"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -98,3 +98,4 @@ AT(stackwarden_table, leave_recursive_call, 208);
 AT(stackwarden_table, set_policy, 216);
 AT(stackwarden_table, enter_sync, 224);
 AT(stackwarden_table, leave_sync, 232);
+AT(stackwarden_table, keep_stack, 240);

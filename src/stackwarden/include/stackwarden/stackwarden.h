@@ -157,6 +157,7 @@ typedef struct {
                                      stackwarden_policy *former);
     stackwarden_status (*enter_sync)(stackwarden_synced *former);
     stackwarden_status (*leave_sync)(const stackwarden_synced *former);
+    stackwarden_status (*keep_stack)(void);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -408,7 +409,8 @@ static inline stackwarden_status stackwarden_leave_budget(const stackwarden_budg
  * caller's execution state: what runs there may suspend a coroutine that the caller is in.
  * Requires: nothing; attached or not, as the function needs it, and the function leaves that as it is. A Python
  *   exception may be pending before and after.
- * Guarantees: DONE: the function was called, and the bounds are the caller's again.
+ * Guarantees: DONE: the function was called, and the bounds are the caller's again. LOST: the same, and the stack is
+ *   kept, because keep_stack() was called on it.
  * Fails with, and the function was not called: BAD_RANGE (size is 0 or more than 2**40), TOO_SMALL, NO_MEMORY, FULL,
  *   NOT_RUNNING, NOT_AVAILABLE. Takes a lock; makes system calls. */
 static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwarden_function function, void *arg)
@@ -476,6 +478,14 @@ static inline void stackwarden_leave_recursive_call(void)
     else {
         Py_LeaveRecursiveCall();
     }
+}
+
+/* The stack under the caller, which call_on_stack() made, is not used again and stays mapped for good: others have
+ * begun on it and go on there when the call is over, as greenlets do. Only they know, so they must say so.
+ * Fails with: UNKNOWN_STACK: it is another stack, or not known. */
+static inline stackwarden_status stackwarden_keep_stack(void)
+{
+    return STACKWARDEN_CALL_(keep_stack, ());
 }
 
 /* Go to a stack and remember the one that was left; and go back there. A pair.

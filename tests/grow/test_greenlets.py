@@ -1,0 +1,158 @@
+"""Greenlets that begin inside call_on_stack: the call refuses to return while they are alive."""
+
+import gc
+
+import pytest
+
+import stackwarden
+from availability import unavailable
+from stackwarden import call_on_stack, maybe_grow
+
+try:
+    import greenlet
+except ImportError as error:
+    unavailable("greenlet", str(error))
+
+MIB = 1 << 20
+
+
+def waiting():
+    """A greenlet that is begun, and goes on when it is switched to."""
+    main = greenlet.getcurrent()
+
+    def work():
+        main.switch()
+        return "over"
+
+    begun = greenlet.greenlet(work)
+    begun.switch()
+    return begun
+
+
+def test_a_greenlet_that_ends_inside_is_nobodys_business():
+    def body():
+        return stackwarden.sync_stack().name, greenlet.getcurrent().parent.switch()
+
+    def work():
+        one = greenlet.greenlet(body)
+        one.switch()
+        return one.switch("end")
+
+    assert call_on_stack(work, stack_size=2 * MIB) == ("call_on_stack", "end")
+    assert stackwarden.sync_stack().bounds_from == "native"
+
+
+def test_the_call_refuses_to_return_while_one_is_alive_and_its_stack_stays():
+    def work():
+        alive.append(waiting())
+        return stackwarden.current_stack()
+
+    alive, leaked = [], stackwarden.status()["leaked_stacks"]
+    with pytest.raises(stackwarden.StackLeftInUseError, match=r"1 greenlets.* are alive"):
+        call_on_stack(work, stack_size=5 * MIB)
+    assert stackwarden.status()["leaked_stacks"] == leaked + 1
+    others = [call_on_stack(stackwarden.current_stack, stack_size=5 * MIB) for _ in range(20)]
+    assert len({stack.base for stack in others}) == 1
+    assert alive[0].switch() == "over"
+    assert alive[0].dead
+
+
+def test_what_the_function_raised_is_the_cause():
+    def work():
+        alive.append(waiting())
+        raise KeyError("inside")
+
+    alive = []
+    with pytest.raises(stackwarden.StackLeftInUseError) as caught:
+        call_on_stack(work)
+    assert isinstance(caught.value.__cause__, KeyError)
+    alive[0].switch()
+
+
+def test_one_that_nobody_refers_to_is_ended_first():
+    def work():
+        dropped = waiting()
+        cycle = [waiting()]
+        cycle.append(cycle)
+        del dropped
+
+    call_on_stack(work)
+
+
+def test_it_refuses_from_the_innermost_call_on():
+    def inner():
+        alive.append(waiting())
+
+    def outer():
+        with pytest.raises(stackwarden.StackLeftInUseError):
+            call_on_stack(inner, stack_size=2 * MIB)
+        return "goes on"
+
+    alive = []
+    assert call_on_stack(outer) == "goes on"
+    alive[0].switch()
+
+
+def test_greenlets_that_began_before_are_not_meant():
+    before = waiting()
+    assert call_on_stack(lambda: 1) == 1
+    assert before.switch() == "over"
+
+
+def test_a_call_in_place_sets_no_tracer():
+    assert maybe_grow(greenlet.gettrace) is None
+
+
+def test_a_tracer_that_was_set_is_called_and_stays():
+    def tracer(event, pair):
+        events.append((event, stackwarden.sync_stack().name))
+
+    def work():
+        greenlet.greenlet(int).switch()
+
+    events = []
+    former = greenlet.settrace(tracer)
+    try:
+        call_on_stack(work)
+        assert greenlet.gettrace() is tracer
+    finally:
+        greenlet.settrace(former)
+    assert events == [("switch", "call_on_stack")] * 2
+
+
+def test_the_same_with_the_adapter_installed(child):
+    done = child("""
+        import greenlet
+        import stackwarden
+        from stackwarden import adapters
+
+        adapters.install("greenlet")
+        main = greenlet.getcurrent()
+
+        def begin():
+            one = greenlet.greenlet(lambda: (main.switch(), stackwarden.sync_stack().name))
+            one.switch()
+            alive.append(one)
+
+        alive = []
+        try:
+            stackwarden.call_on_stack(begin)
+        except stackwarden.StackLeftInUseError as error:
+            print("refused")
+        print(greenlet.gettrace(), alive[0].switch(), stackwarden.sync_stack().bounds_from)
+    """)
+    assert done.stdout.splitlines() == ["refused", "None ((), 'call_on_stack') native"]
+
+
+def test_nothing_is_left_behind():
+    def work():
+        one = waiting()
+        one.switch()
+
+    call_on_stack(work)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(300):
+        call_on_stack(work)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
