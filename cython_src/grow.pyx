@@ -89,11 +89,10 @@ cdef stackwarden.stackwarden_status _carry(size_t size, Call *call) noexcept:
     return stackwarden.call_on_stack(size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
-cdef stackwarden.stackwarden_status _carry_if_needed(size_t size, Call *call) noexcept:
+cdef stackwarden.stackwarden_status _carry_if_needed(size_t least, size_t size, Call *call) noexcept:
     if has_guests():
         call.caller = current()
-    return stackwarden.call_with_stack(
-        GROW_LEAST_ROOM, size, <stackwarden.stackwarden_function><void *>_call, call)
+    return stackwarden.call_with_stack(least, size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
 _ERRORS = {
@@ -162,12 +161,16 @@ def maybe_grow(func, /, *args, **kwargs):
     functions, ``sys.getrecursionlimit()``). The other stack has the size that ``call_on_stack`` gives by default,
     and the same exceptions are raised.
     """
+    return result_of(_call_grown(GROW_LEAST_ROOM, func, args, kwargs))
+
+
+cdef PyObject *_call_grown(size_t least, func, tuple args, dict kwargs) except? NULL:
     cdef size_t size = _default_size()
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = _carry_if_needed(size, &call)
+    cdef stackwarden.stackwarden_status status = _carry_if_needed(least, size, &call)
     if status < 0:
         _refuse(status, func, size)
-    return result_of(call.result)
+    return call.result
 
 
 # ---- sync_on_call ----
@@ -181,7 +184,7 @@ def _call_synced(least, func, tuple args, dict kwargs):
     cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&former)
     try:
         if least:
-            return result_of(_call_with_stack(least, _default_size(), func, args, kwargs))
+            return result_of(_call_grown(least, func, args, kwargs))
         return func(*args, **kwargs)
     finally:
         if status >= 0:
@@ -197,7 +200,7 @@ cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NU
     cdef stackwarden.stackwarden_status status
     stackwarden.sync_stack()
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.carried and here.size >= size:
-        status = _carry_if_needed(size, &call)
+        status = _carry_if_needed(GROW_LEAST_ROOM, size, &call)
     else:
         status = _carry(size, &call)
     if status < 0:

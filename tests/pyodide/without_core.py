@@ -22,13 +22,14 @@ REFUSED = {
     "register_switch_callback": (print,),
     "reset_stack": (),
     "stack_budget": (1 << 20,),
+    "stack_policy": (),
     "sync_stack": (),
     "unregister_switch_callback": (print,),
 }
 ANSWERED = {
     *("stacks", "status", "format_stack", "print_stacks"),
     *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
-    *("check_stack_depth", "stack_remaining", "stack_used"),
+    *("check_stack_depth", "stack_remaining", "stack_used", "sync_on_call"),
 }
 
 
