@@ -22,6 +22,8 @@ REFUSED = {
     "register_switch_callback": (print,),
     "reset_stack": (),
     "stack_budget": (1 << 20,),
+    "stack_policy": (),
+    "sync_on_call": (print,),
     "sync_stack": (),
     "unregister_switch_callback": (print,),
 }
