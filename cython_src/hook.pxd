@@ -15,7 +15,7 @@ from libc.stdlib cimport calloc
 from callbacks cimport call_callbacks, drop_callbacks_of
 from execution cimport *
 from guard cimport *
-from policy cimport is_unknown, use_policy
+from policy cimport forget_policies, is_unknown, use_policy
 from process cimport update_straight
 from protection cimport *
 from registry cimport *
@@ -93,7 +93,6 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     thread = reuse_or_make_block()
     if thread != NULL:
         thread.is_foreign = is_foreign
-        thread.policies[SW_KNOWN_STACKS] = thread.policies[SW_UNKNOWN_STACKS] = SW_INHERITED
         thread.policies_seen = 0
         sw_store_pointer(
             &thread.native, new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top))
@@ -145,6 +144,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
     drop_callbacks_of(thread)
+    forget_policies(thread)
     end_executions(thread)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)

@@ -73,6 +73,13 @@ cdef inline bint has_policies(const sw_thread *thread) noexcept nogil:
     return thread.policies[SW_KNOWN_STACKS] or thread.policies[SW_UNKNOWN_STACKS]
 
 
+cdef inline void forget_policies(sw_thread *thread) noexcept nogil:
+    """The thread has ended: stacks that it was on go by others' policies again. Under sw_lock()."""
+    if has_policies(thread):
+        thread.policies[SW_KNOWN_STACKS] = thread.policies[SW_UNKNOWN_STACKS] = SW_INHERITED
+        use_policies()
+
+
 cdef inline void use_policies() noexcept nogil:
     """Choose again for all records. Under sw_lock()."""
     cdef uint32_t index

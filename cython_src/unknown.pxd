@@ -123,11 +123,11 @@ cdef inline bint is_found(const sw_record *record) noexcept nogil:
 cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
     """Is what was found out of a stack still so? All pages down to the base must be there: another stack, with a
     guard page of its own, may lie between by now. Measured: 0.1 us a page."""
-    if not is_found(record) or lowest_readable_below(page_of(sp), record.base) != record.base:
+    if not is_found(record) or (record.bounds_from == SW_FROM_ESTIMATE and sw_map_is_quick()):
+        return False  # a look at the map may tell more
+    if lowest_readable_below(page_of(sp), record.base) != record.base:
         return False
-    if record.bounds_from == SW_FROM_ESTIMATE:
-        return not sw_map_is_quick()  # the end may be near by now
-    return sw_is_readable(record.base - SW_PAGE) != 1
+    return record.bounds_from == SW_FROM_ESTIMATE or sw_is_readable(record.base - SW_PAGE) != 1
 
 
 cdef inline bint agrees(const sw_record *record, const found *answer) noexcept nogil:

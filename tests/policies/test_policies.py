@@ -253,6 +253,22 @@ def test_a_thread_that_ends_takes_its_policies_with_it():
     assert seen == ["exact", "disabled"] * 3
 
 
+def test_and_the_stacks_it_was_on_go_by_others_again(probe, new_stack):
+    stack = new_stack()
+
+    def here():
+        return on_told(probe, stack, lambda: stackwarden.current_stack().policy)
+
+    def choose():
+        stack_policy("disabled", scope="thread")
+        assert here() == "disabled"
+
+    thread = threading.Thread(target=choose)
+    thread.start()
+    thread.join()
+    assert here() == "exact"
+
+
 def test_policies_of_a_thread_are_put_back_on_that_thread(companion):
     policy = companion(lambda: stack_policy("disabled", scope="thread"))
     with pytest.raises(stackwarden.OtherThreadError, match=str(companion.ident)):
