@@ -9,7 +9,7 @@ run_tests := $(harness)/run_tests.py $(addprefix --python ,$(PYTHON))
 
 .PHONY: help
 help: ## list these targets
-	@sed -En 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -En 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
 .PHONY: demo
 demo: ## run the demo under the newest CPython that can be had
@@ -26,6 +26,10 @@ matrix: ## the same with the tests' matrices whole: hours
 .PHONY: suites
 suites: ## run the tests of greenlet and gevent with our adapters installed, under 3.11, 3.14, 3.15
 	@python3 tests/suites/run.py $(addprefix --python ,$(PYTHON)) $(ARGS)
+
+.PHONY: cpython-tests
+cpython-tests: ## run CPython 3.14's own tests of recursion on another stack
+	@python3 tests/suites/cpython.py $(ARGS)
 
 .PHONY: bench
 bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one

@@ -110,8 +110,11 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
 
 # ---- who else may live on the stack ----
 
+cdef dict loaded = sys.modules
+
+
 cdef bint has_guests() noexcept:
-    return GUEST in sys.modules
+    return GUEST in loaded
 
 
 cdef stackwarden.stackwarden_handle current() noexcept:

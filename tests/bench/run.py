@@ -113,11 +113,13 @@ def measure(samples: Samples) -> dict[str, list[Row]]:
     rounds(1)
     coroutine = list(switch_coroutines())
     greenlets = list(switch_greenlets())
+    calls = list(calls_elsewhere())
     rounds(2)
     return {
         "Python": python,
         "Leaving a coroutine and coming back, from Python": coroutine,
         "A switch of greenlets, from Python; ratio to a bare one": greenlets,
+        "A call on another stack, from Python": calls,
     }
 
 
@@ -180,6 +182,20 @@ def switch_greenlets() -> Iterator[Row]:
     yield Row("with the adapter", least["adapter"], "ns", ratio=least["adapter"] / bare, limit=1.15)
     for name in ("tracer in C", "tracer in Python"):
         yield Row(f"with a {name} that does nothing", least[name], "ns", ratio=least[name] / bare)
+
+
+def calls_elsewhere() -> Iterator[Row]:
+    """call_on_stack beside a plain call, and beside a new thread with a stack of that size."""
+    least = json.loads(commands.output(sys.executable, HERE / "calls.py"))
+    plain, thread, carried = least["plain"], least["thread"], least["call_on_stack"]
+    yield Row("a plain call", plain, "ns")
+    yield Row("in a new thread, threading.stack_size set", thread, "ns")
+    yield Row("maybe_grow, in place: beside a plain call", least["maybe_grow"], "ns",
+              ratio=least["maybe_grow"] / plain)  # fmt: skip
+    yield Row("call_on_stack, a free stack is there: beside a plain call", carried, "ns",
+              ratio=carried / plain)  # fmt: skip
+    yield Row("call_on_stack: beside a new thread", carried, "ns", ratio=carried / thread,
+              limit=0.1)  # fmt: skip
 
 
 # ---- the result ----
