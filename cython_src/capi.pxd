@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
+from budgets cimport *
 from callbacks cimport *
 from carry cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
 from depth cimport *
@@ -37,8 +38,6 @@ from stackwarden cimport (
     STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNKNOWN_STACK,
     STACKWARDEN_UNMAPPED,
-    STACKWARDEN_DETACHED,
-    stackwarden_budget,
     stackwarden_handle,
     stackwarden_policy,
     stackwarden_stack,
@@ -48,13 +47,6 @@ from stackwarden cimport (
     stackwarden_table,
 )
 from unknown cimport renew_transient
-
-
-cdef extern from * nogil:
-    """
-    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for the calls that put a budget in force, and more */
-    """
-    const uintptr_t SW_BUDGET_RESERVE
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
@@ -204,39 +196,6 @@ cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stac
         memset(stack, 0, sizeof(stackwarden_stack))
         return STACKWARDEN_UNKNOWN_STACK
     stack.size = top - stack.base
-    return STACKWARDEN_DONE
-
-
-cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_budget *former) noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
-    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_thread *thread
-    cdef stackwarden_status status
-    memset(former, 0, sizeof(stackwarden_budget))
-    if ts == NULL:
-        return STACKWARDEN_DETACHED
-    if lowest > sp or sp - lowest < swpy_protection.margin + SW_BUDGET_RESERVE:
-        return STACKWARDEN_TOO_SMALL
-    status = sync_slowly(sp, False)
-    if status != STACKWARDEN_DONE:
-        return status
-    thread = this_thread()
-    former.stack = handle_of(thread.current)
-    former.former = swpy_enter_budget(ts, thread.current, sp, lowest)
-    swpy_protect(ts, thread, thread.current)
-    return STACKWARDEN_DONE
-
-
-cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former) noexcept nogil:
-    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_thread *thread
-    if ts == NULL:
-        return STACKWARDEN_DETACHED
-    thread = this_thread()
-    if thread == NULL or record_of(former.stack) is not thread.current:
-        return STACKWARDEN_UNKNOWN_STACK
-    swpy_leave_budget(ts, thread.current, <uint32_t>former.former)
-    swpy_protect(ts, thread, thread.current)
     return STACKWARDEN_DONE
 
 

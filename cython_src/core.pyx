@@ -15,6 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport strlen
 
+from budgets cimport *
 from callbacks cimport *
 from capi cimport *
 from depth cimport *
@@ -115,6 +116,12 @@ cdef _refuse(stackwarden_status status, str what):
     if status == STACKWARDEN_NO_ISOLATION and _isolation_reason():
         text += f" ({_isolation_reason()})"
     raise _REFUSALS[status](f"{what}: {text}")
+
+
+cdef _budget_of(size):
+    from stackwarden._sizes import size_of  # costs import time
+
+    return size_of(size, "a budget")
 
 
 cdef _check(stackwarden_status status, base, size):
@@ -230,6 +237,31 @@ cdef class Stack:
         """Bytes in use at the deepest switch that was seen on this stack, in steps of 16 (int)."""
         cdef sw_record *record = self._record()
         return <uint64_t>record.high_water << 4
+
+    @property
+    def budget(self):
+        """Bytes of this stack, from its top, that CPython may use before it raises; None: all of it. Can be set.
+
+        None again once C code that CPython does not check was found below it. Setting raises StackTooSmallError
+        where less than a margin and 16 KiB would be left below what is in use (without isolation and the caller on
+        it that is not known, and ``high_water`` counts), StackInUseError while another thread is on it, or a
+        stack_budget() is in force there.
+        """
+        cdef sw_record *record = self._record()
+        return <uint64_t>sw_details_of(record).budget << 4 or None
+
+    @budget.setter
+    def budget(self, size):
+        self._set_budget(_budget_of(size) if size is not None else 0)
+
+    cdef _set_budget(self, size_t size):
+        cdef stackwarden_status status = set_budget(self._record(), min(size, self.size))
+        if status == STACKWARDEN_TOO_SMALL:
+            raise errors.StackTooSmallError(
+                f"{self!r}: a budget of {size} bytes: at least {swpy_protection.margin + SW_BUDGET_RESERVE} "
+                "more than what is in use are needed")
+        if status != STACKWARDEN_DONE:
+            _refuse(status, repr(self))
 
     @property
     def thread(self):
@@ -348,7 +380,8 @@ def _warn_of_size(base, size):
 
 
 def register_stack(
-        base, size, *, name=None, system=None, trim_guard=False, isolation="none", policy=None, context="copy"):
+        base, size, *, name=None, system=None, trim_guard=False, isolation="none", policy=None, budget=None,
+        context="copy"):
     """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
 
     ``base``: address of the lowest usable byte, and ``size`` in bytes, both multiples of 16. With
@@ -361,6 +394,7 @@ def register_stack(
     "empty", or a contextvars.Context.
 
     ``policy``: "exact", "estimate", "counted" or "disabled", for this stack whatever stack_policy() says.
+    ``budget``: bytes, from the top, that CPython may use before it raises; see ``Stack.budget``.
 
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
     RegistryFullError, IsolationUnavailable, PolicyError; then nothing was changed. Warns with StackSizeWarning
@@ -395,7 +429,14 @@ def register_stack(
         except errors.StackSizeWarning:
             sw_unregister_stack(made.handle)
             raise
-    return _stack(&made)
+    stack = _stack(&made)
+    if budget is not None:
+        try:
+            stack.budget = budget
+        except BaseException:
+            stack.unregister()
+            raise
+    return stack
 
 
 def notify_stack_switch(base, size):
@@ -470,6 +511,11 @@ def check_stack_depth(where=""):
     _check_depth(text)
 
 
+def _budget_is_lower():
+    """Was it the stack's budget of calls that ran out, and not the user's recursion limit? On 3.11 alone."""
+    return swpy_budget_is_lower(this_thread())
+
+
 def stacks():
     """A list of all stacks that have a record now: registered, native, and transient ones."""
     cdef stackwarden_stack seen
@@ -528,6 +574,7 @@ def status():
         "margin": swpy_protection.margin,
         "least_stack_size": sw_process.least_size,
         "exact_stack_size": swpy_protection.exact_size,
+        "kept_back": swpy_protection.kept_back,
         "native_levels": swpy_protection.native_levels,
         "isolation": _isolations(),
         "isolation_reason": _isolation_reason(),
@@ -562,10 +609,7 @@ cdef class stack_budget:
     cdef bint _entered
 
     def __init__(self, size, /):
-        size = index(size)
-        if not 0 < size < 2**47:
-            raise errors.StackRangeError(f"a budget of {size} bytes: must be between 1 and 2**47 - 1")
-        self.size = size
+        self.size = _budget_of(size)
 
     def __enter__(self):
         cdef uintptr_t sp = sw_stack_pointer()

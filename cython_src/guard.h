@@ -54,6 +54,13 @@ typedef struct {
     struct sw_execution *execution; /* its own; or of the chain that it was entered from last; or NULL */
 } sw_record;
 
+/* What a record has that no switch needs; found by the record's index. */
+typedef struct {
+    uint32_t budget; /* bytes / 16 that may be used, from the top; 0: all of the stack */
+    uint32_t entered; /* bytes / 16 above the base that a budget which was entered keeps back; 0: nothing */
+    int32_t taken; /* calls that budgets which were entered took away (3.11 to 3.13) */
+} sw_details;
+
 /* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
 typedef uint64_t sw_handle;
 
@@ -143,6 +150,7 @@ typedef struct {
     uint64_t thread_serial;
     uint64_t callback_serial; /* counts registrations of callbacks */
     sw_record *chunks[SW_CHUNKS];
+    sw_details *details[SW_CHUNKS];
     sw_middle *root[1 << SW_ROOT_BITS];
     SW_ATOMIC(uint32_t) records; /* high-water mark of the table */
     uint32_t free_record; /* head of the list of free records, 0: none */
@@ -158,5 +166,10 @@ typedef struct {
 
 /* Zero at load; the one instance. Cython modules have no initialised globals in .pxd files, hence here. */
 static sw_process_block sw_process;
+
+static inline sw_details *sw_details_of(const sw_record *record)
+{
+    return &sw_process.details[record->index >> SW_CHUNK_BITS][record->index & (SW_CHUNK_RECORDS - 1)];
+}
 
 #endif

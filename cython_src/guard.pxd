@@ -62,6 +62,11 @@ cdef extern from "guard.h" nogil:
         char *name
         sw_execution *execution
 
+    ctypedef struct sw_details:
+        uint32_t budget
+        uint32_t entered
+        int32_t taken
+
     ctypedef struct sw_leaf:
         uint64_t *granules
 
@@ -109,6 +114,7 @@ cdef extern from "guard.h" nogil:
         uint64_t thread_serial
         uint64_t callback_serial
         sw_record **chunks
+        sw_details **details
         sw_middle **root
         uint32_t records
         uint32_t free_record
@@ -122,6 +128,7 @@ cdef extern from "guard.h" nogil:
         size_t least_size
 
     sw_process_block sw_process
+    sw_details *sw_details_of(const sw_record *record)
 
 
 cdef extern from "platform/platform.h" nogil:

@@ -190,6 +190,9 @@ cdef inline sw_record *take_record() noexcept nogil:
     if index == SW_MAX_RECORDS:
         return NULL
     if sw_process.chunks[chunk] == NULL:
+        sw_process.details[chunk] = <sw_details *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_details))
+        if sw_process.details[chunk] == NULL:
+            return NULL
         sw_process.chunks[chunk] = <sw_record *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record))
         if sw_process.chunks[chunk] == NULL:
             return NULL
@@ -198,6 +201,14 @@ cdef inline sw_record *take_record() noexcept nogil:
     sw_fence_release()
     sw_process.records = index + 1
     return record
+
+
+cdef inline void forget_details(sw_details *details) noexcept nogil:
+    """Reads first: most details are never written, and take no memory."""
+    if details.budget or details.entered or details.taken:
+        details.budget = 0
+        details.entered = 0
+        details.taken = 0
 
 
 cdef inline void set_bounds(
@@ -209,6 +220,7 @@ cdef inline void set_bounds(
     record.depth_used = 0
     record.switches = 0
     record.high_water = 0
+    forget_details(sw_details_of(record))
     record.mark = 0
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)

@@ -13,10 +13,12 @@
  *   swpy_adopt(ts, thread, to)            the same where somebody else has put the counters of `to` in force
  *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
- *   swpy_enter_budget(ts, to, sp, lowest)   attached, on the stack of `to`: from now on CPython raises before it uses
- *                                         what lies below `lowest`. What swpy_leave_budget() wants; `to` must be put
- *                                         in force after both
- *   swpy_leave_budget(ts, to, former)
+ *   swpy_budget_entered(ts, to, sp, lowest)   attached, on the stack of `to`, whose details say of a budget that CPython
+ *                                         is to raise before it uses what lies below `lowest`. What
+ *                                         swpy_budget_left() wants; `to` must be put in force after both
+ *   swpy_budget_left(ts, to, former)
+ *   swpy_budget_set(ts, thread, to, budget)   the stack's own budget becomes that, in bytes / 16; 0: too many calls are
+ *                                         active for that, and it is as before
  *   swpy_lift_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
  *   swpy_room(ts, record, sp)             bytes under `sp` that CPython lets the stack of `record` use, which is in
  *                                         force; `ts` may be NULL
@@ -74,6 +76,16 @@ static inline const char *swpy_mechanism_name(void)
 {
     static const char *const names[] = {"none", "pointer", "setter", "counter", "combined-counter"};
     return names[swpy_protection.mechanism];
+}
+
+/* Bytes / 16 above the base that the budgets of a stack keep back. CPython raises where kept_back bytes are left. */
+static inline uint32_t swpy_kept_by_budgets(const sw_record *record)
+{
+    const sw_details *details = sw_details_of(record);
+    uintptr_t size = record->top - record->base;
+    uintptr_t may_be_used = ((uintptr_t)details->budget << 4) + swpy_protection.kept_back;
+    uint32_t own = details->budget != 0 && may_be_used < size ? (uint32_t)((size - may_be_used) >> 4) : 0;
+    return own > details->entered ? own : details->entered;
 }
 
 #if SWPY_311

@@ -35,7 +35,9 @@ static inline int swpy_budget_is_lower(sw_thread *thread)
 {
     PyThreadState *ts = swpy_attached();
     const sw_budget *budget = swpy_find_budget(ts, thread);
-    return budget != NULL && swpy_budget_of(thread, budget->record, ts->recursion_limit) < ts->recursion_limit;
+    const sw_record *record = budget != NULL ? budget->record : thread->native;
+    return sw_details_of(record)->taken > 0
+        || swpy_budget_of(thread, record, ts->recursion_limit) < ts->recursion_limit;
 }
 
 static void swpy_protection_start(swpy_probe probe)

@@ -16,7 +16,7 @@ static inline int *swpy_remaining(PyThreadState *ts);
 
 static inline uintptr_t swpy_lowest(const sw_record *record)
 {
-    return record->base;
+    return record->base + ((uintptr_t)swpy_kept_by_budgets(record) << 4);
 }
 
 static inline int swpy_levels(size_t size)
@@ -25,18 +25,27 @@ static inline int swpy_levels(size_t size)
     return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS : levels);
 }
 
+/* The calls that a stack has room for, or its own budget. */
+static inline int swpy_levels_of(const sw_record *record)
+{
+    uintptr_t budget = (uintptr_t)sw_details_of(record)->budget << 4;
+    uintptr_t size = record->top - record->base;
+    return swpy_levels(budget != 0 && budget < size ? budget : size);
+}
+
 /* Has a stack all calls that CPython gives a thread? The native stacks of Python's own threads have, and those for
  * which checks are disabled. */
 static inline int swpy_has_most(const sw_thread *thread, const sw_record *record)
 {
-    return record->policy == SW_DISABLED || (record == thread->native && !thread->is_foreign);
+    return record->policy == SW_DISABLED
+        || (record == thread->native && !thread->is_foreign && sw_details_of(record)->budget == 0);
 }
 
 /* The calls that a stack may have in all, under a recursion limit of `limit`. */
 static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
 {
     int most = swpy_most(record, limit);
-    int levels = swpy_has_most(thread, record) ? most : swpy_levels(record->top - record->base);
+    int levels = swpy_has_most(thread, record) ? most : swpy_levels_of(record);
     return levels < most ? levels : most;
 }
 
@@ -156,20 +165,44 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
 }
 
 /* Calls that a budget takes away count as used until it is left. */
-static inline uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
 {
     int *remaining = swpy_remaining(ts);
     size_t levels = sp > lowest ? (sp - lowest) / SWPY_BYTES_PER_LEVEL : 0;
     uint32_t taken = *remaining > 0 && levels < (size_t)*remaining ? (uint32_t)*remaining - (uint32_t)levels : 0;
-    (void)to;
+    sw_details_of(to)->taken += (int)taken;
     *remaining -= (int)taken;
     return taken;
 }
 
-static inline void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t taken)
+static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t taken)
 {
-    (void)to;
+    sw_details_of(to)->taken -= (int)taken;
     *swpy_remaining(ts) += (int)taken;
+}
+
+#define SWPY_SPARE_LEVELS 60 /* under 0 CPython aborts where it handles an overflow already */
+
+static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+{
+    sw_details *details = sw_details_of(to);
+    uint32_t former = details->budget;
+    sw_budget *counted = swpy_find_budget(ts, thread);
+    if (counted == NULL && to == thread->native) {
+        counted = swpy_new_budget(ts, thread);
+    }
+    int in_force = counted != NULL && counted->record == to;
+    int before = in_force ? swpy_budget_of(thread, to, counted->limit) : 0;
+    details->budget = budget;
+    int more = in_force ? swpy_budget_of(thread, to, counted->limit) - before : 0;
+    if (more < 0 && *swpy_remaining(ts) + more < SWPY_SPARE_LEVELS) {
+        details->budget = former;
+        return 0;
+    }
+    if (in_force) {
+        *swpy_remaining(ts) += more;
+    }
+    return 1;
 }
 
 static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)

@@ -96,28 +96,35 @@ static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *t
     swpy_protect(ts, thread, to);
 }
 
-/* CPython raises below the soft limit, two margins above the base that it is told. */
-static inline uint32_t swpy_enter_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
 {
-    uint32_t former = to->floor;
-    uintptr_t base = lowest - 2 * swpy_protection.margin;
     (void)ts;
     (void)sp;
-    if (base > swpy_lowest(to) && base < to->top) {
-        to->floor = (uint32_t)((base - to->base) >> 4);
-    }
-    return former;
+    (void)lowest;
+    to->floor = swpy_kept_by_budgets(to);
+    return 0;
 }
 
-static inline void swpy_leave_budget(PyThreadState *ts, sw_record *to, uint32_t former)
+static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t former)
 {
     (void)ts;
-    to->floor = former;
+    (void)former;
+    to->floor = swpy_kept_by_budgets(to);
+}
+
+static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+{
+    (void)ts;
+    (void)thread;
+    sw_details_of(to)->budget = budget;
+    to->floor = swpy_kept_by_budgets(to);
+    return 1;
 }
 
 static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
 {
     if (sp < swpy_lowest(to)) {
+        sw_details_of(to)->budget = sw_details_of(to)->entered = 0;
         to->floor = 0;
     }
 }

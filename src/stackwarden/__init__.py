@@ -109,6 +109,11 @@ except ImportError as refused:
         path=refused.path,
     ) from refused
 
+from stackwarden._recursion import (  # it needs the core, or what stands for it
+    classify,
+    precise_recursion_errors,
+)
+
 __all__ = [
     "AdapterError",
     "AdapterInstalledError",
@@ -145,6 +150,7 @@ __all__ = [
     "UserThreadError",
     "call_on_stack",
     "check_stack_depth",
+    "classify",
     "current_stack",
     "deep_recursion",
     "drain",
@@ -154,6 +160,7 @@ __all__ = [
     "get_pkgconfig_dir",
     "maybe_grow",
     "notify_stack_switch",
+    "precise_recursion_errors",
     "print_stacks",
     "register_stack",
     "register_switch_callback",

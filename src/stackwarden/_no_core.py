@@ -56,6 +56,10 @@ def check_stack_depth(where: str = "") -> None:
     """Nothing is known that could be checked."""
 
 
+def _budget_is_lower() -> bool:
+    return False
+
+
 def stacks() -> list[Stack]:
     """No stack has a record."""
     return []
@@ -70,6 +74,7 @@ def status() -> dict[str, Any]:
         "margin": 0,
         "least_stack_size": 0,
         "exact_stack_size": 0,
+        "kept_back": 0,
         "native_levels": 0,
         "isolation": ("none",),
         "isolation_reason": _REASON,

@@ -163,3 +163,121 @@ def test_a_sync_below_a_budget_lifts_it(probe, in_force):
         assert probe.sync_below(256 * KIB) == 0
         assert in_force()["hard"] == real
     assert in_force()["hard"] == real
+
+
+# ---- a budget of a stack's own ----
+
+
+def used_on(probe, stack, function=used_until_it_raises):
+    """On that stack, told of; what is used, from its top."""
+
+    def work():
+        stackwarden.notify_stack_switch(stack.base, stack.size)
+        function()
+        return stack.top - Deeper.lowest
+
+    return probe.call_on(stack.base, stack.size, work)
+
+
+@pytest.mark.parametrize("size", [128 * KIB, "512K"])
+def test_a_stack_may_have_one_from_the_start(probe, new_stack, size):
+    stack = new_stack(4 * MIB, budget=size)
+    budget = stack.budget
+    assert budget in (128 * KIB, 512 * KIB)
+    for _ in range(2):
+        used = used_on(probe, stack)
+        assert used <= budget or (COUNTED and size == 128 * KIB)  # 120 calls are the least
+        assert COUNTED or used > budget - 16 * KIB
+        stackwarden.reset_stack()
+
+
+def test_it_can_be_set_and_taken_away(probe, new_stack):
+    stack = new_stack(4 * MIB)
+    assert stack.budget is None
+    stack.budget = MIB
+    assert used_on(probe, stack) <= MIB
+    stackwarden.reset_stack()
+    stack.budget = 512 * KIB
+    assert used_on(probe, stack) <= 512 * KIB
+    stackwarden.reset_stack()
+    stack.budget = None
+    assert used_on(probe, stack) > MIB
+    stackwarden.reset_stack()
+
+
+def test_it_can_be_set_from_inside_and_for_native_stacks(somewhere):
+    def work():
+        stack = stackwarden.current_stack()
+        before = used_until_it_raises()
+        stack.budget = stackwarden.stack_used() + 512 * KIB
+        inside = used_until_it_raises()
+        stack.budget = None
+        return before, inside, used_until_it_raises()
+
+    before, inside, after = somewhere(work)
+    assert inside <= 512 * KIB < before
+    assert abs(before - after) < 8 * KIB
+
+
+def test_inside_of_it_the_narrowest_holds(probe, new_stack):
+    stack = new_stack(4 * MIB, budget=MIB)
+    seen = []
+
+    def work():
+        with stack_budget(2 * MIB):
+            seen.append(used_until_it_raises())
+        with stack_budget(256 * KIB):
+            seen.append(used_until_it_raises())
+            with pytest.raises(StackInUseError):
+                stack.budget = 512 * KIB
+        stack.budget = 512 * KIB
+        seen.append(used_until_it_raises())
+
+    used_on(probe, stack, work)
+    stackwarden.reset_stack()
+    wide, narrow, after = seen
+    assert narrow <= 256 * KIB < after <= 512 * KIB < wide <= MIB
+
+
+def test_a_larger_one_than_the_stack_is_all_of_it(new_stack):
+    stack = new_stack(MIB, budget="1G")
+    assert stack.budget == MIB
+
+
+def test_one_that_would_end_the_process_is_refused(probe, new_stack, memory):
+    least = stackwarden.status()["margin"] + 16 * KIB
+    with pytest.raises(StackTooSmallError, match=rf"{least - 64} bytes: at least {least} more"):
+        new_stack(budget=least - 64)
+    assert not [stack for stack in stackwarden.stacks() if stack.bounds_from == "told"]
+    stack = new_stack(MIB)
+
+    def work():
+        with pytest.raises(StackTooSmallError):
+            stack.budget = stackwarden.stack_used() + least - 4 * KIB
+        assert stack.budget is None
+        stack.budget = stackwarden.stack_used() + least + 4 * KIB
+
+    used_on(probe, stack, work)
+    stackwarden.reset_stack()
+    stack.budget = None
+    stack.unregister()
+    with pytest.raises(stackwarden.StaleStackError):
+        stack.budget = MIB
+
+
+def test_that_of_a_stack_another_thread_is_on_stays(companion):
+    native = companion(stackwarden.current_stack)
+    with pytest.raises(StackInUseError):
+        native.budget = MIB
+    assert native.budget is None
+
+
+@pytest.mark.skipif(COUNTED, reason="calls are counted: nothing lies below")
+def test_a_sync_below_it_lifts_it_for_good(probe, in_force):
+    stack = stackwarden.current_stack()
+    real = in_force()["hard"]
+    stack.budget = stackwarden.stack_used() + 64 * KIB
+    assert in_force()["hard"] > real
+    assert probe.sync_below(256 * KIB) == 0
+    assert in_force()["hard"] == real
+    assert stack.budget is None
