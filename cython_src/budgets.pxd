@@ -10,7 +10,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
-from execution cimport PyThreadState, SW_NEW, SW_SAVED
+from depth cimport used_of
+from execution cimport PyThreadState
 from guard cimport *
 from hook cimport *
 from protection cimport *
@@ -80,17 +81,6 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former)
 
 
 # ---- for good ----
-
-cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Bytes that are in use of a stack, or more: one without isolation may wait for the one under the caller."""
-    if record_holds(record, sp):
-        return record.top - sp
-    if record.isolation != SW_SHARED and record.execution.status == SW_NEW:
-        return 0
-    if record.isolation != SW_SHARED and record.execution.status == SW_SAVED and record.execution.left_at:
-        return record.top - record.execution.left_at
-    return <uintptr_t>record.high_water << 4
-
 
 cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) noexcept nogil:
     """A stack's own budget in bytes; 0: there is none. Requires: attached."""

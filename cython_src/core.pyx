@@ -11,6 +11,7 @@ import os
 import sys
 from operator import index
 
+from libc.errno cimport errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport strlen
@@ -18,6 +19,7 @@ from libc.string cimport strlen
 from budgets cimport *
 from callbacks cimport *
 from capi cimport *
+from crash cimport *
 from depth cimport *
 from guard cimport *
 from execution cimport *
@@ -234,9 +236,11 @@ cdef class Stack:
 
     @property
     def high_water(self):
-        """Bytes in use at the deepest switch that was seen on this stack, in steps of 16 (int)."""
-        cdef sw_record *record = self._record()
-        return <uint64_t>record.high_water << 4
+        """Bytes in use at the deepest switch or check that was seen on this stack, in steps of 16 (int).
+
+        Exact after ``paint()``: then the memory of the stack is read.
+        """
+        return deepest(self._record())
 
     @property
     def budget(self):
@@ -268,6 +272,15 @@ cdef class Stack:
         """threading.get_ident() of the thread on which this stack is current, or None."""
         cdef sw_thread *thread = thread_on(self._record())
         return thread.ident if thread != NULL else None
+
+    def paint(self):
+        """Fill what is not in use of this stack with a pattern: from now on ``high_water`` finds how far that is gone.
+
+        Touches all of the stack's memory. Raises StackInUseError while another thread is on it, and where nobody
+        knows what is in use: after switches, for a stack without isolation that the caller is not on.
+        """
+        if not paint(self._record()):
+            _refuse(STACKWARDEN_IN_USE, repr(self))
 
     def unregister(self):
         """Forget this stack. Call it before its memory is given back. True, or False when it was left in the
@@ -588,9 +601,56 @@ def status():
         "unprotected": _unprotected(),
         "registered": sw_process.registered,
         "superseded": sw_process.superseded,
+        "crash_reports": bool(sw_crash_is_on()),
         "switch_callbacks": len(_switch_callbacks),
         "coalesced_switches": sw_process.coalesced,
     }
+
+
+cdef class on_stack:
+    """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
+
+    For work that is done for one stack on another: the body calls C code that goes to ``stack`` and comes back without
+    telling anybody. Such blocks nest. Raises StaleStackError, and IsolationRequired for a stack with execution state
+    of its own, on entering; StackInUseError when it is entered already.
+    """
+
+    cdef readonly Stack stack
+    cdef stackwarden_stack _former
+    cdef bint _entered
+
+    def __init__(self, Stack stack not None, /):
+        self.stack = stack
+
+    def __enter__(self):
+        if self._entered:
+            raise errors.StackInUseError(f"on_stack({self.stack!r}) is in force already")
+        _check(sw_current_stack(&self._former), self.stack.base, self.stack.size)
+        _check(sw_switch_to(self.stack._handle), self.stack.base, self.stack.size)
+        self._entered = True
+        return self.stack
+
+    def __exit__(self, *exception):
+        self._entered = False
+        if sw_switch_to(self._former.handle) == STACKWARDEN_STALE_HANDLE:
+            sw_notify_stack_switch(self._former.base, self._former.size)
+
+
+def crash_reports(on=True, /):
+    """When a stack is overrun, say which: its name, bounds and by how much, then let the process die as it would.
+
+    A handler for SIGSEGV and SIGBUS, before the ones that are there: enable faulthandler first, and its traceback
+    follows. It runs on a stack of its own: this thread gets one now, others with their first call of this package
+    from now on, or with ``crash_reports()``. ``crash_reports(False)`` takes it back.
+
+    Raises OSError where the operating system refuses, and on Windows.
+    """
+    if not on:
+        sw_crash_stop()
+        return
+    this_thread()  # the native stack is to have a record
+    if sw_crash_start(overrun_at) != 0:
+        raise OSError(errno, "crash reports: " + os.strerror(errno))
 
 
 cdef class stack_budget:

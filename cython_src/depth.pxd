@@ -10,7 +10,7 @@ whatever CPython counts.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
-from execution cimport PyThreadState
+from execution cimport SW_NEW, SW_SAVED, sw_execution
 from guard cimport *
 from hook cimport *
 from protection cimport *
@@ -34,7 +34,12 @@ cdef extern from * nogil:
     """
     static SW_NOINLINE int sw_bounds_slowly(uintptr_t sp, uintptr_t *base, uintptr_t *top);
     static SW_NOINLINE int sw_check_slowly(const char *where);
+
+    #define SW_PAINT ((uint64_t)0x6B636174735F7773) /* "sw_stack" */
+    #define SW_PAINT_GAP ((uintptr_t)4 << 10) /* bytes below the stack pointer that calls made now may be using */
     """
+    const uint64_t SW_PAINT
+    const uintptr_t SW_PAINT_GAP
 
 
 # ---- what is left ----
@@ -134,3 +139,53 @@ cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:
 
 cdef inline void sw_leave_recursive_call() noexcept nogil:
     swpy_uncount_call()
+
+
+# ---- how deep it was ----
+
+cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
+    """Bytes that are in use of a stack, or more: one without isolation may wait for the one under the caller."""
+    if record_holds(record, sp):
+        return record.top - sp
+    if record.isolation != SW_SHARED and record.execution.status == SW_NEW:
+        return 0
+    if record.isolation != SW_SHARED and record.execution.status == SW_SAVED and record.execution.left_at:
+        return record.top - record.execution.left_at
+    return <uintptr_t>record.high_water << 4
+
+
+cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
+    """Is it known what of a stack is in use, and does nobody else run on it?"""
+    cdef const sw_thread *runs_on = thread_on(record)
+    cdef bint is_here = record_holds(record, sp)
+    if runs_on != NULL:
+        return is_here and runs_on is sw_thread_local_get()
+    return is_here or record.switches == 0 or (
+        record.isolation != SW_SHARED and record.execution.status in (SW_NEW, SW_SAVED))
+
+
+cdef inline bint paint(sw_record *record) noexcept nogil:
+    """Fill what is not in use, but for what is just below. False: that is not known."""
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef uintptr_t used, place = record.base
+    if not may_paint(record, sp):
+        return False
+    used = used_of(record, sp) + SW_PAINT_GAP
+    if used < record.top - record.base:
+        while place < record.top - used:
+            (<uint64_t *>place)[0] = SW_PAINT
+            (<uint64_t *>place)[1] = SW_PAINT
+            place += 16
+        sw_details_of(record).painted = <uint32_t>((place - record.base) >> 4)
+    return True
+
+
+cdef inline uint64_t deepest(const sw_record *record) noexcept nogil:
+    """Bytes that were in use at the most: as far as paint is gone, else at the deepest switch or check."""
+    cdef uintptr_t place = record.base
+    cdef uintptr_t end = record.base + (<uintptr_t>sw_details_of(record).painted << 4)
+    if end == place:
+        return <uint64_t>record.high_water << 4
+    while place < end and (<uint64_t *>place)[0] == SW_PAINT and (<uint64_t *>place)[1] == SW_PAINT:
+        place += 16
+    return max(record.top - place if place < end else 0, <uint64_t>record.high_water << 4)

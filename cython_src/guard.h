@@ -58,6 +58,7 @@ typedef struct {
 typedef struct {
     uint32_t budget; /* bytes / 16 that may be used, from the top; 0: all of the stack */
     uint32_t entered; /* bytes / 16 above the base that a budget which was entered keeps back; 0: nothing */
+    uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
     int32_t taken; /* calls that budgets which were entered took away (3.11 to 3.13) */
 } sw_details;
 
@@ -159,6 +160,7 @@ typedef struct {
     uint64_t leaked; /* execution states that can't be resumed any more, and what they hold */
     uint64_t drained; /* drains that found something to free */
     uint64_t dropped; /* stale execution states found on memory that was used anew */
+    uint64_t name_readers; /* handlers of faults that read a record's name: none is freed meanwhile */
     uint64_t coalesced; /* switches that callbacks were not told of one by one */
     sw_thread *threads;
     size_t least_size; /* bytes; the smallest stack that can be protected */

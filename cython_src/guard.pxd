@@ -65,6 +65,7 @@ cdef extern from "guard.h" nogil:
     ctypedef struct sw_details:
         uint32_t budget
         uint32_t entered
+        uint32_t painted
         int32_t taken
 
     ctypedef struct sw_leaf:
@@ -123,6 +124,7 @@ cdef extern from "guard.h" nogil:
         uint64_t leaked
         uint64_t drained
         uint64_t dropped
+        uint64_t name_readers
         uint64_t coalesced
         sw_thread *threads
         size_t least_size

@@ -53,6 +53,10 @@ cdef extern from * nogil:
     """
 
 
+cdef extern from "crash/crash.h" nogil:
+    int sw_crash_cover_thread()
+
+
 # ---- the thread's block ----
 
 cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
@@ -119,6 +123,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             if known:
                 supersede_overlaps(thread, base, top)
     sw_unlock()
+    sw_crash_cover_thread()
     return thread
 
 

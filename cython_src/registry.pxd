@@ -205,9 +205,10 @@ cdef inline sw_record *take_record() noexcept nogil:
 
 cdef inline void forget_details(sw_details *details) noexcept nogil:
     """Reads first: most details are never written, and take no memory."""
-    if details.budget or details.entered or details.taken:
+    if details.budget or details.entered or details.painted or details.taken:
         details.budget = 0
         details.entered = 0
+        details.painted = 0
         details.taken = 0
 
 
@@ -220,8 +221,8 @@ cdef inline void set_bounds(
     record.depth_used = 0
     record.switches = 0
     record.high_water = 0
-    forget_details(sw_details_of(record))
     record.mark = 0
+    forget_details(sw_details_of(record))
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)
     sw_store_generation(&record.generation, record.generation + 1)
@@ -230,10 +231,19 @@ cdef inline void set_bounds(
             sw_process.foreign_seen = True
 
 
+cdef inline void free_name(char *name) noexcept nogil:
+    """The record's generation is even already. A handler of a fault that reads it all the same has said so before
+    it looked at the generation: then the name is leaked."""
+    if name != NULL:
+        sw_fence_full()
+        if sw_load_acquire(&sw_process.name_readers) == 0:
+            free(name)
+
+
 cdef inline void free_record(sw_record *record) noexcept nogil:
     """Put a record whose generation is even back into the table."""
     cdef uint32_t index = record.index
-    free(record.name)
+    free_name(record.name)
     sw_store_release(<uint64_t *>&record.base, 0)
     sw_store_release(<uint64_t *>&record.top, 0)
     record.depth_used = 0

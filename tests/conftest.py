@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "harness"))
 
 PROBE = HERE / "extensions" / "capi_probe"
+DEPTH_PROBE = HERE / "extensions" / "depth_probe" / "depth_probe.c"
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,16 @@ def probe(probe_folder):
 
     capi_probe.import_table()
     return capi_probe
+
+
+@pytest.fixture(scope="session")
+def diver(probe_folder):
+    """tests/extensions/depth_probe, with the package's table found. Child programs can import it too."""
+    import extensions
+
+    module = extensions.load(extensions.build([DEPTH_PROBE], "depth_probe"))
+    module.import_table()
+    return module
 
 
 @pytest.fixture(scope="session")

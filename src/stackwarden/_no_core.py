@@ -32,6 +32,8 @@ reset_stack = _refuse
 sync_stack = _refuse
 current_stack = _refuse
 drain = _refuse
+on_stack = _refuse
+crash_reports = _refuse
 stack_budget = _refuse
 stack_policy = _refuse
 sync_on_call = _refuse
@@ -88,6 +90,7 @@ def status() -> dict[str, Any]:
         "unprotected": (_REASON,),
         "registered": 0,
         "superseded": 0,
+        "crash_reports": False,
         "switch_callbacks": 0,
         "coalesced_switches": 0,
     }

@@ -128,6 +128,41 @@ void sync(benchmark::State &state)
     }
 }
 
+// ---- going deeper ----
+
+void cpython_check(benchmark::State &state)
+{
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(Py_EnterRecursiveCall(" in a benchmark"));
+        Py_LeaveRecursiveCall();
+    }
+}
+
+void check_depth(benchmark::State &state)
+{
+    stackwarden_reset_stack();
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(stackwarden_check_stack_depth(" in a benchmark"));
+    }
+}
+
+void enter_call(benchmark::State &state)
+{
+    stackwarden_reset_stack();
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(stackwarden_enter_recursive_call(" in a benchmark"));
+        stackwarden_leave_recursive_call();
+    }
+}
+
+void remaining(benchmark::State &state)
+{
+    stackwarden_reset_stack();
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(stackwarden_stack_remaining());
+    }
+}
+
 // ---- Boost.Context beside them ----
 
 void go_back(context::transfer_t from)
@@ -285,6 +320,10 @@ void add_rows()
     benchmark::RegisterBenchmark("notify", notify);
     benchmark::RegisterBenchmark("notify, unregistered", notify_unregistered);
     benchmark::RegisterBenchmark("sync", sync);
+    benchmark::RegisterBenchmark("check, CPython", cpython_check);
+    benchmark::RegisterBenchmark("check", check_depth);
+    benchmark::RegisterBenchmark("enter", enter_call);
+    benchmark::RegisterBenchmark("remaining", remaining);
     benchmark::RegisterBenchmark("jump", jump);
     benchmark::RegisterBenchmark("jump, told", jump_told);
     benchmark::RegisterBenchmark("register", register_unregister, nullptr);

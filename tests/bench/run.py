@@ -215,6 +215,16 @@ def switching_rows(row: Callable[..., Row]) -> list[Row]:
     ]
 
 
+def depth_rows(row: Callable[..., Row]) -> list[Row]:
+    beside = partial(row, beside="check, CPython")
+    return [
+        beside("check, CPython", "CPython's Py_EnterRecursiveCall and Py_LeaveRecursiveCall"),
+        beside("check", "check_stack_depth", limit=1.0),
+        beside("enter", "enter_recursive_call and leave_recursive_call"),
+        beside("remaining", "stack_remaining"),
+    ]
+
+
 def registry_rows(row: Callable[..., Row]) -> list[Row]:
     beside_few = partial(row, beside="few, find")
     beside_bare = partial(row, beside="few, find, bare")
@@ -262,6 +272,7 @@ def main() -> int:
     others = measure(samples)
     found = {
         "Switching; ratio to CPython's setter": switching_rows(samples.row),
+        "Going deeper; ratio to CPython's own check": depth_rows(samples.row),
         "Registry; find: of random addresses, independent of each other": registry_rows(
             samples.row
         ),

@@ -1,21 +1,8 @@
 """Fixtures of the tests of depth: recursion in C (depth_probe), and the stacks that it runs on."""
 
 import threading
-from pathlib import Path
 
 import pytest
-
-PROBE = Path(__file__).parents[1] / "extensions" / "depth_probe" / "depth_probe.c"
-
-
-@pytest.fixture(scope="session")
-def diver(probe_folder):
-    """tests/extensions/depth_probe, with the package's table found. Child programs can import it too."""
-    import extensions
-
-    module = extensions.load(extensions.build([PROBE], "depth_probe"))
-    module.import_table()
-    return module
 
 
 def on_the_native_stack(function):

@@ -2,10 +2,13 @@
  *
  * Promises: knows the public header alone. Says how deep it came; where nothing checks, it goes on until the process
  * dies. */
+#define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <stackwarden/stackwarden.h>
 
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct {
     const char *how, *where;
@@ -69,6 +72,32 @@ static PyObject *look(PyObject *module, PyObject *unused)
     return Py_BuildValue("nn", (Py_ssize_t)used, (Py_ssize_t)remaining);
 }
 
+/* ---- faults ---- */
+
+static void exit_42(int number)
+{
+    (void)number;
+    _exit(42);
+}
+
+/* exit_on_faults(): somebody else's handler, on the alternate stack as it should be */
+static PyObject *exit_on_faults(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    struct sigaction action = {.sa_handler = exit_42, .sa_flags = SA_ONSTACK};
+    sigaction(SIGSEGV, &action, NULL);
+    Py_RETURN_NONE;
+}
+
+/* write_to(address) */
+static PyObject *write_to(PyObject *module, PyObject *address)
+{
+    (void)module;
+    *(volatile char *)PyLong_AsVoidPtr(address) = 1;
+    Py_RETURN_NONE;
+}
+
 static PyObject *import_table(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -82,6 +111,8 @@ static PyObject *import_table(PyObject *module, PyObject *unused)
 static PyMethodDef methods[] = {
     {"recurse", recurse, METH_VARARGS, "Recurse in C until something stops it."},
     {"look", look, METH_NOARGS, "What is used and what remains, asked detached."},
+    {"exit_on_faults", exit_on_faults, METH_NOARGS, "Have a handler of faults that ends the process with 42."},
+    {"write_to", write_to, METH_O, "Write a byte to an address."},
     {"import_table", import_table, METH_NOARGS, "Find the package; without it the header does without."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,0 +1,26 @@
+/* windows.c: crash.h on Windows, where faults are no signals: it cannot be had. */
+#ifdef _WIN32
+#include "crash.h"
+
+#include <errno.h>
+
+int sw_crash_start(sw_find_overrun *find)
+{
+    (void)find;
+    errno = ENOSYS;
+    return -1;
+}
+
+void sw_crash_stop(void) {}
+
+int sw_crash_is_on(void)
+{
+    return 0;
+}
+
+int sw_crash_cover_thread(void)
+{
+    return 0;
+}
+
+#endif
