@@ -110,11 +110,11 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
 
 # ---- who else may live on the stack ----
 
-cdef dict loaded = sys.modules
+_loaded = sys.modules  # each interpreter has its own
 
 
 cdef bint has_guests() noexcept:
-    return GUEST in loaded
+    return GUEST in <dict>_loaded
 
 
 cdef stackwarden.stackwarden_handle current() noexcept:

@@ -1,7 +1,9 @@
 /* The C functions, called attached, detached, and in a thread that Python never saw. */
 #include <stackwarden/stackwarden.h>
 
+#include <execinfo.h>
 #include <pthread.h>
+#include <string.h>
 
 typedef struct {
     size_t least, size;
@@ -64,7 +66,74 @@ static PyObject *make_call(PyObject *module, PyObject *args)
                          (unsigned long long)self.afterwards.base);
 }
 
-static PyMethodDef methods[] = {{"make", make_call, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+/* ---- what backtrace() sees ---- */
+
+#define FRAMES 512
+
+typedef struct {
+    void *frames[FRAMES];
+    int count;
+} trace;
+
+static void take_trace(void *argument)
+{
+    trace *self = argument;
+    self->count = backtrace(self->frames, FRAMES);
+}
+
+/* trace(): how many of the outermost C frames are seen inside a call too, and how many there are outside. */
+static PyObject *compare_traces(PyObject *module, PyObject *unused)
+{
+    static trace outside, inside;
+    int same = 0;
+    (void)module;
+    (void)unused;
+    take_trace(&outside);
+    stackwarden_call_on_stack((size_t)1 << 20, take_trace, &inside);
+    while (same < outside.count && same < inside.count
+           && outside.frames[outside.count - 1 - same] == inside.frames[inside.count - 1 - same]) {
+        same++;
+    }
+    return Py_BuildValue("ii", same, outside.count);
+}
+
+/* overrun(): write below the stack of a call. Ends the process. */
+static void write_below(void *unused)
+{
+    stackwarden_stack here;
+    (void)unused;
+    stackwarden_current_stack(&here);
+    memset((void *)(here.base - 1), 0, 1);
+}
+
+static PyObject *overrun(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyLong_FromLong(stackwarden_call_on_stack((size_t)1 << 20, write_below, NULL));
+}
+
+static void keep(void *status)
+{
+    *(stackwarden_status *)status = stackwarden_keep_stack();
+}
+
+/* keep(size): (status of keep_stack() outside, inside, of the call) */
+static PyObject *keep_stack(PyObject *module, PyObject *size)
+{
+    stackwarden_status outside = stackwarden_keep_stack(), inside = STACKWARDEN_NOT_INSTALLED;
+    stackwarden_status status = stackwarden_call_on_stack(PyLong_AsSize_t(size), keep, &inside);
+    (void)module;
+    return Py_BuildValue("iii", (int)outside, (int)inside, (int)status);
+}
+
+static PyMethodDef methods[] = {
+    {"make", make_call, METH_VARARGS, NULL},
+    {"compare_traces", compare_traces, METH_NOARGS, NULL},
+    {"overrun", overrun, METH_NOARGS, NULL},
+    {"keep", keep_stack, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "carried", NULL, 0, methods, NULL, NULL, NULL, NULL,
 };

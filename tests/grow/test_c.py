@@ -10,7 +10,7 @@ import stackwarden
 
 KIB = 1024
 MIB = 1024 * KIB
-DONE, BAD_RANGE, TOO_SMALL = 0, -5, -8
+DONE, UNKNOWN_STACK, LOST, BAD_RANGE, TOO_SMALL = 0, 1, 2, -5, -8
 
 
 class Call(NamedTuple):
@@ -75,3 +75,27 @@ def test_what_is_refused_is_not_called(make):
     for size, status in [(0, BAD_RANGE), ((1 << 40) + 1, BAD_RANGE), (4 * KIB, TOO_SMALL)]:
         call = make(0, size)
         assert (call.status, call.pointer) == (status, 0)
+
+
+def test_backtrace_sees_the_callers_frames_below_the_function(carried):
+    same, outside = carried.compare_traces()
+    assert outside > 5
+    assert same >= outside - 2  # the innermost differ: they are at other places of their functions
+
+
+def test_writing_below_the_stack_ends_the_process(carried, child):
+    program = f"""
+        import sys
+        sys.path.insert(0, {str(Path(carried.__file__).parent)!r})
+        import stackwarden, carried
+        carried.overrun()
+    """
+    child(program, ends=-11)
+
+
+def test_a_stack_that_is_kept_is_not_used_again(carried):
+    size = 7 * MIB
+    base = Call(*carried.make("attached", 0, size)).base
+    assert carried.keep(size) == (UNKNOWN_STACK, DONE, LOST)
+    assert Call(*carried.make("attached", 0, size)).base != base
+    assert base in {stack.base for stack in stackwarden.stacks()}

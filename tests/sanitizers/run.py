@@ -58,6 +58,11 @@ LEGS = {
         },
         (
             *("tests/core", "tests/isolation_c", "tests/isolation"),
+            *(
+                "tests/grow/test_c.py",
+                "tests/grow/test_call_on_stack.py",
+                "tests/grow/test_suspending.py",
+            ),
             *("adapters/fcontext/test_fcontext.py", "tests/sanitizers/test_address.py"),
         ),
     ),
