@@ -15,6 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport strlen
 
+from beacon cimport *
 from callbacks cimport *
 from capi cimport *
 from depth cimport *
@@ -521,6 +522,7 @@ def _unprotected():
 def status():
     """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
     _forget_ended_threads()
+    beacons, beacon_faults = describe_beacons()
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "mechanism": swpy_mechanism_name().decode(),
@@ -543,6 +545,8 @@ def status():
         "superseded": sw_process.superseded,
         "switch_callbacks": len(_switch_callbacks),
         "coalesced_switches": sw_process.coalesced,
+        "beacons": beacons,
+        "beacon_faults": beacon_faults,
     }
 
 
@@ -763,6 +767,7 @@ cdef _start():
         _start_isolation()
         _start_process()
         sw_table = make_table()
+        start_listening()
 
 
 _start()

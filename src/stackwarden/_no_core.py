@@ -85,4 +85,6 @@ def status() -> dict[str, Any]:
         "superseded": 0,
         "switch_callbacks": 0,
         "coalesced_switches": 0,
+        "beacons": (),
+        "beacon_faults": None,
     }
