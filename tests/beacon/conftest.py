@@ -36,35 +36,73 @@ def recurse():
 """
 
 
+def compile_without_python(target, *sources, language="c", flags=(), headers=None):
+    """Compile with the header alone: no folder of Python's is on the include path."""
+    python = sysconfig.get_path("include")
+    words = [
+        word
+        for word in extensions.compiler(language, headers)
+        if str(word) not in ("-isystem", python)
+    ]
+    words += ["-O2", "-g", "-fvisibility=hidden", "-pthread", f"-I{HERE}"]
+    commands.output(*words, "-x", language, *sources, "-x", "none", "-o", target, *flags)
+    return target
+
+
 @pytest.fixture(scope="session")
 def compile_runtime():
-    """compile_runtime(target, *more_sources, name, language="c", flags=(), headers=None): runtime.c and more, with
-    the header alone: no folder of Python's is on the include path."""
-    python = sysconfig.get_path("include")
+    """compile_runtime(target, *more_sources, **options): runtime.c, and more."""
 
-    def build(target, *more_sources, name, language="c", flags=(), headers=None):
-        compiler = extensions.compiler(language, headers)
-        words = [word for word in compiler if str(word) not in ("-isystem", python)]
-        words += ["-O2", "-g", "-fvisibility=hidden", "-pthread", f"-I{HERE}", f'-DNAME="{name}"']
-        sources = ["-x", language, HERE / "runtime.c", *more_sources, "-x", "none"]
-        commands.output(*words, *sources, "-o", target, *flags)
-        return target
+    def build(target, *more_sources, name="one", language="c", flags=(), headers=None):
+        sources = [HERE / "runtime.c", *more_sources]
+        defined = f'-DNAME="{name}"'
+        return compile_without_python(
+            target, *sources, language=language, flags=[defined, *flags], headers=headers
+        )
 
     return build
 
 
 @pytest.fixture(scope="session")
+def recipe(tmp_path_factory):
+    """recipe(file_name, headers=None): the path of an example of docs/examples/beacon as a shared library."""
+    folder = tmp_path_factory.mktemp("recipes")
+    examples = HERE.parents[1] / "docs" / "examples" / "beacon"
+
+    def get(file_name, *, headers=None):
+        source = examples / file_name
+        language = "c++" if source.suffix == ".cpp" else "c"
+        target = folder / f"lib{source.stem}{headers is None:d}.so"
+        flags = ["-shared", "-fPIC", "-D_GNU_SOURCE"] if language == "c" else ["-shared", "-fPIC"]
+        return compile_without_python(
+            target, source, language=language, flags=flags, headers=headers
+        )
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def silent():
+    """A folder of headers for the unguarded twins: its beacon.h does nothing."""
+    return HERE / "silent"
+
+
+@pytest.fixture(scope="session")
 def library(compile_runtime, tmp_path_factory):
-    """library(name="one", language="c", flags=()): the path of runtime.c as a shared library."""
+    """library(name="one", language="c", flags=(), headers=None): the path of runtime.c as a shared library."""
     folder = tmp_path_factory.mktemp("beacon")
     made = {}
 
-    def get(name="one", *, language="c", flags=()):
-        key = (name, language, *flags)
+    def get(name="one", *, language="c", flags=(), headers=None):
+        key = (name, language, *flags, headers)
         if key not in made:
             target = folder / f"libruntime{len(made)}.so"
             made[key] = compile_runtime(
-                target, name=name, language=language, flags=["-shared", "-fPIC", *flags]
+                target,
+                name=name,
+                language=language,
+                flags=["-shared", "-fPIC", *flags],
+                headers=headers,
             )
         return made[key]
 

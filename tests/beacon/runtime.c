@@ -1,7 +1,7 @@
 /* runtime.c: a small runtime that runs functions on a stack of its own, and knows nothing of Python.
  *
  * Promises: real switches (swapcontext), told of through beacon.h alone; C11 and C++17. NAME is the beacon's name.
- * With SILENT it tells nobody. With MUTE it has a beacon that cannot announce itself. */
+ * With MUTE the beacon cannot announce itself. With the header of silent/ there is none. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -17,16 +17,7 @@
 
 #include "runtime.h"
 
-#ifdef SILENT
-#define stackwarden_beacon_switch(base, size) ((void)(base), (void)(size))
-#define stackwarden_beacon_reset() ((void)0)
-#define stackwarden_beacon_register(base, size, name) ((void)(base), (void)(size), (void)(name))
-#define stackwarden_beacon_unregister(base) ((void)(base))
-#define listener() NULL
-#else
 STACKWARDEN_BEACON(NAME)
-#define listener() __atomic_load_n(&STACKWARDEN_BEACON_SLOT.listener, __ATOMIC_ACQUIRE)
-#endif
 
 #define PAGE ((size_t)4096)
 
@@ -107,7 +98,7 @@ void remove_stack(void *base)
 
 int is_heard(void)
 {
-    return listener() != NULL;
+    return __atomic_load_n(&STACKWARDEN_BEACON_SLOT.listener, __ATOMIC_ACQUIRE) != NULL;
 }
 
 /* ---- threads that switch all the time ---- */

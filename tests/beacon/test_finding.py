@@ -22,9 +22,9 @@ def test_recursion_on_a_stack_that_only_a_beacon_told_of_is_stopped(beacon_child
     assert beacon_child(program, library()) == ["('one',)", "RecursionError RecursionError"]
 
 
-def test_without_the_beacon_it_ends_the_process(beacon_child, library):
-    silent = library(flags=["-DSILENT"])
-    assert beacon_child(LOADED["before the core"] + RECURSE, silent, ends=-signal.SIGSEGV) == []
+def test_without_the_beacon_it_ends_the_process(beacon_child, library, silent):
+    path = library(headers=silent)
+    assert beacon_child(LOADED["before the core"] + RECURSE, path, ends=-signal.SIGSEGV) == []
 
 
 @pytest.mark.parametrize("order", ["before the core", "after the core"])

@@ -30,17 +30,17 @@ def test_without_python_nobody_listens_and_nothing_is_needed(
 
 @pytest.fixture(scope="session")
 def embedder(compile_runtime, tmp_path_factory):
-    """embedder(code, ends=0, flags=()): the lines of embedder.c, which runs the code on a stack of the runtime."""
+    """embedder(code, ends=0, headers=None): the lines of embedder.c, which runs the code on a stack."""
     python = Path(sys.executable)
     folder = tmp_path_factory.mktemp("embedder")
 
-    def run(code, *, ends=0, flags=()):
-        program = folder / f"embedder{'_'.join(flags)}"
+    def run(code, *, ends=0, headers=None):
+        program = folder / f"embedder{headers is None:d}"
         if not program.exists():
-            compile_runtime(
-                program, HERE / "embedder.c", name="the executable",
-                flags=[*flags, "-isystem", sysconfig.get_path("include"), *embedding.compiler_arguments(python)],
-            )  # fmt: skip
+            flags = ["-isystem", sysconfig.get_path("include")]
+            flags += embedding.compiler_arguments(python)
+            source = HERE / "embedder.c"
+            compile_runtime(program, source, name="the executable", headers=headers, flags=flags)
         environment = embedding.run_environment(python) | {
             "PYTHONPATH": sysconfig.get_path("platlib")
         }
@@ -75,8 +75,8 @@ except ImportError as error:
     ]
 
 
-def test_an_executable_without_the_beacon_dies(embedder):
-    assert embedder(RECURSE, ends=-signal.SIGSEGV, flags=["-DSILENT"])[-1:] == ["round 0: 0"]
+def test_an_executable_without_the_beacon_dies(embedder, silent):
+    assert embedder(RECURSE, ends=-signal.SIGSEGV, headers=silent)[-1:] == ["round 0: 0"]
 
 
 @pytest.mark.parametrize("language", ["c", "c++"])

@@ -5,7 +5,7 @@ import pytest
 LOADED = "runtime = Runtime(LIBRARIES[0])\nimport stackwarden\nbase = runtime.make_stack(STACK)\n"
 
 
-def test_a_registered_stack_is_found_where_no_switch_is_told_of(beacon_child, library):
+def test_a_registered_stack_is_found_where_no_switch_is_told_of(beacon_child, library, silent):
     program = (
         LOADED
         + """
@@ -20,7 +20,7 @@ runtime.remove_stack(ctypes.c_void_p(base))
 print(stackwarden.status()["registered"], stackwarden.status()["beacon_faults"])
 """
     )
-    libraries = library(), library(flags=["-DSILENT"])
+    libraries = library(), library(headers=silent)
     assert beacon_child(program, *libraries) == ["worker 1 one True RecursionError", "0 None"]
 
 
