@@ -43,11 +43,16 @@ from stackwarden.errors import (
     SystemMissingError,
     SystemTooOldError,
     SystemUnfitError,
+    ThreadPoolError,
     UnalignedStackError,
     UnknownAdapterError,
     UnmappedStackError,
     UserThreadError,
 )
+
+TYPE_CHECKING = False  # typing costs import time
+if TYPE_CHECKING:
+    from stackwarden._pools import wrap_thread_pool
 
 try:
     from stackwarden._core import (
@@ -97,6 +102,7 @@ except ModuleNotFoundError as missing:
         sync_on_call,
         sync_stack,
         unregister_switch_callback,
+        wrap_thread_pool,
     )
 except ImportError as refused:
     if "does not support loading in subinterpreters" not in str(refused):
@@ -139,6 +145,7 @@ __all__ = [
     "SystemMissingError",
     "SystemTooOldError",
     "SystemUnfitError",
+    "ThreadPoolError",
     "UnalignedStackError",
     "UnknownAdapterError",
     "UnmappedStackError",
@@ -167,4 +174,16 @@ __all__ = [
     "sync_on_call",
     "sync_stack",
     "unregister_switch_callback",
+    "wrap_thread_pool",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """What needs much of the standard library is imported when it is asked for."""
+        if name != "wrap_thread_pool":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from stackwarden._pools import wrap_thread_pool
+
+        globals()[name] = wrap_thread_pool
+        return wrap_thread_pool

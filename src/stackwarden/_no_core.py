@@ -40,6 +40,7 @@ unregister_switch_callback = _refuse
 call_on_stack = _refuse
 maybe_grow = _refuse
 deep_recursion = _refuse
+wrap_thread_pool = _refuse
 
 
 def stack_remaining() -> int:
