@@ -16,6 +16,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.string cimport strlen
 
+from beacon cimport *
 from budgets cimport *
 from callbacks cimport *
 from capi cimport *
@@ -29,6 +30,7 @@ from policy cimport policy_of
 from process cimport update_straight
 from protection cimport *
 from registry cimport *
+from workers cimport begin_task, keep_thread_state, name_stack
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_BAD_RANGE,
@@ -580,6 +582,7 @@ def _unprotected():
 def status():
     """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
     _forget_ended_threads()
+    beacons, beacon_faults = describe_beacons()
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "mechanism": swpy_mechanism_name().decode(),
@@ -604,6 +607,8 @@ def status():
         "crash_reports": bool(sw_crash_is_on()),
         "switch_callbacks": len(_switch_callbacks),
         "coalesced_switches": sw_process.coalesced,
+        "beacons": beacons,
+        "beacon_faults": beacon_faults,
     }
 
 
@@ -773,6 +778,29 @@ def _set_recursion_limit(set_limit, limit):
         swpy_limit_changed()
 
 
+# ---- thread pools ----
+
+def _begin_task():
+    """For _pools.py: an int that names the calling thread, and no other one later."""
+    worker = begin_task()
+    if worker == 0:
+        raise MemoryError("stackwarden: no memory for a thread's block")
+    return worker
+
+
+def _adopt_worker(stackwarden_handle worker, str name):
+    """For _pools.py, in the worker: its stack has a name from now on, and its thread state stays."""
+    cdef bytes name_bytes = name.encode()
+    if not name_stack(worker, name_bytes, "thread pool"):
+        raise MemoryError("stackwarden: no memory for a stack's name")
+    keep_thread_state()
+
+
+def _is_alive(stackwarden_handle worker):
+    """For _pools.py: has the thread not ended yet?"""
+    return record_of(worker) != NULL
+
+
 # ---- start ----
 
 cdef void _at_exit() noexcept:
@@ -867,6 +895,7 @@ cdef _start():
         _start_isolation()
         _start_process()
         sw_table = make_table()
+        start_listening()
 
 
 _start()

@@ -35,6 +35,10 @@ from stackwarden cimport (
 from unknown cimport *
 
 
+cdef extern from "beacon/find.h" nogil:
+    void sw_find_late_beacons()
+
+
 cdef extern from * nogil:
     """
     #define SW_ALIGNMENT ((uintptr_t)16)
@@ -518,6 +522,7 @@ cdef inline stackwarden_status enter_here(
     thread.policies_seen = sw_process.policy_serial
     record = find_stack_of(thread, sp)
     if record == NULL:
+        sw_find_late_beacons()
         return enter_unknown(thread, sp)
     swpy_lift_budget(record, sp)
     return enter(thread, record, adopts)

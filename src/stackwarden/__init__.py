@@ -43,6 +43,7 @@ from stackwarden.errors import (
     SystemMissingError,
     SystemTooOldError,
     SystemUnfitError,
+    ThreadPoolError,
     UnalignedStackError,
     UnknownAdapterError,
     UnmappedStackError,
@@ -101,6 +102,7 @@ except ModuleNotFoundError as missing:
         sync_on_call,
         sync_stack,
         unregister_switch_callback,
+        wrap_thread_pool,
     )
 except ImportError as refused:
     if "does not support loading in subinterpreters" not in str(refused):
@@ -148,6 +150,7 @@ __all__ = [
     "SystemMissingError",
     "SystemTooOldError",
     "SystemUnfitError",
+    "ThreadPoolError",
     "UnalignedStackError",
     "UnknownAdapterError",
     "UnmappedStackError",
@@ -180,4 +183,19 @@ __all__ = [
     "sync_on_call",
     "sync_stack",
     "unregister_switch_callback",
+    "wrap_thread_pool",
 ]
+
+TYPE_CHECKING = False  # typing costs import time
+if TYPE_CHECKING:
+    from stackwarden._pools import wrap_thread_pool
+else:
+
+    def __getattr__(name: str) -> object:
+        """What needs much of the standard library is imported when it is asked for."""
+        if name != "wrap_thread_pool":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from stackwarden._pools import wrap_thread_pool
+
+        globals()[name] = wrap_thread_pool
+        return wrap_thread_pool

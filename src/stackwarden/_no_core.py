@@ -42,6 +42,7 @@ unregister_switch_callback = _refuse
 call_on_stack = _refuse
 maybe_grow = _refuse
 deep_recursion = _refuse
+wrap_thread_pool = _refuse
 
 
 def stack_remaining() -> int:
@@ -93,4 +94,6 @@ def status() -> dict[str, Any]:
         "crash_reports": False,
         "switch_callbacks": 0,
         "coalesced_switches": 0,
+        "beacons": (),
+        "beacon_faults": None,
     }

@@ -80,6 +80,10 @@ class AdapterError(StackwardenError):
     """Base of what goes wrong with adapters."""
 
 
+class ThreadPoolError(StackwardenError, TypeError):
+    """What should be a thread pool has no method that takes a callable, or runs it in another process."""
+
+
 class UnknownAdapterError(AdapterError, LookupError):
     """No installed package announces an adapter of this name."""
 

@@ -4,6 +4,7 @@
 // included; all rows of one measure() take turns (Google Benchmark's random interleaving), so that what slows
 // the machine for a while meets them all. Numbers are nanoseconds of processor time for one operation.
 
+#include <stackwarden/beacon.h>
 #include <stackwarden/stackwarden.h>
 
 #include <boost/context/detail/fcontext.hpp>
@@ -19,6 +20,8 @@
 #include <vector>
 
 #include <sys/mman.h>
+
+STACKWARDEN_BEACON("hot_paths")
 
 namespace {
 
@@ -192,6 +195,28 @@ void jump_told(benchmark::State &state)
     }
 }
 
+// One call of the beacon for one jump, as a runtime would have it.
+void go_back_with_beacon(context::transfer_t from)
+{
+    for (;;) {
+        stackwarden_beacon_reset();
+        from = context::jump_fcontext(from.fctx, nullptr);
+    }
+}
+
+void jump_with_beacon(benchmark::State &state, bool heard)
+{
+    pair_of_stacks stacks;
+    const stackwarden_beacon_listener *listener = stackwarden_beacon_slot.listener;
+    stackwarden_beacon_slot.listener = heard ? listener : nullptr;
+    context::transfer_t there{context::make_fcontext(stacks.second, stack_size, go_back_with_beacon), nullptr};
+    while (state.KeepRunningBatch(2)) {
+        stackwarden_beacon_switch(stacks.second, stack_size);
+        there = context::jump_fcontext(there.fctx, nullptr);
+    }
+    stackwarden_beacon_slot.listener = listener;
+}
+
 // ---- the registry ----
 
 void register_unregister(benchmark::State &state, const char *name)
@@ -326,6 +351,8 @@ void add_rows()
     benchmark::RegisterBenchmark("remaining", remaining);
     benchmark::RegisterBenchmark("jump", jump);
     benchmark::RegisterBenchmark("jump, told", jump_told);
+    benchmark::RegisterBenchmark("jump, beacon", jump_with_beacon, false);
+    benchmark::RegisterBenchmark("jump, beacon heard", jump_with_beacon, true);
     benchmark::RegisterBenchmark("register", register_unregister, nullptr);
     benchmark::RegisterBenchmark("register, named", register_unregister, "fiber");
     benchmark::RegisterBenchmark("find", find_independent);

@@ -225,6 +225,15 @@ def depth_rows(row: Callable[..., Row]) -> list[Row]:
     ]
 
 
+def beacon_rows(row: Callable[..., Row]) -> list[Row]:
+    beside_bare = partial(row, beside="jump")
+    return [
+        row("jump", "Boost jump_fcontext"),
+        beside_bare("jump, beacon", "with a beacon that nobody hears", limit=1.10),
+        beside_bare("jump, beacon heard", "with a beacon that the core hears, registered stacks"),
+    ]
+
+
 def registry_rows(row: Callable[..., Row]) -> list[Row]:
     beside_few = partial(row, beside="few, find")
     beside_bare = partial(row, beside="few, find, bare")
@@ -273,6 +282,7 @@ def main() -> int:
     found = {
         "Switching; ratio to CPython's setter": switching_rows(samples.row),
         "Going deeper; ratio to CPython's own check": depth_rows(samples.row),
+        "Beacon; ratio to a bare jump": beacon_rows(samples.row),
         "Registry; find: of random addresses, independent of each other": registry_rows(
             samples.row
         ),

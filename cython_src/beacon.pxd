@@ -1,0 +1,171 @@
+"""Beacons: what runtimes that know nothing of Python say through stackwarden/beacon.h.
+
+Promises: a beacon that is found is filled with one table of functions, which stays valid, and is never emptied:
+once Python is finalised the functions do nothing. What they are told goes to the hook like anybody's word; what
+that refuses is noted in the beacon. No list of beacons is kept, so a library may be unloaded without telling.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport strncmp
+
+from capi cimport sw_register_stack, sw_unregister_stack
+from guard cimport sw_count
+from hook cimport sw_notify_stack_switch, sw_reset_stack
+from registry cimport find_stack
+from stackwarden cimport STACKWARDEN_NOT_RUNNING, stackwarden_handle, stackwarden_status, status_text
+
+
+cdef extern from "stackwarden/beacon.h" nogil:
+    const char *STACKWARDEN_BEACON_MAGIC
+    enum:
+        STACKWARDEN_BEACON_VERSION
+
+    ctypedef struct stackwarden_beacon_listener:
+        void (*notify_stack_switch)(stackwarden_beacon *beacon, const void *base, size_t size) noexcept nogil
+        void (*reset_stack)(stackwarden_beacon *beacon) noexcept nogil
+        void (*register_stack)(
+            stackwarden_beacon *beacon, const void *base, size_t size, const char *name) noexcept nogil
+        void (*unregister_stack)(stackwarden_beacon *beacon, const void *base) noexcept nogil
+
+    ctypedef struct stackwarden_beacon:
+        char magic[12]
+        uint32_t version
+        char name[48]
+        const stackwarden_beacon_listener *listener
+        uint64_t refused
+        int32_t refusal
+
+
+cdef extern from "beacon/find.h" nogil:
+    void sw_start_finding_beacons(void (*found)(stackwarden_beacon *beacon, void *arg) noexcept nogil)
+    void sw_find_late_beacons()
+    void sw_visit_beacons(void (*visit)(stackwarden_beacon *beacon, void *arg) noexcept nogil, void *arg)
+
+
+cdef extern from * nogil:
+    """
+    static stackwarden_beacon_listener sw_listener;
+
+    /* Another core may have been first. */
+    static void sw_fill_beacon(stackwarden_beacon *beacon)
+    {
+    #if defined(_MSC_VER)
+        _InterlockedCompareExchangePointer((void *volatile *)&beacon->listener, &sw_listener, NULL);
+    #else
+        const stackwarden_beacon_listener *nobody = NULL;
+        const stackwarden_beacon_listener *listener = &sw_listener;
+        __atomic_compare_exchange_n(&beacon->listener, &nobody, listener, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    #endif
+    }
+
+    #define SW_BEACONS_SEEN 64
+    typedef struct {
+        int found; /* which may be more than are stored */
+        stackwarden_beacon beacons[SW_BEACONS_SEEN];
+    } sw_beacons_seen;
+    """
+    stackwarden_beacon_listener sw_listener
+    void sw_fill_beacon(stackwarden_beacon *beacon)
+
+    enum:
+        SW_BEACONS_SEEN
+
+    ctypedef struct sw_beacons_seen:
+        int found
+        stackwarden_beacon *beacons
+
+
+# ---- hearing ----
+
+cdef inline void note_refusal(stackwarden_beacon *beacon, stackwarden_status status) noexcept nogil:
+    if status < 0 and status != STACKWARDEN_NOT_RUNNING:
+        beacon.refusal = status
+        sw_count(&beacon.refused)
+
+
+cdef inline void hear_switch(stackwarden_beacon *beacon, const void *base, size_t size) noexcept nogil:
+    note_refusal(beacon, sw_notify_stack_switch(<uintptr_t>base, size))
+
+
+cdef inline void hear_reset(stackwarden_beacon *beacon) noexcept nogil:
+    note_refusal(beacon, sw_reset_stack())
+
+
+cdef inline void hear_register(
+        stackwarden_beacon *beacon, const void *base, size_t size, const char *name) noexcept nogil:
+    cdef stackwarden_handle handle
+    note_refusal(beacon, sw_register_stack(<uintptr_t>base, size, name, beacon.name, 0, &handle))
+
+
+cdef inline void hear_unregister(stackwarden_beacon *beacon, const void *base) noexcept nogil:
+    cdef stackwarden_handle handle
+    cdef uintptr_t known_base, top
+    if find_stack(<uintptr_t>base, &handle, &known_base, &top) and known_base == <uintptr_t>base:
+        note_refusal(beacon, sw_unregister_stack(handle))
+
+
+# ---- finding ----
+
+cdef inline bint is_understood(const stackwarden_beacon *beacon) noexcept nogil:
+    return strncmp(beacon.magic, STACKWARDEN_BEACON_MAGIC, sizeof(beacon.magic)) == 0 \
+        and beacon.version == STACKWARDEN_BEACON_VERSION
+
+
+cdef inline void listen_to(stackwarden_beacon *beacon, void *unused) noexcept nogil:
+    if is_understood(beacon):
+        sw_fill_beacon(beacon)
+
+
+cdef inline void start_listening() noexcept nogil:
+    """Requires: the hook runs."""
+    sw_listener.notify_stack_switch = hear_switch
+    sw_listener.reset_stack = hear_reset
+    sw_listener.register_stack = hear_register
+    sw_listener.unregister_stack = hear_unregister
+    sw_start_finding_beacons(listen_to)
+
+
+# ---- seeing ----
+
+cdef inline void copy_beacon(stackwarden_beacon *beacon, void *arg) noexcept nogil:
+    cdef sw_beacons_seen *seen = <sw_beacons_seen *>arg
+    if seen.found < SW_BEACONS_SEEN:
+        seen.beacons[seen.found] = beacon[0]
+    seen.found += 1
+
+
+cdef inline str name_of_beacon(const stackwarden_beacon *beacon):
+    return (<bytes>beacon.name[:sizeof(beacon.name)]).partition(b"\0")[0].decode("utf-8", "replace")
+
+
+cdef inline str fault_of_beacon(const stackwarden_beacon *beacon):
+    """Why it does not help, or not always; "" where it does."""
+    if not is_understood(beacon):
+        return f"its beacon.h has version {beacon.version}, this stackwarden knows {STACKWARDEN_BEACON_VERSION}"
+    if beacon.listener == NULL:
+        return "not found yet"
+    if beacon.listener is not &sw_listener:
+        return "another copy of stackwarden listens"
+    if beacon.refused:
+        refusal = status_text(<stackwarden_status>beacon.refusal).decode().removeprefix("refused: ")
+        return f"{beacon.refused} calls refused, the last one: {refusal}"
+    return ""
+
+
+cdef inline tuple describe_beacons():
+    """The names of the beacons in this process; and what is wrong with which, as one text, or None."""
+    cdef sw_beacons_seen *seen = <sw_beacons_seen *>calloc(1, sizeof(sw_beacons_seen))
+    cdef int i
+    if seen == NULL:
+        raise MemoryError("stackwarden: no memory for a list of beacons")
+    sw_visit_beacons(copy_beacon, seen)
+    names, faults = [], []
+    for i in range(min(seen.found, SW_BEACONS_SEEN)):
+        names.append(name_of_beacon(&seen.beacons[i]))
+        fault = fault_of_beacon(&seen.beacons[i])
+        if fault:
+            faults.append(f"{names[-1]}: {fault}")
+    free(seen)
+    return tuple(names), "; ".join(faults) or None
