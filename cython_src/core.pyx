@@ -615,8 +615,8 @@ def status():
 cdef class on_stack:
     """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
 
-    For work that is done for one stack on another: the body calls C code that goes to ``stack`` and comes back without
-    telling anybody. Such blocks nest. Raises StaleStackError, and IsolationRequired for a stack with execution state
+    For work that is done for one stack on another: the body calls C code that goes to ``stack`` and comes back
+    without telling anybody. Such blocks nest. Raises StaleStackError, and IsolationRequired for a stack with execution state
     of its own, on entering; StackInUseError when it is entered already.
     """
 

@@ -188,7 +188,7 @@ __all__ = [
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
-    from stackwarden._pools import wrap_thread_pool
+    from stackwarden._pools import wrap_thread_pool  # type: ignore[assignment]
 else:
 
     def __getattr__(name: str) -> object:
