@@ -276,7 +276,7 @@ cdef class Stack:
         return thread.ident if thread != NULL else None
 
     def paint(self):
-        """Fill what is not in use of this stack with a pattern: from now on ``high_water`` finds how far that is gone.
+        """Fill what is not in use of this stack with a pattern: ``high_water`` then finds how far that is gone.
 
         Touches all of the stack's memory. Raises StackInUseError while another thread is on it, and where nobody
         knows what is in use: after switches, for a stack without isolation that the caller is not on.
@@ -616,8 +616,8 @@ cdef class on_stack:
     """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
 
     For work that is done for one stack on another: the body calls C code that goes to ``stack`` and comes back
-    without telling anybody. Such blocks nest. Raises StaleStackError, and IsolationRequired for a stack with execution state
-    of its own, on entering; StackInUseError when it is entered already.
+    without telling anybody. Such blocks nest. Raises, on entering, StaleStackError; IsolationRequired for a stack
+    with execution state of its own; StackInUseError when it is entered already.
     """
 
     cdef readonly Stack stack

@@ -50,6 +50,10 @@ from stackwarden.errors import (
     UserThreadError,
 )
 
+TYPE_CHECKING = False  # typing costs import time
+if TYPE_CHECKING:
+    from stackwarden._pools import wrap_thread_pool
+
 try:
     from stackwarden._core import (
         Stack,
@@ -115,7 +119,7 @@ except ImportError as refused:
         path=refused.path,
     ) from refused
 
-from stackwarden._recursion import (  # it needs the core, or what stands for it
+from stackwarden._recursion import (  # noqa: E402 (it needs the core, or what stands for it)
     classify,
     precise_recursion_errors,
 )
@@ -186,10 +190,7 @@ __all__ = [
     "wrap_thread_pool",
 ]
 
-TYPE_CHECKING = False  # typing costs import time
-if TYPE_CHECKING:
-    from stackwarden._pools import wrap_thread_pool  # type: ignore[assignment]
-else:
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """What needs much of the standard library is imported when it is asked for."""

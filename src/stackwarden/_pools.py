@@ -220,17 +220,24 @@ class _Task:
     def __init__(
         self, work: Callable[[int], None], least: int, future: Future[Any] | None = None
     ) -> None:
-        self._work = work
+        self._work: Callable[[int], None] | None = work
         self._least = least
         self._future = future
 
     def __call__(self, *_: object) -> None:
         try:
-            _call_synced(self._least, self._work, (_begin_task(),), {})
+            _call_synced(self._least, self._run, (_begin_task(),), {})
         except BaseException as error:
             if self._future is None or self._future.done():
                 raise
             self._future.set_exception(error)  # there was no stack for it
+
+    def _run(self, worker: int) -> None:
+        """Where there is room. What the task holds is let go of here: on small stacks freeing is put off."""
+        work, self._work = self._work, None
+        if work is not None:
+            work(worker)
+        self._future = None
 
     def __reduce__(self) -> NoReturn:
         raise ThreadPoolError("what was given as a thread pool runs its tasks in another process")
