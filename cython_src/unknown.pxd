@@ -57,7 +57,7 @@ cdef inline uintptr_t lowest_readable_below(uintptr_t page, uintptr_t least) noe
 cdef struct found:
     uintptr_t base
     uintptr_t top
-    uintptr_t low  # of the map's entry; 0: there is none
+    uintptr_t low, high  # of the map's entry; as far as addresses go where there is none
     int bounds_from  # SW_FROM_MAP or SW_FROM_ESTIMATE
 
 
@@ -66,16 +66,16 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
     cdef uintptr_t assumed = sw_process.assumed_size
     cdef uintptr_t page = page_of(sp)
     cdef uintptr_t room = page_of(assumed // 2)
-    cdef uintptr_t high, least
-    cdef found answer = found(page - min(room, page), page + SW_PAGE + room, 0, SW_FROM_ESTIMATE)
-    if sw_mapping_of(sp, &answer.low, &high) != 0:
+    cdef uintptr_t least
+    cdef found answer = found(page - min(room, page), page + SW_PAGE + room, 0, <uintptr_t>-1, SW_FROM_ESTIMATE)
+    if sw_mapping_of(sp, &answer.low, &answer.high) != 0:
         return answer
-    if high - page <= assumed:
-        answer.top = high
-        room = assumed - (high - page)
+    if answer.high - page <= assumed:
+        answer.top = answer.high
+        room = assumed - (answer.high - page)
     least = max(answer.low, page - min(room, page))
     answer.base = lowest_readable_below(page, least)
-    if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, high)):
+    if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, answer.high)):
         answer.bounds_from = SW_FROM_MAP
     return answer
 
@@ -93,7 +93,8 @@ cdef inline found assume(uintptr_t sp) noexcept nogil:
     """A range for those who don't check bounds: nothing is looked up."""
     cdef uintptr_t half = page_of(sw_process.assumed_size // 2)
     cdef uintptr_t page = page_of(sp)
-    return found(page - min(half, page) + SW_MOVED_BASE, page + SW_PAGE + half, 0, SW_FROM_ESTIMATE)
+    return found(
+        page - min(half, page) + SW_MOVED_BASE, page + SW_PAGE + half, 0, <uintptr_t>-1, SW_FROM_ESTIMATE)
 
 
 # ---- what was found out before ----
@@ -136,7 +137,8 @@ cdef inline bint agrees(const sw_record *record, const found *answer) noexcept n
         return False
     if record.base == answer.base and record.top == answer.top | 1:
         return True
-    return answer.bounds_from == SW_FROM_ESTIMATE and is_found(record) and record.base >= answer.low
+    return answer.bounds_from == SW_FROM_ESTIMATE and is_found(record) and record.base >= answer.low \
+        and record.top - 1 <= answer.high
 
 
 cdef inline sw_record *renew_transient(
