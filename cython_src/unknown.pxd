@@ -22,7 +22,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 from guard cimport *
 from policy cimport is_unknown, policy_of, use_policy
 from protection cimport swpy_assume_used, swpy_protection
-from registry cimport record_holds, set_bounds
+from registry cimport set_bounds
 
 
 cdef extern from * nogil:
@@ -117,14 +117,14 @@ cdef inline sw_record *record_around(sw_thread *thread, uintptr_t sp) noexcept n
     return thread.transient
 
 
-cdef inline bint is_found(const sw_record *record) noexcept nogil:
-    return record.base == page_of(record.base)
+cdef inline bint is_found(uintptr_t base) noexcept nogil:
+    return base == page_of(base)
 
 
 cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
     """Is what was found out of a stack still so? All pages down to the base must be there: another stack, with a
     guard page of its own, may lie between by now. Measured: 0.1 us a page."""
-    if not is_found(record) or (record.bounds_from == SW_FROM_ESTIMATE and sw_map_is_quick()):
+    if not is_found(record.base) or (record.bounds_from == SW_FROM_ESTIMATE and sw_map_is_quick()):
         return False  # a look at the map may tell more
     if lowest_readable_below(page_of(sp), record.base) != record.base:
         return False
@@ -135,10 +135,11 @@ cdef inline bint agrees(const sw_record *record, const found *answer) noexcept n
     """Is a record as good an answer as one that was looked up now?"""
     if record.bounds_from != answer.bounds_from:
         return False
-    if record.base == answer.base and record.top == answer.top | 1:
-        return True
-    return answer.bounds_from == SW_FROM_ESTIMATE and is_found(record) and record.base >= answer.low \
-        and record.top - 1 <= answer.high
+    if answer.bounds_from == SW_FROM_MAP:
+        return record.base == answer.base and record.top == answer.top | 1
+    if not is_found(record.base):  # of a small stack, maybe of this one
+        return not is_found(answer.base) and record.top == answer.top | 1
+    return record.base >= answer.low and record.top - 1 <= answer.high
 
 
 cdef inline sw_record *renew_transient(

@@ -187,7 +187,8 @@ def test_recursion_in_a_callback_raises(child, library_path):
     assert done.stdout == "RecursionError\nRecursionError\n"
 
 
-def test_recursion_through_synced_callables_raises_too(child, library_path):
+@pytest.mark.parametrize("size", [256] if COUNTS else [256, 64])
+def test_recursion_through_synced_callables_raises_too(child, library_path, size):
     """Each level syncs, and the bounds stay where they are."""
     program = RECURSE.replace(
         "print(WORKLOADS[workload].run(), flush=True)", "print(recursion(), flush=True)"
@@ -208,6 +209,7 @@ def test_recursion_through_synced_callables_raises_too(child, library_path):
 
     def callback""",
     )
+    program = program.replace("256 * 1024", f"{size} * 1024")
     done = child(program, arguments=(str(library_path), "add", "decorated"))
     assert done.stdout == "RecursionError\nRecursionError\n"
 
