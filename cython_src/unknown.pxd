@@ -101,8 +101,9 @@ cdef inline found assume(uintptr_t sp) noexcept nogil:
 
 cdef inline bint is_around(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
     """Is it an unknown stack that holds the stack pointer and leaves it room? A thread that went deeper on it
-    needs no more than CPython does: the bounds are to end its recursion, not to go down with it."""
-    cdef uintptr_t least = 2 * swpy_protection.margin if record is thread.current else least_room()
+    needs no more than that CPython raises, down to the hard limit: the bounds are to end its recursion, not to go
+    down with it."""
+    cdef uintptr_t least = swpy_protection.margin + SW_PAGE if record is thread.current else least_room()
     return record.generation & 1 and is_unknown(record) and sp - record.base < record.top - record.base \
         and sp - record.base >= least
 
