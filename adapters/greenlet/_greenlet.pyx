@@ -36,7 +36,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 cimport stackwarden
 
 from stackwarden import status
-from stackwarden.errors import StackTooSmallError, SystemUnfitError
+from stackwarden.errors import IsolationRequired, StackTooSmallError, SystemUnfitError
 
 
 cdef extern from "Python.h":
@@ -72,6 +72,7 @@ cdef extern from "Python.h":
     void *PyCapsule_Import(const char *name, int no_block) except NULL
     PyThreadState *PyThreadState_Get()
     void PyErr_Clear()
+    void PyErr_Format(object kind, const char *form, ...)
     PyFrameObject *PyEval_GetFrame()
     PyCodeObject *PyFrame_GetCode(PyFrameObject *frame)
     PyFrameObject *PyFrame_GetBack(PyFrameObject *frame)
@@ -148,6 +149,8 @@ cdef class Record:
     cdef uintptr_t _start  # address at which its stack begins; 0: not known
     cdef uintptr_t _base  # lowest usable address of the stack that it began on
     cdef uintptr_t _pointer  # stack pointer when it was left last
+    cdef uintptr_t _left_at  # the same, on whichever stack
+    cdef bint _on_carried  # it began on a stack of call_on_stack()
     cdef size_t _deepest
     cdef size_t _budget
     cdef uint64_t _left  # how often, while the adapter was installed, and once before
@@ -277,6 +280,7 @@ cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE:
         found._base = here.base
         found._began = not is_main(found._greenlet)
+        found._on_carried = found._began and here.carried
         found._start = pointer if found._began else here.base + here.size
         found._pointer = pointer
 
@@ -500,8 +504,39 @@ cdef newfunc greenlets_new = NULL
 cdef destructor greenlets_dealloc = NULL
 
 
+cdef PyObject *CROSSES = <PyObject *>1  # what leave() says when it refuses
+
+
+cdef bint crosses(PyObject *record, PyObject *target, uintptr_t pointer) noexcept:
+    """Is the greenlet of a record on a stack of call_on_stack(), and does the target go on elsewhere? Then
+    greenlet would copy all that lies between the two stacks."""
+    cdef Record mine = <Record>record
+    cdef stackwarden.stackwarden_stack here
+    if not mine._on_carried and mine._start - pointer <= mine._start - mine._base:
+        return False
+    if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE or not here.carried:
+        return False
+    while target != mine._greenlet and not is_active(target):  # one that is new, or dead, leads to its parent
+        target = <PyObject *><object>(<object>target).parent
+    return target != mine._greenlet and not is_there(find(target), here.base, here.size)
+
+
+cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
+    """Did its greenlet begin on that stack, or was it left there?"""
+    return record != NULL and ((<Record>record)._base == base or (<Record>record)._left_at - base < size)
+
+
+cdef PyObject *refuse(PyObject *target) noexcept:
+    PyErr_Format(
+        IsolationRequired,
+        "%R is outside of the call_on_stack() that the current greenlet is in, and greenlet cannot switch across "
+        "stacks: wait for it outside of the call", target)
+    return CROSSES
+
+
 cdef inline PyObject *leave(PyObject *target) noexcept:
-    """Before a switch: how deep the current greenlet is, where a new one begins. The result is for arrive()."""
+    """Before a switch: how deep the current greenlet is, where a new one begins. The result is for arrive(); or it
+    is CROSSES, an exception is set, and there must be no switch."""
     global running
     cdef uintptr_t pointer = stack_pointer()
     cdef PyObject *current = running
@@ -511,8 +546,11 @@ cdef inline PyObject *leave(PyObject *target) noexcept:
         if record == NULL:
             return NULL
         current = (<Record>record)._greenlet
+    if crosses(record, target, pointer):
+        return refuse(target)
     note(record, pointer)
     (<Record>record)._left += 1
+    (<Record>record)._left_at = pointer
     record = find(target)
     if record == NULL or not (<Record>record)._started:
         if may_begin(target, pointer):
@@ -569,29 +607,37 @@ cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
 
 cdef PyObject *switch_method(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
     cdef PyObject *current = leave(target)
-    cdef PyObject *result = greenlets_switch(target, args, kwargs)
-    arrive(current)
+    cdef PyObject *result = NULL
+    if current != CROSSES:
+        result = greenlets_switch(target, args, kwargs)
+        arrive(current)
     return result
 
 
 cdef PyObject *throw_method(PyObject *target, PyObject *args) noexcept:
     cdef PyObject *current = leave(target)
-    cdef PyObject *result = greenlets_throw(target, args)
-    arrive(current)
+    cdef PyObject *result = NULL
+    if current != CROSSES:
+        result = greenlets_throw(target, args)
+        arrive(current)
     return result
 
 
 cdef PyObject *switch_function(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
     cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
-    cdef PyObject *result = greenlets_api_switch(target, args, kwargs)
-    arrive(current)
+    cdef PyObject *result = NULL
+    if current != CROSSES:
+        result = greenlets_api_switch(target, args, kwargs)
+        arrive(current)
     return result
 
 
 cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value, PyObject *traceback) noexcept:
     cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
-    cdef PyObject *result = greenlets_api_throw(target, kind, value, traceback)
-    arrive(current)
+    cdef PyObject *result = NULL
+    if current != CROSSES:
+        result = greenlets_api_throw(target, kind, value, traceback)
+        arrive(current)
     return result
 
 

@@ -156,3 +156,55 @@ def test_nothing_is_left_behind():
         call_on_stack(work)
     gc.collect()
     assert len(gc.get_objects()) - before < 50
+
+
+CROSSING = """
+    import sys
+    import greenlet
+    import stackwarden
+    from stackwarden import adapters
+
+    if sys.argv[1] == "adapter":
+        adapters.install("greenlet")
+    main = greenlet.getcurrent()
+
+    def outside():
+        while True:
+            main.switch("outside")
+
+    def hub():
+        return main.switch("from a call")
+
+    def refused(*switches):
+        for switch in switches:
+            try:
+                print(switch())
+            except stackwarden.IsolationRequired as error:
+                print("refused")
+
+    def inside():
+        refused(other.switch, other.throw, lambda: greenlet.greenlet(lambda: 1, other).switch())
+        new = greenlet.greenlet(lambda: (refused(other.switch), main.switch("new"), "end")[2])
+        print(new.switch(), new.switch())
+        dead = greenlet.greenlet(lambda: "dead")
+        print(dead.switch(), dead.switch())
+
+    other = greenlet.greenlet(outside)
+    other.switch()
+    stackwarden.call_on_stack(inside)
+    worker = greenlet.greenlet(lambda: stackwarden.call_on_stack(refused, hub))
+    worker.switch()
+    print(other.switch(), stackwarden.sync_stack().bounds_from)
+"""
+
+
+def test_with_the_adapter_a_switch_out_of_the_call_is_refused(child):
+    done = child(CROSSING, arguments=["adapter"])
+    assert done.stdout.split("\n") == [
+        "refused", "refused", "refused", "refused", "new end", "dead ()", "refused", "outside native", "",
+    ]  # fmt: skip
+
+
+def test_without_it_greenlet_ends_the_process(child):
+    """The unprotected twin."""
+    child(CROSSING, arguments=["none"], ends=-6)
