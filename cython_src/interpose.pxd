@@ -23,6 +23,7 @@ from execution cimport *
 from guard cimport *
 from hook cimport *
 from isolation cimport *
+from policy cimport is_unknown
 from protection cimport *
 from registry cimport *
 from stackwarden cimport (

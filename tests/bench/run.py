@@ -198,6 +198,8 @@ def calls_elsewhere() -> Iterator[Row]:
               ratio=carried / plain)  # fmt: skip
     yield Row("call_on_stack: beside a new thread", carried, "ns", ratio=carried / thread,
               limit=0.1)  # fmt: skip
+
+
 def enter_interposed() -> Iterator[Row]:
     """Interposition beside none. A nested entry is two calls of a few nanoseconds: any third one shows."""
     least = json.loads(commands.output(sys.executable, HERE / "interposed.py"))
