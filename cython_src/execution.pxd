@@ -40,6 +40,7 @@ cdef extern from "execution.h" nogil:
     void swpy_state_load(PyThreadState *ts, swpy_state *state)
     void swpy_state_release(swpy_state *state)
     bint swpy_state_is_idle(const swpy_state *state)
+    bint swpy_has_frames(PyThreadState *ts)
     bint swpy_is_pristine(PyThreadState *ts)
     void swpy_leave_own(swpy_state *state)
     void swpy_enter_own(swpy_state *state)

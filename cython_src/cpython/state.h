@@ -10,6 +10,7 @@
  *   swpy_state_load(ts, state)   into the thread state; `state` holds nothing afterwards
  *   swpy_state_release(state)    give back what a finished one owns: data-stack chunks and context
  *   swpy_state_is_idle(state)    has it no frames?
+ *   swpy_has_frames(ts)          has the thread state any? Not for `ts` of others; attached or not
  *   swpy_is_pristine(ts)         did nothing run in this thread state yet that a load would overwrite?
  *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
  *   swpy_leave_own(state), swpy_enter_own(state)   what a stack with a thread state of its own shares with others all
@@ -44,6 +45,10 @@ typedef struct swpy_state swpy_state;
 #include "state_314.h"
 #else
 #include "state_315.h"
+#endif
+
+#ifndef SWPY_BOTTOM_FRAME
+#define SWPY_BOTTOM_FRAME(ts) NULL
 #endif
 
 struct swpy_state {
@@ -124,6 +129,11 @@ static inline void swpy_enter_own(swpy_state *state)
 static inline int swpy_state_is_idle(const swpy_state *state)
 {
     return swpy_version_is_idle(&state->version);
+}
+
+static inline int swpy_has_frames(PyThreadState *ts)
+{
+    return swpy_version_current_frame(ts) != SWPY_BOTTOM_FRAME(ts);
 }
 
 static inline int swpy_is_pristine(PyThreadState *ts)

@@ -12,6 +12,8 @@ calls. A runtime that switches stacks breaks both. Tell this package of the swit
 All sizes are in bytes; the base of a stack is its lowest usable byte.
 """
 
+from stackwarden._environment import interposed_environment
+from stackwarden._interpose import Interposition, interpose
 from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden._where import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden.errors import (
@@ -21,6 +23,7 @@ from stackwarden.errors import (
     AdapterWarning,
     CallbackError,
     CoroutineError,
+    InterpositionError,
     IsolationRequired,
     IsolationUnavailable,
     MechanismError,
@@ -131,6 +134,8 @@ __all__ = [
     "AdapterWarning",
     "CallbackError",
     "CoroutineError",
+    "Interposition",
+    "InterpositionError",
     "IsolationRequired",
     "IsolationUnavailable",
     "MechanismError",
@@ -170,6 +175,8 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_pkgconfig_dir",
+    "interpose",
+    "interposed_environment",
     "maybe_grow",
     "notify_stack_switch",
     "on_stack",

@@ -96,4 +96,7 @@ def status() -> dict[str, Any]:
         "coalesced_switches": 0,
         "beacons": (),
         "beacon_faults": None,
+        "interposition": "off",
+        "mended_entries": 0,
+        "refused_switches": 0,
     }

@@ -72,6 +72,10 @@ class PolicyError(StackwardenError, ValueError):
     """There is no such policy, or not for these stacks."""
 
 
+class InterpositionError(StackwardenError, RuntimeError):
+    """Interposition cannot be had here, is on with other options, or cannot be turned off now."""
+
+
 class OtherThreadError(StackwardenError, RuntimeError):
     """A stack with isolation "frames" was to be resumed on another thread than its own."""
 

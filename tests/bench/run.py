@@ -114,12 +114,14 @@ def measure(samples: Samples) -> dict[str, list[Row]]:
     coroutine = list(switch_coroutines())
     greenlets = list(switch_greenlets())
     calls = list(calls_elsewhere())
+    entries = list(enter_interposed())
     rounds(2)
     return {
         "Python": python,
         "Leaving a coroutine and coming back, from Python": coroutine,
         "A switch of greenlets, from Python; ratio to a bare one": greenlets,
         "A call on another stack, from Python": calls,
+        "PyGILState_Ensure and _Release on the native stack": entries,
     }
 
 
@@ -196,6 +198,17 @@ def calls_elsewhere() -> Iterator[Row]:
               ratio=carried / plain)  # fmt: skip
     yield Row("call_on_stack: beside a new thread", carried, "ns", ratio=carried / thread,
               limit=0.1)  # fmt: skip
+
+
+def enter_interposed() -> Iterator[Row]:
+    """Interposition beside none. A nested entry is two calls of a few nanoseconds: any third one shows."""
+    least = json.loads(commands.output(sys.executable, HERE / "interposed.py"))
+    for how, limit in (("detached", 1.15), ("attached", None)):
+        bare, interposed = least[f"bare, {how}"], least[f"interposed, {how}"]
+        yield Row(f"bare, {how} before", bare, "ns")
+        yield Row(
+            f"interposed, {how} before", interposed, "ns", ratio=interposed / bare, limit=limit
+        )
 
 
 # ---- the result ----

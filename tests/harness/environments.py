@@ -5,7 +5,7 @@ again only when the sources or the interpreter changed.
 
 Command line:
     python3 tests/harness/environments.py PURPOSE VERSION    prints the environment's Python
-PURPOSE is `demo`, `test`, `bench` or `suites`; VERSION is what interpreters.py takes.
+PURPOSE is `demo`, `test`, `bench`, `suites` or `ray`; VERSION is what interpreters.py takes.
 """
 
 import hashlib
@@ -21,7 +21,13 @@ import tools
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-EXTRAS = {"demo": "cli", "test": "cli,test", "bench": "cli,bench", "suites": "suites"}
+EXTRAS = {
+    "demo": "cli",
+    "test": "cli,test",
+    "bench": "cli,bench",
+    "suites": "suites",
+    "ray": "cli,ray-proof",
+}
 
 
 def environment(purpose: str, version: str) -> Path:

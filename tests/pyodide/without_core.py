@@ -16,6 +16,7 @@ REFUSED = {
     "current_stack": (),
     "deep_recursion": (),
     "drain": (),
+    "interpose": (),
     "maybe_grow": (print,),
     "notify_stack_switch": (1 << 20, 1 << 20),
     "register_stack": (1 << 20, 1 << 20),
@@ -30,6 +31,7 @@ ANSWERED = {
     *("stacks", "status", "format_stack", "print_stacks"),
     *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
     *("check_stack_depth", "stack_remaining", "stack_used", "sync_on_call"),
+    *("Interposition", "interposed_environment"),
 }
 
 

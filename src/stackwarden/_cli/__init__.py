@@ -4,6 +4,8 @@ import click
 
 from stackwarden._cli.demo import demo
 from stackwarden._cli.doctor import doctor
+from stackwarden._cli.launch import execute, run
+from stackwarden._cli.startup import disable, enable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,4 +18,8 @@ def commands() -> None:
 
 
 commands.add_command(demo)
+commands.add_command(disable)
 commands.add_command(doctor)
+commands.add_command(enable)
+commands.add_command(execute)
+commands.add_command(run)

@@ -11,7 +11,7 @@
  *          low: which lies under all others
  *      switch_in_handler()    from now on the handler of SIGUSR1 switches to another stack and back; handled() -> times
  *      eight_arguments()      what arrived of 1 to 8 (ucontext alone)
- *      pairs(count) -> nanoseconds for each pair of PyGILState_Ensure and _Release, attached
+ *      pairs(count, detached=False) -> nanoseconds for each pair of PyGILState_Ensure and _Release
  *
  * Compiled as foreign_<machine>, with one of the macros of machine.h. */
 #define _GNU_SOURCE
@@ -351,16 +351,21 @@ static PyObject *eight_arguments(PyObject *module, PyObject *unused)
 static PyObject *pairs(PyObject *module, PyObject *args)
 {
     long count;
+    int detached = 0;
     struct timespec begun, ended;
     (void)module;
-    if (!PyArg_ParseTuple(args, "l", &count)) {
+    if (!PyArg_ParseTuple(args, "l|p", &count, &detached)) {
         return NULL;
     }
+    PyThreadState *saved = detached ? PyEval_SaveThread() : NULL;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     for (long i = 0; i < count; i++) {
         PyGILState_Release(PyGILState_Ensure());
     }
     clock_gettime(CLOCK_MONOTONIC, &ended);
+    if (detached) {
+        PyEval_RestoreThread(saved);
+    }
     double spent = (double)(ended.tv_sec - begun.tv_sec) * 1e9 + (double)(ended.tv_nsec - begun.tv_nsec);
     return PyFloat_FromDouble(spent / (double)count);
 }

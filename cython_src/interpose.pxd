@@ -1,0 +1,289 @@
+"""What libstackwarden_interpose asks of the core: its hooks, for foreign code that tells us nothing.
+
+    entered()     after a function through which foreign code enters Python: a sync
+    made()        a stack was made, with exact bounds: a record for it
+    leaving()     before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
+    arrived()     after it: a sync, for the stacks that nobody had told of
+
+With isolation "frames" leaving() and arrived() are those of isolation.pxd: the execution state goes with the
+stack. A switch that was not seen is made good when its stack next enters Python (arrive_late).
+
+Promises: what the hook promises; no hook changes anything while Python is not running, or on a thread that is not
+attached (but where a detached thread leaves Python's frames behind, and isolation is on: that attaches, and may
+wait). A switch that cannot be isolated is made as if there were no isolation, and counted. Allocates where a stack
+is made.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.string cimport strcmp, strlen
+
+from callbacks cimport describe_record
+from capi cimport is_loaded, sw_register_stack, sw_unregister_stack
+from execution cimport *
+from guard cimport *
+from hook cimport *
+from isolation cimport *
+from policy cimport is_unknown
+from protection cimport *
+from registry cimport *
+from stackwarden cimport (
+    STACKWARDEN_DONE,
+    STACKWARDEN_ISOLATION_FRAMES,
+    STACKWARDEN_TRIM_GUARD,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+)
+
+
+cdef extern from "interpose/connect.h" nogil:
+    const uint32_t SW_INTERPOSE_VERSION
+    const char *SW_INTERPOSE_ATTACH
+    const char *SW_INTERPOSE_ON
+    const char *SW_INTERPOSE_OFF
+
+    ctypedef struct sw_interpose_hooks:
+        int (*entered)(uint64_t *former) noexcept nogil
+        void (*go_back)(uint64_t former) noexcept nogil
+        uint64_t (*current)() noexcept nogil
+        int (*is_attached)() noexcept nogil
+        void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
+        void (*leaving)(uintptr_t to) noexcept nogil
+        void (*arrived)() noexcept nogil
+
+    ctypedef int (*sw_interpose_attach)(uint32_t version, const sw_interpose_hooks *hooks) noexcept nogil
+    ctypedef long (*sw_interpose_turn)() noexcept nogil
+
+    void *sw_interpose_find(const char *name)
+    const char *sw_interpose_load(const char *path)
+
+
+cdef extern from * nogil:
+    """
+    #define SW_INTERPOSED_SYSTEM "interposition" /* the system of stacks that were seen to be made */
+    #define SW_GUARD_AT_MOST ((uintptr_t)64 << 10) /* bytes; what was left out of a stack as its guard */
+    #define SW_UNKNOWN_NAME ((uint64_t)1) /* the thread's unknown stack; no handle: its generation is even */
+
+    static struct {
+        int preloaded; /* the library was in the process before us, and is on for good */
+        long begun; /* and not ended yet */
+        int frames; /* isolation of switches, and of stacks that are made from now on */
+        uint64_t mended; /* entries and switches that found the bounds of another stack in force */
+        uint64_t refused; /* switches that could not be isolated */
+    } sw_interposition;
+    static sw_interpose_hooks sw_core_hooks;
+    """
+    const char *SW_INTERPOSED_SYSTEM
+    const uintptr_t SW_GUARD_AT_MOST
+    const uint64_t SW_UNKNOWN_NAME
+
+    ctypedef struct sw_interposition_block:
+        int preloaded
+        long begun
+        int frames
+        uint64_t mended
+        uint64_t refused
+
+    sw_interposition_block sw_interposition
+    sw_interpose_hooks sw_core_hooks
+
+
+# ---- entries ----
+
+cdef inline uint64_t name_of_stack(const sw_record *record) noexcept nogil:
+    return SW_UNKNOWN_NAME if is_unknown(record) else handle_of(record)
+
+
+cdef inline uint64_t interposed_current() noexcept nogil:
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    return name_of_stack(thread.current) if thread != NULL else 0
+
+
+cdef inline int interposed_entered(uint64_t *former) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts
+    if SW_LIKELY(sw_process.straight):
+        ts = swpy_attached_straight()
+        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
+            return False
+    return enter_slowly(sp, former)
+
+
+cdef inline int enter_slowly(uintptr_t sp, uint64_t *former) noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    if thread == NULL or (thread.policies_seen == sw_process.policy_serial and swpy_covers(ts, thread, sp)
+                          and record_holds(thread.current, sp)):
+        return False
+    former[0] = name_of_stack(thread.current)
+    sw_count(&sw_interposition.mended)
+    arrive_late(thread, ts, sp)
+    return interposed_current() != former[0]
+
+
+cdef inline void interposed_go_back(uint64_t former) noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    cdef sw_record *record
+    if thread == NULL:
+        return
+    record = record_of(former) if former != SW_UNKNOWN_NAME else thread.transient
+    if record != NULL and record.generation & 1:
+        enter_told(thread, record)
+
+
+cdef inline int interposed_is_attached() noexcept nogil:
+    return sw_process.running and swpy_attached() != NULL
+
+
+# ---- stacks that are made ----
+
+cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef stackwarden_handle handle
+    cdef sw_record *record
+    base = (base + SW_ALIGNMENT - 1) & ~(SW_ALIGNMENT - 1)
+    top = top & ~(SW_ALIGNMENT - 1)
+    if not sw_process.running or base >= top:
+        return
+    record = find_record(top - 1)
+    if record != NULL and record.top == top and record.base - base <= SW_GUARD_AT_MOST and keep_made(record):
+        return
+    sw_register_stack(
+        base, top - base, NULL, SW_INTERPOSED_SYSTEM,
+        STACKWARDEN_TRIM_GUARD | (STACKWARDEN_ISOLATION_FRAMES if sw_interposition.frames else 0), &handle)
+
+
+cdef inline bint keep_made(sw_record *record) noexcept nogil:
+    """A stack is made anew on memory that has a record. False: what was there is forgotten, frames and all."""
+    cdef int isolation = SW_FRAMES if sw_interposition.frames else SW_SHARED
+    if record.isolation == isolation:
+        if isolation == SW_SHARED or is_loaded(record):
+            return True
+        if sw_renew_stack(handle_of(record), NULL) == STACKWARDEN_DONE:
+            return True
+    sw_unregister_stack(handle_of(record))
+    return False
+
+
+# ---- switches ----
+
+cdef inline void interposed_leaving(uintptr_t to) noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread
+    cdef sw_record *record
+    if ts == NULL and not (sw_interposition.frames and sw_process.running):
+        return
+    thread = this_thread()
+    if thread == NULL or thread.arriving != NULL:
+        return  # whoever switches has told of it already
+    record = find_stack_of(thread, to)
+    if record == NULL or record is thread.current:
+        return
+    if sw_interposition.frames and leave_isolated(thread, ts, record):
+        return
+    if ts != NULL:
+        enter_told(thread, record)
+
+
+cdef inline bint leave_isolated(sw_thread *thread, PyThreadState *ts, sw_record *record) noexcept nogil:
+    """False: the execution state stays in the thread state."""
+    cdef stackwarden_stack to
+    cdef stackwarden_status status
+    describe_record(record, &to)
+    if ts != NULL:
+        status = leave(&to, sw_stack_pointer(), False)
+    elif must_swap(thread, record):
+        status = sw_leaving_blocking(&to, False)
+    else:
+        return False
+    if status != STACKWARDEN_DONE:
+        sw_count(&sw_interposition.refused)
+    return status == STACKWARDEN_DONE
+
+
+cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept nogil:
+    """Detached: does the thread leave frames of Python behind, or go to some?"""
+    cdef PyThreadState *own = swpy_own()
+    cdef sw_execution *execution = execution_of(thread, record)
+    return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
+
+
+cdef inline void interposed_arrived() noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return
+    thread = <sw_thread *>sw_thread_local_get()
+    if thread != NULL and thread.arriving != NULL:
+        if not sw_interposition.frames:
+            return  # whoever switches says so himself
+        sw_arrived()
+    ts = swpy_attached()
+    if ts == NULL or (sw_process.straight and swpy_covers_straight(ts, sp)):
+        return
+    thread = this_thread()
+    if thread != NULL:
+        arrive_late(thread, ts, sp)
+
+
+cdef inline void arrive_late(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """The stack under the caller is not the one that is believed to be. Where its execution state belongs to it
+    alone, the one that is loaded is left now; if it has no frames it is over (left for good: uc_link)."""
+    cdef sw_record *record = find_stack_of(thread, sp)
+    cdef sw_execution *left = thread.loaded
+    cdef stackwarden_stack to
+    if record == NULL or execution_of(thread, record) is left or thread.arriving != NULL:
+        sync_slowly(sp, False)
+        return
+    describe_record(record, &to)
+    if leave(&to, 0, False) != STACKWARDEN_DONE:
+        sw_count(&sw_interposition.refused)
+        sync_slowly(sp, False)
+        return
+    if left is not this_thread().native.execution and left.isolation == SW_FRAMES \
+            and swpy_state_is_idle(&left.state):
+        thread.ended = left
+    record.detached = False  # it may have been when it was left; it is attached by now
+    sw_arrived()
+
+
+# ---- the library ----
+
+cdef inline bint connect_interposition() noexcept nogil:
+    """Where the library is in the process it asks us from now on. False: it is not, or is of another version."""
+    global sw_core_hooks
+    cdef sw_interpose_attach attach = <sw_interpose_attach>sw_interpose_find(SW_INTERPOSE_ATTACH)
+    sw_core_hooks = sw_interpose_hooks(
+        entered=interposed_entered,
+        go_back=interposed_go_back,
+        current=interposed_current,
+        is_attached=interposed_is_attached,
+        made=interposed_made,
+        leaving=interposed_leaving,
+        arrived=interposed_arrived,
+    )
+    return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
+
+
+cdef inline long turn_interposition(const char *way) noexcept nogil:
+    """SW_INTERPOSE_ON or _OFF: the number of places that were changed; -1: there is no library."""
+    cdef sw_interpose_turn turn = <sw_interpose_turn>sw_interpose_find(way)
+    return turn() if turn != NULL else -1
+
+
+cdef inline long suspended_by_interposition() noexcept nogil:
+    """How many stacks hold frames that only another seen switch can put back."""
+    cdef long found = 0
+    cdef uint32_t index
+    cdef sw_record *record
+    for index in range(1, sw_process.records):
+        record = record_at(index)
+        if record.generation & 1 and record.kind == SW_REGISTERED and record.isolation == SW_FRAMES \
+                and was_interposed(record) and (is_loaded(record) or is_suspended(record.execution)):
+            found += 1
+    return found
+
+
+cdef inline bint was_interposed(const sw_record *record) noexcept nogil:
+    return record.name != NULL and strcmp(record.name + strlen(record.name) + 1, SW_INTERPOSED_SYSTEM) == 0

@@ -1,0 +1,178 @@
+"""isolation="frames": systems whose Python frames interleave, and which crash on every CPython without."""
+
+import signal
+
+import pytest
+
+from foreign import run
+
+ON = 'interposition = stackwarden.interpose(isolation="frames")\n'
+
+# Every coroutine parks in the middle of Python, and they go on in any order.
+INTERLEAVED = """
+import contextvars, random
+variable = contextvars.ContextVar("variable")
+checks = {checks}
+
+def sums(number):
+    total = 0
+    for _ in range(50):
+        foreign.park({detached})
+        total += number
+        assert not checks or variable.get(number) == number
+    return total
+
+# Frames of many shapes: what overwrites one of another shape is not harmless by luck.
+def make_task(number):
+    names = [f"v{i}" for i in range(5 * number)]
+    lines = [f"{name} = [number]" for name in names] + [
+        "foreign.park({detached})",
+        "total = task(depth - 1) if depth else sums(number)",
+        "foreign.park({detached})",
+        f"return total + sum(map(sum, [{', '.join(names)}]))",
+    ]
+    scope = globals() | {"number": number}
+    exec("def task(depth):\\n " + "\\n ".join(lines), scope)
+    return scope["task"]
+
+def handles(number):
+    variable.set(number)
+    try:
+        raise KeyError(number)
+    except KeyError as error:
+        total = make_task(number)(3)
+        assert not checks or sys.exc_info()[1] is error
+    return total + sum(value for value in [sums(number)])
+
+def work():
+    random.seed(1)
+    crowd = [foreign.make(lambda n=n: handles(n), enters={enters!r}) for n in range(20)]
+    waiting = list(crowd)
+    while waiting:
+        random.shuffle(waiting)
+        waiting = [coroutine for coroutine in waiting if not foreign.resume(coroutine, {detached})]
+    expected = [100 * number + 4 * 5 * number * number for number in range(20)]
+    assert [foreign.result(one) for one in crowd] == expected
+    assert variable.get(None) is None
+
+"""
+
+
+def interleaved(enters, detached, checks):
+    program = INTERLEAVED.replace("{detached}", str(detached)).replace("{enters!r}", repr(enters))
+    return program.replace("{checks}", str(checks))
+
+
+ENDED_WELL = """
+assert workloads.add() == "RecursionError" and workloads.containers() == "freed"
+status = stackwarden.status()
+assert status["refused_switches"] == status["leaked_stacks"] == status["dropped_states"] == 0
+interposition.undo()
+"""
+
+each_way = pytest.mark.parametrize(
+    ("enters", "detached"), [("straight", False), ("ensure", False), ("ensure", True)]
+)
+PLACES = {"below": "work()", "above": "foreign.in_thread(work, 8 << 20, True)"}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@each_way
+def test_python_frames_interleave(seen, place, enters, detached):
+    for checks in False, True:
+        program = interleaved(enters, detached, checks) + PLACES[place]
+        if not checks:
+            run(seen, program, ends=-signal.SIGSEGV)
+        run(seen, ON + program + ENDED_WELL)
+
+
+@each_way
+def test_recursion_raises_on_stacks_with_isolation(seen, enters, detached):
+    run(
+        seen,
+        ON
+        + f"""
+def work():
+    foreign.park({detached})
+    done.append(workloads.add())
+    foreign.park({detached})
+    done.append(workloads.containers())
+done = []
+crowd = [foreign.make(work, enters={enters!r}) for _ in range(3)]
+for _ in range(3):
+    for coroutine in crowd:
+        foreign.resume(coroutine, {detached})
+assert done == ["RecursionError"] * 3 + ["freed"] * 3, done
+"""
+        + ENDED_WELL,
+    )
+
+
+def test_what_a_finished_coroutine_held_is_freed(seen):
+    run(
+        seen,
+        ON
+        + """
+import contextvars, weakref
+class Thing:
+    pass
+variable = contextvars.ContextVar("variable")
+def work():
+    thing = Thing()
+    things.append(weakref.ref(thing))
+    variable.set(thing)
+    foreign.park()
+things = []
+def rounds(count):
+    for _ in range(count):
+        coroutine = foreign.make(work)
+        foreign.resume(coroutine)
+        foreign.resume(coroutine)
+rounds(100)
+before = workloads.resident_bytes()
+rounds(1000)
+foreign.resume(foreign.make(lambda: None))
+gc.collect()
+alive = sum(thing() is not None for thing in things)
+assert alive <= 4, alive  # the last ones on each of few places
+assert workloads.resident_bytes() - before < 4 << 20, workloads.resident_bytes() - before
+"""
+        + ENDED_WELL,
+    )
+
+
+def test_it_stays_on_while_stacks_need_it_to_go_on(seen):
+    run(
+        seen,
+        ON
+        + """
+def work():
+    foreign.park()
+coroutine = foreign.make(work)
+foreign.resume(coroutine)
+try:
+    interposition.undo()
+except stackwarden.InterpositionError as error:
+    assert "1 stack" in str(error), error
+else:
+    raise AssertionError
+foreign.resume(coroutine)
+"""
+        + ENDED_WELL,
+    )
+
+
+def test_another_isolation_is_refused_while_it_is_on(seen):
+    run(
+        seen,
+        ON
+        + """
+try:
+    stackwarden.interpose()
+except stackwarden.InterpositionError as error:
+    assert "frames" in str(error)
+else:
+    raise AssertionError
+"""
+        + ENDED_WELL,
+    )
