@@ -40,7 +40,8 @@ cdef extern from * nogil:
 cdef inline bint is_overrun(sw_record *record, uintptr_t address, uintptr_t sp) noexcept nogil:
     """Lies the address just below the stack, and the stack pointer at its end? A stray pointer is no overrun."""
     cdef uintptr_t base = record.base
-    return base != 0 and base - 1 - address < SW_REACH and (sp == 0 or sp - (base - SW_REACH) < SW_REACH + SW_ABOVE)
+    return base != 0 and base - 1 - address < SW_REACH \
+        and (sp == 0 or sp - (base - SW_REACH) < SW_REACH + SW_ABOVE)
 
 
 cdef inline sw_record *find_overrun(uintptr_t address, uintptr_t sp) noexcept nogil:

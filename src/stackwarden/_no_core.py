@@ -5,6 +5,7 @@ that it cannot.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from stackwarden.errors import NotRunningError
@@ -36,7 +37,6 @@ on_stack = _refuse
 crash_reports = _refuse
 stack_budget = _refuse
 stack_policy = _refuse
-sync_on_call = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
 call_on_stack = _refuse
@@ -57,6 +57,13 @@ def stack_used() -> int:
 
 def check_stack_depth(where: str = "") -> None:
     """Nothing is known that could be checked."""
+
+
+def sync_on_call(
+    function: Callable[..., Any] | None = None, /, **_options: object
+) -> Callable[..., Any]:
+    """The function as it is: there is nothing to sync."""
+    return sync_on_call if function is None else function
 
 
 def _budget_is_lower() -> bool:

@@ -13,12 +13,14 @@ import stackwarden
 REFUSED = {
     "Stack": (),
     "call_on_stack": (print,),
+    "crash_reports": (),
     "current_stack": (),
     "deep_recursion": (),
     "drain": (),
     "interpose": (),
     "maybe_grow": (print,),
     "notify_stack_switch": (1 << 20, 1 << 20),
+    "on_stack": (),
     "register_stack": (1 << 20, 1 << 20),
     "register_switch_callback": (print,),
     "reset_stack": (),
@@ -26,11 +28,13 @@ REFUSED = {
     "stack_policy": (),
     "sync_stack": (),
     "unregister_switch_callback": (print,),
+    "wrap_thread_pool": (print,),
 }
 ANSWERED = {
     *("stacks", "status", "format_stack", "print_stacks"),
     *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
     *("check_stack_depth", "stack_remaining", "stack_used", "sync_on_call"),
+    *("classify", "precise_recursion_errors"),
     *("Interposition", "interposed_environment"),
 }
 
