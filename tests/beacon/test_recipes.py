@@ -13,7 +13,7 @@ example = ctypes.CDLL(LIBRARIES[0])
 example.run(WORK(lambda: print(stackwarden.current_stack().size >> 10, recurse(), flush=True)))
 print(stackwarden.status()["beacons"], stackwarden.current_stack().bounds_from)
 """
-STACKS = {"realm.cpp": ("realm", 512), "qthreads.c": ("qthreads", 256), "charm.c": ("charm++", 256)}
+STACKS = {"realm.cpp": ("realm", 256), "qthreads.c": ("qthreads", 256), "charm.c": ("charm++", 256)}
 
 
 @pytest.fixture(params=STACKS)

@@ -16,7 +16,7 @@ STACKWARDEN_BEACON("realm") // beacon
 
 namespace {
 
-constexpr std::size_t stack_size = 512 << 10; // bytes
+constexpr std::size_t stack_size = 256 << 10; // bytes
 
 class user_thread {
 public:
