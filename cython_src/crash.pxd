@@ -40,7 +40,8 @@ cdef extern from * nogil:
 cdef inline bint is_overrun(sw_record *record, uintptr_t address, uintptr_t sp) noexcept nogil:
     """Lies the address just below the stack, and the stack pointer at its end? A stray pointer is no overrun."""
     cdef uintptr_t base = record.base
-    return base != 0 and base - 1 - address < SW_REACH and (sp == 0 or sp - (base - SW_REACH) < SW_REACH + SW_ABOVE)
+    return base != 0 and base - 1 - address < SW_REACH \
+        and (sp == 0 or sp - (base - SW_REACH) < SW_REACH + SW_ABOVE)
 
 
 cdef inline sw_record *find_overrun(uintptr_t address, uintptr_t sp) noexcept nogil:
@@ -85,7 +86,7 @@ cdef inline int overrun_at(uintptr_t address, uintptr_t sp, sw_overrun *overrun)
     if record == NULL:
         return 0
     overrun.base = record.base
-    overrun.top = record.top
+    overrun.top = record.top & ~<uintptr_t>1
     overrun.bounds_from = sw_origins[record.bounds_from]
     copy_names(record, overrun)
     return 1
