@@ -661,33 +661,12 @@ def _end_interposition():
             turn_interposition(SW_INTERPOSE_OFF)
 
 
-cdef class on_stack:
-    """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
-
-    For work that is done for one stack on another: the body calls C code that goes to ``stack`` and comes back
-    without telling anybody. Such blocks nest. Raises, on entering, StaleStackError; IsolationRequired for a stack
-    with execution state of its own; StackInUseError when it is entered already.
-    """
-
-    cdef readonly Stack stack
-    cdef stackwarden_stack _former
-    cdef bint _entered
-
-    def __init__(self, Stack stack not None, /):
-        self.stack = stack
-
-    def __enter__(self):
-        if self._entered:
-            raise errors.StackInUseError(f"on_stack({self.stack!r}) is in force already")
-        _check(sw_current_stack(&self._former), self.stack.base, self.stack.size)
-        _check(sw_switch_to(self.stack._handle), self.stack.base, self.stack.size)
-        self._entered = True
-        return self.stack
-
-    def __exit__(self, *exception):
-        self._entered = False
-        if sw_switch_to(self._former.handle) == STACKWARDEN_STALE_HANDLE:
-            sw_notify_stack_switch(self._former.base, self._former.size)
+def _go_to(Stack stack, bint as_range):
+    """switch_to(); with `as_range` a stack whose record is gone is told of by its bounds."""
+    cdef stackwarden_status status = sw_switch_to(stack._handle)
+    if status == STACKWARDEN_STALE_HANDLE and as_range:
+        status = sw_notify_stack_switch(stack.base, stack.size)
+    _check(status, stack.base, stack.size)
 
 
 def crash_reports(on=True, /):

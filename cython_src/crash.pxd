@@ -86,7 +86,7 @@ cdef inline int overrun_at(uintptr_t address, uintptr_t sp, sw_overrun *overrun)
     if record == NULL:
         return 0
     overrun.base = record.base
-    overrun.top = record.top
+    overrun.top = record.top & ~<uintptr_t>1
     overrun.bounds_from = sw_origins[record.bounds_from]
     copy_names(record, overrun)
     return 1

@@ -79,7 +79,7 @@ cdef inline size_t sw_stack_remaining() noexcept nogil:
 cdef inline size_t sw_stack_used() noexcept nogil:
     cdef uintptr_t base, top
     cdef uintptr_t sp = sw_stack_pointer()
-    return top - sp if bounds_under(sp, &base, &top) else 0
+    return (top & ~<uintptr_t>1) - sp if bounds_under(sp, &base, &top) else 0
 
 
 # ---- checks ----

@@ -65,7 +65,6 @@ try:
         current_stack,
         drain,
         notify_stack_switch,
-        on_stack,
         register_stack,
         register_switch_callback,
         reset_stack,
@@ -83,6 +82,7 @@ try:
     from stackwarden._sync import sync_on_call
 
     _apply_settings()
+    from stackwarden._on_stack import on_stack
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise

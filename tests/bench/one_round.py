@@ -14,7 +14,7 @@ sys.path.append(sys.argv[1])
 
 import hot_paths
 
-SWITCHING = "^(setter|switch_to.*|notify.*|sync|jump.*|register.*)$"
+SWITCHING = "^(setter|check.*|enter|remaining|switch_to.*|notify.*|sync|jump.*|register.*)$"
 LOOKUPS = "^find.*$"
 FEW, MANY = 1_000, 1_000_000
 
