@@ -109,11 +109,17 @@ cdef inline int interposed_entered(uint64_t *former) noexcept nogil:
     return enter_slowly(sp, former)
 
 
+cdef inline bint compares_addresses() noexcept nogil:
+    return swpy_protection.mechanism == SWPY_POINTER or swpy_protection.mechanism == SWPY_SETTER
+
+
 cdef inline int enter_slowly(uintptr_t sp, uint64_t *former) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
-    if thread == NULL or (thread.policies_seen == sw_process.policy_serial and swpy_covers(ts, thread, sp)
-                          and record_holds(thread.current, sp)):
+    if thread == NULL:
+        return False
+    if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
+        sync_slowly(sp, False)  # another policy, or another thread state whose calls are to be counted
         return False
     former[0] = name_of_stack(thread.current)
     sw_count(&sw_interposition.mended)
