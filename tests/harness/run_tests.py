@@ -21,7 +21,7 @@ import interpreters
 import pytest_run
 
 SIDE_BY_SIDE = 2
-MINUTES = 30
+MINUTES = 65
 MINUTES_FOR_MATRIX = 6 * 60
 
 
