@@ -192,15 +192,15 @@ static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_recor
         counted = swpy_new_budget(ts, thread);
     }
     int in_force = counted != NULL && counted->record == to;
-    int before = in_force ? swpy_budget_of(thread, to, counted->limit) : 0;
     details->budget = budget;
-    int more = in_force ? swpy_budget_of(thread, to, counted->limit) - before : 0;
+    int more = in_force ? swpy_budget_of(thread, to, counted->limit) - counted->levels : 0;
     if (more < 0 && *swpy_remaining(ts) + more < SWPY_SPARE_LEVELS) {
         details->budget = former;
         return 0;
     }
     if (in_force) {
         *swpy_remaining(ts) += more;
+        counted->levels += more;
     }
     return 1;
 }
