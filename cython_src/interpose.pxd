@@ -154,9 +154,20 @@ cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
     record = find_record(top - 1)
     if record != NULL and record.top == top and record.base - base <= SW_GUARD_AT_MOST and keep_made(record):
         return
+    forget_made(base, top)
     sw_register_stack(
         base, top - base, NULL, SW_INTERPOSED_SYSTEM,
         STACKWARDEN_TRIM_GUARD | (STACKWARDEN_ISOLATION_FRAMES if sw_interposition.frames else 0), &handle)
+
+
+cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:
+    """Stacks that were seen to be made lay there before: what their execution states hold is given back."""
+    cdef uint32_t generation
+    cdef sw_record *record = find_overlap(base, top, &generation)
+    while record != NULL and was_interposed(record):
+        if sw_unregister_stack(handle_of(record)) < 0:
+            return
+        record = find_overlap(base, top, &generation)
 
 
 cdef inline bint keep_made(sw_record *record) noexcept nogil:
