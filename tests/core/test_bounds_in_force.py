@@ -94,12 +94,14 @@ def test_going_back_restores_what_cpython_had_on_other_threads(companion, in_for
     assert companion(in_force) == before
 
 
-def test_going_back_restores_what_cpython_had_on_a_stack_that_a_thread_was_given(
+def test_going_back_restores_what_was_in_force_on_a_stack_that_a_thread_was_given(
     probe, in_force, memory, new_stack
 ):
+    """Python did not create the thread: where calls are counted, they follow from its stack."""
     stack = new_stack()
 
     def there_and_back():
+        stackwarden.reset_stack()
         before = in_force()
         stackwarden.notify_stack_switch(stack.base, stack.size)
         stackwarden.reset_stack()
