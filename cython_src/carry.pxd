@@ -47,6 +47,7 @@ cdef extern from * nogil:
     """
     #define SW_POOLED 16 /* free stacks that are kept, of all sizes */
     #define SW_KEPT ((size_t)256 << 10)
+    #define SW_CARRIED_SIZE ((size_t)64 << 20) /* where nobody says how large */
     #define SW_MOST_CARRIED ((size_t)1 << 40) /* its place in the index of addresses takes 128 MiB */
 
     typedef struct {
@@ -73,6 +74,7 @@ cdef extern from * nogil:
         SW_POOLED
 
     const size_t SW_KEPT
+    const size_t SW_CARRIED_SIZE
     const size_t SW_MOST_CARRIED
 
     stackwarden_status sw_register_stack(
@@ -269,6 +271,10 @@ cdef inline stackwarden_status sw_call_with_stack(
         size_t least, size_t size, stackwarden_function function, void *arg) noexcept nogil:
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
+    if least == 0:
+        least = sw_process.min_stack
+    if size == 0:
+        size = sw_process.stack_size
     if has_room(least):
         function(arg)
         return STACKWARDEN_DONE

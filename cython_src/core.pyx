@@ -20,6 +20,7 @@ from beacon cimport *
 from budgets cimport *
 from callbacks cimport *
 from capi cimport *
+from carry cimport SW_CARRIED_SIZE
 from crash cimport *
 from depth cimport *
 from guard cimport *
@@ -381,6 +382,12 @@ def _set_assumed_size(size_t size):
     return former
 
 
+def _set_stack_sizes(size_t min_stack, size_t stack_size):
+    """For calls that may be carried, where the caller does not say (bytes; 0: as it was)."""
+    sw_process.min_stack = min_stack or sw_process.min_stack
+    sw_process.stack_size = stack_size or sw_process.stack_size
+
+
 def drain():
     """Free what CPython put off freeing because a stack was nearly used up. Any destructor may run."""
     _check(sw_drain(), 0, 0)
@@ -602,6 +609,8 @@ def status():
         "policy_unknown": _policy_in_force(SW_UNKNOWN_STACKS),
         "policy_foreign_threads": _POLICIES[sw_process.policies[SW_FOREIGN_THREADS]],
         "assumed_size": sw_process.assumed_size,
+        "min_stack": sw_process.min_stack,
+        "stack_size": sw_process.stack_size,
         "unprotected": _unprotected(),
         "registered": sw_process.registered,
         "superseded": sw_process.superseded,
@@ -906,6 +915,8 @@ cdef _start_process():
     sw_process.policies[SW_KNOWN_STACKS] = sw_process.policies[SW_FOREIGN_THREADS] = SW_EXACT
     sw_process.policies[SW_UNKNOWN_STACKS] = SW_ESTIMATE
     sw_process.assumed_size = SW_ASSUMED_SIZE
+    sw_process.min_stack = 0
+    sw_process.stack_size = SW_CARRIED_SIZE
     sw_process.running = 1
     sw_process.ending = 0
     sw_process.foreign_seen = 0

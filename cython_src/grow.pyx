@@ -12,6 +12,7 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
+from stackwarden._core import status as package_status
 from stackwarden._guests import GUEST, watch
 from stackwarden.errors import (
     NotRunningError,
@@ -28,13 +29,11 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    #define GROW_DEFAULT_SIZE ((size_t)64 << 20)
     /* CPython 3.14 keeps 2 margins of 16 KiB and puts off freeing in the next 4; the rest is for what is called.
      * On 3.11 this is 75 calls, on 3.12 and 3.13 109: importing a large module takes 55 to 69. */
     #define GROW_LEAST_ROOM ((size_t)192 << 10)
     static inline PyObject *grow_result(PyObject *result) { return result; }
     """
-    const size_t GROW_DEFAULT_SIZE
     const size_t GROW_LEAST_ROOM
     object result_of "grow_result"(PyObject *result)  # NULL: the exception that is pending
 
@@ -50,8 +49,7 @@ cdef size_t default_size = 0
 cdef size_t _default_size() except 0:
     global default_size
     if default_size == 0:
-        from stackwarden._settings import settings
-        default_size = _size_of(settings().get("stack-size", GROW_DEFAULT_SIZE))
+        default_size = package_status()["stack_size"]
     return default_size
 
 

@@ -145,6 +145,7 @@ typedef struct {
     SW_ATOMIC(int) unchecked; /* a policy was asked for, once, under which CPython does not check bounds */
     SW_ATOMIC(uint64_t) policy_serial; /* counts changes */
     size_t assumed_size; /* bytes; of an unknown stack */
+    size_t min_stack, stack_size; /* bytes; of calls that may be carried, where the caller does not say */
     SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */
     SW_ATOMIC(int) first_met; /* and what comes with the first one is there: cpython/first_stack.h */
     uint64_t version; /* counts new ranges, registered and transient */

@@ -109,6 +109,8 @@ cdef extern from "guard.h" nogil:
         int unchecked
         uint64_t policy_serial
         size_t assumed_size
+        size_t min_stack
+        size_t stack_size
         int foreign_seen
         int first_met
         uint64_t version

@@ -95,6 +95,8 @@ def status() -> dict[str, Any]:
         "policy_unknown": "disabled",
         "policy_foreign_threads": "disabled",
         "assumed_size": 0,
+        "min_stack": 0,
+        "stack_size": 0,
         "unprotected": (_REASON,),
         "registered": 0,
         "superseded": 0,

@@ -7,7 +7,7 @@ import os
 import sys
 from _thread import get_ident
 
-from stackwarden._core import _set_assumed_size, _set_policy
+from stackwarden._core import _set_assumed_size, _set_policy, _set_stack_sizes
 from stackwarden.errors import OtherThreadError, PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -94,7 +94,7 @@ def _assume(size: "SupportsIndex | str") -> int:
 
 
 def apply_settings() -> None:
-    """Put in force what STACKWARDEN=... and -X stackwarden=... say of policies."""
+    """Put in force what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
     if not os.environ.get("STACKWARDEN") and "stackwarden" not in sys._xoptions:
         return
     from stackwarden._settings import settings
@@ -106,3 +106,4 @@ def apply_settings() -> None:
         foreign_threads=given.get("foreign-threads"),
         assumed_size=given.get("assumed-size"),
     )
+    _set_stack_sizes(given.get("min-stack", 0), given.get("stack-size", 0))

@@ -40,6 +40,14 @@ static void in_a_new_thread(call *self)
     Py_END_ALLOW_THREADS
 }
 
+static PyObject *seen_by(const call *self)
+{
+    return Py_BuildValue("iKnKKiK", (int)self->status, (unsigned long long)self->inside.base,
+                         (Py_ssize_t)self->inside.size, (unsigned long long)self->inside.carried,
+                         (unsigned long long)self->pointer, self->attached,
+                         (unsigned long long)self->afterwards.base);
+}
+
 /* make(how, least, size): (status, base, size, carried, pointer, attached, base afterwards). least 0: always carried. */
 static PyObject *make_call(PyObject *module, PyObject *args)
 {
@@ -60,10 +68,17 @@ static PyObject *make_call(PyObject *module, PyObject *args)
     else {
         in_a_new_thread(&self);
     }
-    return Py_BuildValue("iKnKKiK", (int)self.status, (unsigned long long)self.inside.base,
-                         (Py_ssize_t)self.inside.size, (unsigned long long)self.inside.carried,
-                         (unsigned long long)self.pointer, self.attached,
-                         (unsigned long long)self.afterwards.base);
+    return seen_by(&self);
+}
+
+/* by_settings(): the same, attached, where the caller says no size. */
+static PyObject *by_settings(PyObject *module, PyObject *unused)
+{
+    call self = {0};
+    (void)module;
+    (void)unused;
+    self.status = stackwarden_call_with_stack(0, 0, look, &self);
+    return seen_by(&self);
 }
 
 /* ---- what backtrace() sees ---- */
@@ -129,6 +144,7 @@ static PyObject *keep_stack(PyObject *module, PyObject *size)
 
 static PyMethodDef methods[] = {
     {"make", make_call, METH_VARARGS, NULL},
+    {"by_settings", by_settings, METH_NOARGS, NULL},
     {"compare_traces", compare_traces, METH_NOARGS, NULL},
     {"overrun", overrun, METH_NOARGS, NULL},
     {"keep", keep_stack, METH_O, NULL},

@@ -71,6 +71,29 @@ def test_carried_where_there_is_not(make):
     assert call.size >= 1 << 30
 
 
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ("", None),
+        ("min-stack=64K,stack-size=2M", None),
+        ("min-stack=1G,stack-size=2M", 1 << 30),
+        ("min-stack=256M,stack-size=512M", 512 * MIB),
+    ],
+)
+def test_where_the_caller_says_no_sizes_the_settings_do(carried, child, settings, size):
+    done = child(
+        f"""
+        import sys
+        sys.path.append({str(Path(carried.__file__).parent)!r})
+        import carried
+        status, base, size, is_carried, *_ = carried.by_settings()
+        print(status, size if is_carried else None)
+        """,
+        STACKWARDEN=settings,
+    )
+    assert done.stdout == f"{DONE} {size}\n"
+
+
 def test_what_is_refused_is_not_called(make):
     for size, status in [(0, BAD_RANGE), ((1 << 40) + 1, BAD_RANGE), (4 * KIB, TOO_SMALL)]:
         call = make(0, size)

@@ -419,7 +419,8 @@ static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwar
 }
 
 /* The same, but in place when at least `least` bytes are left under the caller, of which CPython keeps the last 2
- * margins (status()["margin"]) for itself. On a stack that is not known it is carried.
+ * margins (status()["margin"]) for itself. On a stack that is not known it is carried. Where `least` or `size` is 0
+ * the settings min-stack and stack-size stand for it (STACKWARDEN=..., -X stackwarden=...), else 0 and 64 MiB.
  * Fails with: what stackwarden_call_on_stack() fails with. In place it is as fast as stackwarden_sync_stack(). */
 static inline stackwarden_status stackwarden_call_with_stack(size_t least, size_t size, stackwarden_function function,
                                                              void *arg)
