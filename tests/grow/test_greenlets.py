@@ -159,7 +159,7 @@ def test_nothing_is_left_behind():
 
 
 CROSSING = """
-    import sys
+    import resource, sys
     import greenlet
     import stackwarden
     from stackwarden import adapters
@@ -182,7 +182,12 @@ CROSSING = """
             except stackwarden.IsolationRequired as error:
                 print("refused")
 
+    def allow_no_large_copies():
+        in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, [in_use + (32 << 20)] * 2)
+
     def inside():
+        allow_no_large_copies()
         refused(other.switch, other.throw, lambda: greenlet.greenlet(lambda: 1, other).switch())
         new = greenlet.greenlet(lambda: (refused(other.switch), main.switch("new"), "end")[2])
         print(new.switch(), new.switch())
@@ -206,5 +211,6 @@ def test_with_the_adapter_a_switch_out_of_the_call_is_refused(child):
 
 
 def test_without_it_greenlet_ends_the_process(child):
-    """The unprotected twin."""
+    """The unprotected twin. greenlet copies all that lies between the two stacks, and aborts where there is no
+    memory for that; where there is, the copying is a SIGSEGV."""
     child(CROSSING, arguments=["none"], ends=-6)

@@ -19,6 +19,14 @@ def handle():
     signal.signal(signal.SIGUSR1, former)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, also where whoever started the tests ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def names():
     found, frame = [], sys._getframe(1)
     while frame is not None:
@@ -84,6 +92,7 @@ def test_an_exception_of_a_handler_travels_out_of_resume(coroutine, handle):
     assert made.done
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_keyboard_interrupt_in_a_coroutine_can_be_caught_there_and_outside(coroutine):
     def inside(catch):
         try:
