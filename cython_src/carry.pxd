@@ -257,7 +257,7 @@ cdef inline stackwarden_status sw_keep_stack() noexcept nogil:
     return status
 
 
-cdef inline bint has_room(size_t least) noexcept nogil:
+cdef inline bint has_room_for(size_t least) noexcept nogil:
     """Are `least` bytes left under the caller, for CPython too? Of a stack that is not known nobody can say."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef sw_thread *thread
@@ -275,7 +275,7 @@ cdef inline stackwarden_status sw_call_with_stack(
         least = sw_process.min_stack
     if size == 0:
         size = sw_process.stack_size
-    if has_room(least):
+    if has_room_for(least):
         function(arg)
         return STACKWARDEN_DONE
     return sw_call_on_stack(max(least, size), function, arg)

@@ -44,14 +44,14 @@ cdef extern from * nogil:
 
 # ---- what is left ----
 
-cdef inline bint is_known(const sw_record *record, uintptr_t sp) noexcept nogil:
+cdef inline bint bounds_are_known(const sw_record *record, uintptr_t sp) noexcept nogil:
     return record.bounds_from != SW_FROM_ESTIMATE and sp - record.base < record.top - record.base
 
 
 cdef inline bint bounds_under(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
     """The real bounds of the stack that the stack pointer is on. False: they are not known."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
-    if SW_LIKELY(thread != NULL) and SW_LIKELY(is_known(thread.current, sp)):
+    if SW_LIKELY(thread != NULL) and SW_LIKELY(bounds_are_known(thread.current, sp)):
         base[0] = thread.current.base
         top[0] = thread.current.top & ~<uintptr_t>1
         return True
@@ -67,7 +67,7 @@ cdef inline bint bounds_slowly "sw_bounds_slowly"(uintptr_t sp, uintptr_t *base,
         return True
     base[0] = thread.native.base
     top[0] = thread.native.top
-    return is_known(thread.native, sp)
+    return bounds_are_known(thread.native, sp)
 
 
 cdef inline size_t sw_stack_remaining() noexcept nogil:
