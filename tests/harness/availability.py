@@ -5,8 +5,6 @@ import tomllib
 from pathlib import Path
 from typing import NoReturn
 
-import pytest
-
 LISTED = Path(__file__).resolve().parents[1] / "unavailable.toml"
 
 
@@ -15,6 +13,8 @@ def unavailable(system: str, reason: str) -> NoReturn:
 
     A system listed in tests/unavailable.toml is skipped in CI too.
     """
+    import pytest  # benchmarks run without it
+
     listed = tomllib.loads(LISTED.read_text())
     if os.environ.get("CI") == "true" and system not in listed:
         pytest.fail(

@@ -68,7 +68,7 @@ LEGS = {
             ),
             *("adapters/fcontext/test_fcontext.py", "tests/sanitizers/test_address.py"),
         ),
-        # Address space (its own takes 20 TB), resident memory (what was freed is held back), RTLD_DEEPBIND (refused).
+        # RTLD_DEEPBIND is refused, address space taken (20 TB), memory that was freed held back.
         (
             "tests/beacon/test_finding.py::"
             "test_recursion_on_a_stack_that_only_a_beacon_told_of_is_stopped[after the core, by itself]",
