@@ -245,13 +245,8 @@ cdef inline stackwarden_status sw_set_policy(
 
 cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
-    cdef PyThreadState *ts
     memset(former, 0, sizeof(stackwarden_synced))
-    if SW_LIKELY(sw_process.straight):
-        ts = swpy_attached_straight()
-        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
-            return STACKWARDEN_DONE
-    return enter_sync_slowly(sp, former)
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slowly(sp, former)
 
 
 cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(

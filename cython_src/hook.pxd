@@ -497,13 +497,17 @@ cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
     return sync(sw_stack_pointer(), True)
 
 
-cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
+cdef inline bint is_right(uintptr_t sp) noexcept nogil:
+    """Attached, with the bounds of the stack at `sp` in force? False too where only the long way can tell."""
     cdef PyThreadState *ts
-    if SW_LIKELY(sw_process.straight):
-        ts = swpy_attached_straight()
-        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
-            return STACKWARDEN_DONE
-    return sync_slowly(sp, adopts)
+    if not SW_LIKELY(sw_process.straight):
+        return False
+    ts = swpy_attached_straight()
+    return SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp))
+
+
+cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else sync_slowly(sp, adopts)
 
 
 cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:

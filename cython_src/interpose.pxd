@@ -101,11 +101,8 @@ cdef inline uint64_t interposed_current() noexcept nogil:
 
 cdef inline int interposed_entered(uint64_t *former) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
-    cdef PyThreadState *ts
-    if SW_LIKELY(sw_process.straight):
-        ts = swpy_attached_straight()
-        if SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp)):
-            return False
+    if SW_LIKELY(is_right(sp)):
+        return False
     return enter_slowly(sp, former)
 
 

@@ -3,6 +3,7 @@
 The fixtures build the extensions that tests share, once for each run, and run child programs.
 """
 
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+MIB = 1 << 20
+PAGE = mmap.PAGESIZE
 sys.path.insert(0, str(HERE / "harness"))
 
 PROBE = HERE / "extensions" / "capi_probe"
@@ -61,6 +64,39 @@ def in_force(probe):
     import cpython_bounds
 
     return cpython_bounds.read
+
+
+@pytest.fixture
+def memory(probe):
+    """memory(size=1 MiB): the address of fresh memory, given back after the test."""
+    mapped = []
+
+    def get(size=MIB):
+        mapped.append((probe.map_memory(size), size))
+        return mapped[-1][0]
+
+    yield get
+    for base, size in mapped:
+        probe.unmap_memory(base, size)
+
+
+@pytest.fixture
+def area(probe):
+    """area(size): the address of fresh memory with a page on either side that cannot be touched, so that it does
+    not merge with anybody's."""
+    mapped = []
+
+    def get(size):
+        whole = size + 2 * PAGE
+        mapped.append((probe.map_memory(whole), whole))
+        low = mapped[-1][0] + PAGE
+        probe.forbid(low - PAGE, PAGE)
+        probe.forbid(low + size, PAGE)
+        return low
+
+    yield get
+    for base, size in mapped:
+        probe.unmap_memory(base, size)
 
 
 @pytest.fixture(scope="session")

@@ -52,20 +52,6 @@ def unregister_all():
 
 
 @pytest.fixture
-def memory(probe):
-    """memory(size=1 MiB): the address of fresh memory, given back after the test."""
-    mapped = []
-
-    def get(size=MIB):
-        mapped.append((probe.map_memory(size), size))
-        return mapped[-1][0]
-
-    yield get
-    for base, size in mapped:
-        probe.unmap_memory(base, size)
-
-
-@pytest.fixture
 def new_stack(memory):
     """new_stack(size=1 MiB, **options): a registered Stack on memory of its own."""
 

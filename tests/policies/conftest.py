@@ -21,20 +21,6 @@ def same_policies_afterwards():
 
 
 @pytest.fixture
-def memory(probe):
-    """memory(size): the address of fresh memory, given back after the test."""
-    mapped = []
-
-    def get(size):
-        mapped.append((probe.map_memory(size), size))
-        return mapped[-1][0]
-
-    yield get
-    for base, size in mapped:
-        probe.unmap_memory(base, size)
-
-
-@pytest.fixture
 def is_checked(in_force):
     """is_checked(stack): does CPython look at the bounds (3.14 and later) of a stack now?"""
 

@@ -1,4 +1,4 @@
-"""Fixtures: memory between pages that cannot be touched, so that it does not merge with anybody's."""
+"""Fixtures: memory that is given back and mapped anew; each test ends on the native stack."""
 
 import ctypes
 import mmap
@@ -7,7 +7,6 @@ import pytest
 
 import stackwarden
 
-PAGE = mmap.PAGESIZE
 _MAP_FIXED, _PRIVATE_ANONYMOUS = 0x10, 0x22
 
 
@@ -15,24 +14,6 @@ _MAP_FIXED, _PRIVATE_ANONYMOUS = 0x10, 0x22
 def native_stack_afterwards():
     yield
     stackwarden.reset_stack()
-
-
-@pytest.fixture
-def area(probe):
-    """area(size): the address of fresh memory with a page on either side that cannot be touched."""
-    mapped = []
-
-    def get(size):
-        whole = size + 2 * PAGE
-        mapped.append((probe.map_memory(whole), whole))
-        low = mapped[-1][0] + PAGE
-        probe.forbid(low - PAGE, PAGE)
-        probe.forbid(low + size, PAGE)
-        return low
-
-    yield get
-    for base, size in mapped:
-        probe.unmap_memory(base, size)
 
 
 @pytest.fixture
