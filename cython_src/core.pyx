@@ -854,6 +854,7 @@ cdef void _end_thread(void *block) noexcept nogil:
 
 
 cdef void _end_other_threads() noexcept nogil:
+    sw_forget_map()
     end_other_threads()
 
 

@@ -1,6 +1,7 @@
 """What libstackwarden_interpose asks of the core: its hooks, for foreign code that tells us nothing.
 
     entered()     after a function through which foreign code enters Python: a sync
+    ending()      before the end of an outermost entry: frees what was put off, for the thread state may go with it
     made()        a stack was made, with exact bounds: a record for it
     leaving()     before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
     arrived()     after it: a sync, for the stacks that nobody had told of
@@ -47,6 +48,7 @@ cdef extern from "interpose/connect.h" nogil:
         void (*go_back)(uint64_t former) noexcept nogil
         uint64_t (*current)() noexcept nogil
         int (*is_attached)() noexcept nogil
+        void (*ending)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
         void (*leaving)(uintptr_t to) noexcept nogil
         void (*arrived)() noexcept nogil
@@ -137,6 +139,12 @@ cdef inline void interposed_go_back(uint64_t former) noexcept nogil:
 
 cdef inline int interposed_is_attached() noexcept nogil:
     return sw_process.running and swpy_attached() != NULL
+
+
+cdef inline void interposed_ending() noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached_straight() if sw_process.straight else swpy_attached()
+    if ts != NULL and swpy_has_deferred(ts):
+        sw_drain()
 
 
 # ---- stacks that are made ----
@@ -273,6 +281,7 @@ cdef inline bint connect_interposition() noexcept nogil:
         go_back=interposed_go_back,
         current=interposed_current,
         is_attached=interposed_is_attached,
+        ending=interposed_ending,
         made=interposed_made,
         leaving=interposed_leaving,
         arrived=interposed_arrived,

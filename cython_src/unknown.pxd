@@ -10,18 +10,20 @@ which the hook does not: only a sync that finds the thread on such a stack comes
       |
     base     the lowest readable page of the entry, if that is near; else as far down as the assumed size allows
 
-An entry of the map is not a stack: neighbours merge, and malloc carves stacks out of arenas. So no stack is taken
-for larger than the assumed size. The tops of all these ranges are odd: so sync knows from the bounds alone that it
-has to look again, and they overlap no stack of which somebody told. A base in the middle of a page is nothing that
-was found there, and can't be verified: it was moved down, because CPython aborts the process in the margin above
-it, or nobody looked, because bounds are not checked.
+An entry of the map is not a stack: neighbours merge, and malloc carves stacks out of arenas. So a stack is taken for
+no more than the assumed size. Half of it lies below the stack pointer in any case, for the end of the entry may be a
+neighbour's, and with little room left CPython puts off all deallocation. The tops of all these ranges are odd: so
+sync knows from the bounds alone that it has to look again, and they overlap no stack of which somebody told. A base
+in the middle of a page is nothing that was found there, and can't be verified: it was moved down, because CPython
+aborts the process in the margin above it, or nobody looked, because bounds are not checked.
 """
 
 from libc.stdint cimport uint64_t, uintptr_t
 
+from execution cimport PyThreadState, swpy_has_frames
 from guard cimport *
 from policy cimport is_unknown, policy_of, use_policy
-from protection cimport swpy_assume_used, swpy_protection
+from protection cimport swpy_assume_used, swpy_attached, swpy_protection
 from registry cimport set_bounds
 
 
@@ -45,6 +47,12 @@ cdef inline uintptr_t page_of(uintptr_t address) noexcept nogil:
 cdef inline uintptr_t least_room() noexcept nogil:
     """Bytes that must be left below the stack pointer, so that CPython raises and does not abort."""
     return 3 * swpy_protection.margin + SW_ESTIMATE_RESERVE
+
+
+cdef inline uintptr_t room_to_free() noexcept nogil:
+    """Bytes below the stack pointer with which CPython frees at once, and what it has put off: 4 margins above the
+    soft limit."""
+    return 6 * swpy_protection.margin + SW_ESTIMATE_RESERVE
 
 
 cdef inline uintptr_t lowest_readable_below(uintptr_t page, uintptr_t least) noexcept nogil:
@@ -72,21 +80,19 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
         return answer
     if answer.high - page <= assumed:
         answer.top = answer.high
-        room = assumed - (answer.high - page)
+        room = max(room, assumed - (answer.high - page))
     least = max(answer.low, page - min(room, page))
-    answer.base = lowest_readable_below(page, least)
+    answer.base = least if sw_is_resident(least, page) else lowest_readable_below(page, least)
     if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, answer.high)):
         answer.bounds_from = SW_FROM_MAP
     return answer
 
 
-cdef inline found find_out(uintptr_t sp) noexcept nogil:
-    """look_up(), with a base that leaves room below the stack pointer. What lies below zero is not looked at."""
-    cdef found answer = look_up(sp)
+cdef inline void leave_room(found *answer, uintptr_t sp) noexcept nogil:
+    """Move the base down where there is little room below the stack pointer. What lies below zero is not looked at."""
     if sp - answer.base < least_room():
         answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
         answer.bounds_from = SW_FROM_ESTIMATE
-    return answer
 
 
 cdef inline found assume(uintptr_t sp) noexcept nogil:
@@ -99,13 +105,18 @@ cdef inline found assume(uintptr_t sp) noexcept nogil:
 
 # ---- what was found out before ----
 
+cdef inline bint goes_deeper(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    """Did the thread call Python on this stack, and is now further down? It needs no more room than that CPython
+    raises, down to the hard limit: the bounds are to end its recursion, not to go down with it."""
+    cdef PyThreadState *ts = swpy_attached()
+    return record is thread.current and ts != NULL and swpy_has_frames(ts)
+
+
 cdef inline bint is_around(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is it an unknown stack that holds the stack pointer and leaves it room? A thread that went deeper on it
-    needs no more than that CPython raises, down to the hard limit: the bounds are to end its recursion, not to go
-    down with it."""
-    cdef uintptr_t least = swpy_protection.margin + SW_PAGE if record is thread.current else least_room()
-    return record.generation & 1 and is_unknown(record) and sp - record.base < record.top - record.base \
-        and sp - record.base >= least
+    """Is it an unknown stack that holds the stack pointer and leaves it room?"""
+    if not record.generation & 1 or not is_unknown(record) or sp - record.base >= record.top - record.base:
+        return False
+    return sp - record.base >= (swpy_protection.margin + SW_PAGE if goes_deeper(thread, record) else least_room())
 
 
 cdef inline sw_record *record_around(sw_thread *thread, uintptr_t sp) noexcept nogil:
@@ -123,24 +134,35 @@ cdef inline bint is_found(uintptr_t base) noexcept nogil:
 
 
 cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is what was found out of a stack still so? All pages down to the base must be there: another stack, with a
-    guard page of its own, may lie between by now. Measured: 0.1 us a page."""
-    if not is_found(record.base) or (record.bounds_from == SW_FROM_ESTIMATE and sw_map_is_quick()):
-        return False  # a look at the map may tell more
+    """Is what was found out of a stack still so, as far as that is told without a look at the map? All pages down to
+    the base must be there: another stack, with a guard page of its own, may lie between by now."""
+    if sw_map_is_quick() or not is_found(record.base):
+        return False
     if lowest_readable_below(page_of(sp), record.base) != record.base:
         return False
     return record.bounds_from == SW_FROM_ESTIMATE or sw_is_readable(record.base - SW_PAGE) != 1
 
 
 cdef inline bint agrees(const sw_record *record, const found *answer) noexcept nogil:
-    """Is a record as good an answer as one that was looked up now?"""
+    """Does a record say what was looked up now?"""
     if record.bounds_from != answer.bounds_from:
         return False
     if answer.bounds_from == SW_FROM_MAP:
         return record.base == answer.base and record.top == answer.top | 1
-    if not is_found(record.base):  # of a small stack, maybe of this one
-        return not is_found(answer.base) and record.top == answer.top | 1
+    if not is_found(record.base) or not is_found(answer.base):  # of a small stack, maybe of this one
+        return not is_found(record.base) and not is_found(answer.base) and record.top == answer.top | 1
     return record.base >= answer.low and record.top - 1 <= answer.high
+
+
+cdef inline bint lacks_room(const sw_record *record, const found *answer, uintptr_t sp) noexcept nogil:
+    """Would CPython put off deallocations with a record, and fewer or none with an answer of now?"""
+    return sp - record.base < room_to_free() and answer.base < record.base and is_found(answer.base)
+
+
+cdef inline bint is_as_good(
+        const sw_thread *thread, const sw_record *record, const found *answer, uintptr_t sp) noexcept nogil:
+    return record != NULL and agrees(record, answer) \
+        and (goes_deeper(thread, record) or not lacks_room(record, answer, sp))
 
 
 cdef inline sw_record *renew_transient(
@@ -168,8 +190,11 @@ cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept 
     cdef found answer
     if record != NULL and (not checked or still_holds(record, sp)):
         return record
-    answer = find_out(sp) if checked else assume(sp)
-    if record != NULL and agrees(record, &answer):
+    answer = look_up(sp) if checked else assume(sp)
+    if is_as_good(thread, record, &answer, sp):
+        return record
+    leave_room(&answer, sp)
+    if is_as_good(thread, record, &answer, sp):
         return record
     record = renew_transient(thread, answer.bounds_from, answer.base, answer.top)
     swpy_assume_used(record, sp)

@@ -15,8 +15,11 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top);
 
 /* The entry of the operating system's map of memory that holds an address: [*low, *high).
  * Guarantees: 0. Allocates nothing, takes no lock, and uses less than 1 KiB of the stack, which may be a small one.
- * Fails with: -1: nothing is mapped there, or there is no such map. Makes system calls. */
+ * Fails with: -1: nothing is mapped there, or there is no such map. Makes system calls, and may keep a descriptor. */
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high);
+
+/* After a fork, in the child: what is kept open is the parent's map. */
+void sw_forget_map(void);
 
 /* Did the last answer take microseconds, whatever the number of entries? 1 or 0. */
 int sw_map_is_quick(void);
@@ -26,6 +29,10 @@ int sw_is_arena(uintptr_t low, uintptr_t high);
 
 /* Can memory be read there? 1, 0, or -1 where that can't be told. One system call. */
 int sw_is_readable(uintptr_t address);
+
+/* Are all pages of [base, top) in memory? Where the range lies in an entry of the map from which memory can be read that
+ * means that all of it can: guard pages that no map shows are not in memory. 1; 0: no, or that can't be told. */
+int sw_is_resident(uintptr_t base, uintptr_t top);
 
 /* Is all of [base, top) mapped, in whatever protection? 1, 0, or -1 where that can't be told. */
 int sw_is_mapped(uintptr_t base, uintptr_t top);

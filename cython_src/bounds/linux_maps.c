@@ -1,8 +1,11 @@
 /* linux_maps.c: the part of bounds.h that asks Linux for its map of memory.
  *
- * Promises: what bounds.h promises; each question opens /proc/self/maps anew. A file that is kept open would be the
- * parent's map after a fork, and somebody else's file after a program has closed all that it did not open.
- * Measured on Linux 6.18: 3.2 us with the ioctl; without it 20 us with 40 entries and 0.5 ms with 2,000. */
+ * Promises: what bounds.h promises. Measured on Linux 6.18: 0.6 us with the ioctl; without it 20 us with 40 entries
+ * and 0.5 ms with 2,000.
+ *
+ * Where the ioctl answers, /proc/self/maps is kept open: opening it takes 3 us. A program may close what it did not
+ * open, and get the same descriptor for a file of its own: so each question first looks whether it is still the file
+ * that was kept. */
 #ifdef __linux__
 #define _GNU_SOURCE
 #include "bounds.h"
@@ -10,7 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,28 +99,76 @@ static int read_text(int maps, uintptr_t address, uintptr_t *low, uintptr_t *hig
     return -1;
 }
 
+/* ---- the file that is kept open ---- */
+
 static _Atomic int has_query; /* the kernel's answer does not change */
+static _Atomic uint64_t kept; /* descriptor above inode, one word: threads exchange it without a lock. 0: none */
 
 int sw_map_is_quick(void)
 {
     return has_query;
 }
 
+static int descriptor_of(uint64_t file)
+{
+    return (int)(file >> 32);
+}
+
+/* The descriptor and the file behind it. Inodes of /proc are 32 bits wide; its files have no blocks and no size. */
+static uint64_t identify(int descriptor)
+{
+    struct stat file;
+    if (fstat(descriptor, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size != 0 || file.st_blocks != 0) {
+        return 0;
+    }
+    return (uint64_t)descriptor << 32 | (uint32_t)file.st_ino;
+}
+
+static int open_map(void)
+{
+    return open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+}
+
+/* Keep a file for the next question, unless another thread has kept one meanwhile. */
+static void keep_or_close(int maps, uint64_t former)
+{
+    uint64_t file = has_query ? identify(maps) : 0;
+    if (file == 0 || !atomic_compare_exchange_strong(&kept, &former, file)) {
+        close(maps);
+    }
+}
+
+static int ask_anew(uintptr_t address, uintptr_t *low, uintptr_t *high, uint64_t former)
+{
+    int maps = open_map();
+    if (maps < 0) {
+        return -1;
+    }
+    int found = query(maps, address, low, high);
+    has_query = found == 0 || errno == ENOENT;
+    if (!has_query) {
+        found = read_text(maps, address, low, high);
+    }
+    keep_or_close(maps, former);
+    return found;
+}
+
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
 {
     int error = errno;
-    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    int found = -1;
-    if (maps >= 0) {
-        found = query(maps, address, low, high);
-        has_query = found == 0 || errno == ENOENT;
-        if (!has_query) {
-            found = read_text(maps, address, low, high);
-        }
-        close(maps);
-    }
+    uint64_t file = atomic_load(&kept);
+    int is_kept = file != 0 && identify(descriptor_of(file)) == file;
+    int found = is_kept ? query(descriptor_of(file), address, low, high) : ask_anew(address, low, high, file);
     errno = error;
     return found;
+}
+
+void sw_forget_map(void)
+{
+    uint64_t file = atomic_exchange(&kept, 0);
+    if (file != 0 && identify(descriptor_of(file)) == file) {
+        close(descriptor_of(file));
+    }
 }
 
 /* glibc's arenas: the heap that brk(2) moves, and, for threads, blocks aligned to 64 MiB. */
@@ -136,6 +190,25 @@ int sw_is_readable(uintptr_t address)
     int readable = done != 0 && errno != EFAULT;
     errno = error;
     return readable;
+}
+
+/* Measured: 0.7 us for 64 pages, where a question for each takes 6 us. */
+int sw_is_resident(uintptr_t base, uintptr_t top)
+{
+    enum { PAGE = 4096, PAGES = 256 };
+    unsigned char in_memory[PAGES];
+    int error = errno;
+    int all = base % PAGE == 0 && top % PAGE == 0;
+    while (all && base < top) {
+        size_t pages = (top - base) / PAGE < PAGES ? (top - base) / PAGE : PAGES;
+        all = mincore((void *)base, pages * PAGE, in_memory) == 0;
+        for (size_t i = 0; all && i < pages; i++) {
+            all = in_memory[i] & 1;
+        }
+        base += pages * PAGE;
+    }
+    errno = error;
+    return all;
 }
 
 #endif

@@ -97,6 +97,8 @@ static void alone_go_back(uint64_t former)
     }
 }
 
+static void alone_ending(void) {}
+
 static void alone_made(uintptr_t base, uintptr_t top)
 {
     (void)base;
@@ -116,5 +118,6 @@ static void alone_arrived(void)
 }
 
 const sw_interpose_hooks sw_alone_hooks = {
-    alone_entered, alone_go_back, alone_current, alone_is_attached, alone_made, alone_leaving, alone_arrived,
+    alone_entered, alone_go_back, alone_current, alone_is_attached, alone_ending,
+    alone_made,    alone_leaving, alone_arrived,
 };

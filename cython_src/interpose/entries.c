@@ -115,6 +115,9 @@ static int gilstate_ensure(void)
 
 static void gilstate_release(int state)
 {
+    if (state != PYGILSTATE_LOCKED) {
+        sw_hooks()->ending();
+    }
     if (!are_nested()) {
         real_gilstate_release(state);
         return;
@@ -164,6 +167,7 @@ static void *ensure_from_view(void *view)
 
 static void release(void *token)
 {
+    sw_hooks()->ending(); /* whether it is the outermost only the token knows */
     real_release(token);
     if (are_nested() && sw_hooks()->is_attached()) {
         end_nested(sw_hooks());

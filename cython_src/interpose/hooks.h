@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define SW_INTERPOSE_VERSION 1u /* of all that this file says: core and library must agree */
+#define SW_INTERPOSE_VERSION 2u /* of all that this file says: core and library must agree */
 
 /* Every hook may be called from any thread, attached or not, before Python starts and after it ends; none leaves
  * an exception pending. Addresses are of bytes; a stack is [base, top). */
@@ -19,6 +19,7 @@ typedef struct {
     void (*go_back)(uint64_t former); /* what that stack's entry into Python has ended: its bounds again */
     uint64_t (*current)(void); /* names the stack whose bounds are in force, as `former` does */
     int (*is_attached)(void);
+    void (*ending)(void); /* the thread's outermost entry ends, and its thread state may be deleted */
 
     void (*made)(uintptr_t base, uintptr_t top); /* this range is a stack now; nothing runs on it yet */
     void (*leaving)(uintptr_t to); /* the thread is about to go on on the stack that holds the address `to` */

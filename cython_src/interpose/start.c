@@ -29,6 +29,8 @@ static int no_is_attached(void)
     return 0;
 }
 
+static void no_ending(void) {}
+
 static void no_made(uintptr_t base, uintptr_t top)
 {
     (void)base;
@@ -43,7 +45,7 @@ static void no_leaving(uintptr_t to)
 static void no_arrived(void) {}
 
 static const sw_interpose_hooks no_hooks = {
-    no_entered, no_go_back, no_current, no_is_attached, no_made, no_leaving, no_arrived,
+    no_entered, no_go_back, no_current, no_is_attached, no_ending, no_made, no_leaving, no_arrived,
 };
 
 static const sw_interpose_hooks *attached_hooks = &sw_alone_hooks;

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import textwrap
 
 import pytest
 
@@ -36,6 +37,24 @@ def test_memory_is_freed_on_a_fiber_that_ensures_the_gil(any_jump):
     program = ENSURES.format(load="containers", detached=True) + "work()"
     assert run(any_jump, program).stdout.split() == ["leaked"] * 2
     assert run(any_jump, ON + program).stdout.split() == ["freed"] * 2
+
+
+@pytest.mark.skipif(COUNTS, reason="where CPython counts calls no deallocation is put off")
+def test_what_was_put_off_is_freed_before_its_thread_state_is_deleted(seen):
+    """On 64 KiB CPython puts off every container, and drops its list with the thread state."""
+    program = """
+        held = object()
+
+        def work():
+            for _ in range(100):
+                [held]
+
+        before = sys.getrefcount(held)
+        foreign.in_thread(work, 64 << 10)
+        print(sys.getrefcount(held) - before)
+        """
+    assert run(seen, program).stdout == "100\n"
+    assert run(seen, ON + textwrap.dedent(program)).stdout == "0\n"
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -54,6 +54,13 @@ static PyObject *is_readable(PyObject *module, PyObject *address)
     return PyBool_FromLong(sw_is_readable((uintptr_t)PyLong_AsUnsignedLongLong(address)) == 1);
 }
 
+static PyObject *is_resident(PyObject *module, PyObject *args)
+{
+    (void)module;
+    unsigned long long base, top;
+    return PyArg_ParseTuple(args, "KK", &base, &top) ? PyBool_FromLong(sw_is_resident(base, top)) : NULL;
+}
+
 static PyObject *is_arena(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -64,6 +71,7 @@ static PyObject *is_arena(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"mapping_of", mapping_of, METH_O, NULL}, {"by_query", by_query, METH_O, NULL},
     {"by_text", by_text, METH_O, NULL},       {"is_readable", is_readable, METH_O, NULL},
+    {"is_resident", is_resident, METH_VARARGS, NULL},
     {"is_arena", is_arena, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL},
 };
 

@@ -82,6 +82,32 @@ def test_what_can_be_read(maps, area, probe):
     assert not maps.is_readable(16)
 
 
+@pytest.mark.parametrize("pages", [1, 40, 256, 600])
+def test_what_is_in_memory(maps, area, probe, pages):
+    base = area(pages * PAGE)
+    top = base + pages * PAGE
+    assert not maps.is_resident(base, top)
+    for address in range(base, top, PAGE):
+        assert maps.is_readable(address)
+    assert maps.is_resident(base, top)
+    assert maps.is_resident(base, base)
+    assert not maps.is_resident(base, top - 16)
+    probe.unmap_memory(top - PAGE, PAGE)
+    assert not maps.is_resident(base, top)
+
+
+def test_a_guard_that_the_map_does_not_show_is_not_in_memory(maps, area, probe):
+    base = area(3 * PAGE)
+    for address in range(base, base + 3 * PAGE, PAGE):
+        assert maps.is_readable(address)
+    try:
+        probe.install_guard(base + PAGE, PAGE)
+    except OSError as error:
+        unavailable("MADV_GUARD_INSTALL", str(error))
+    assert not maps.is_resident(base, base + 3 * PAGE)
+    assert maps.is_resident(base, base + PAGE)
+
+
 def test_the_heap_is_an_arena_of_malloc_and_a_mapping_is_not(maps, area):
     lines = Path("/proc/self/maps").read_text().splitlines()
     (heap,) = [line for line in lines if line.endswith("[heap]")]

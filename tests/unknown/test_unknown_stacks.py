@@ -30,6 +30,10 @@ def least_room():
     return 3 * stackwarden.status()["margin"] + RESERVE
 
 
+def room_to_free():
+    return 6 * stackwarden.status()["margin"] + RESERVE
+
+
 def test_a_mapping_whose_ends_are_near_is_the_stack(probe, area):
     base, size = area(192 * KIB), 192 * KIB
     found, stack, _ = seen_on(probe, base, size)
@@ -68,6 +72,20 @@ def test_a_mapping_is_taken_for_no_more_than_the_assumed_size(probe, area):
     assert stack.top == base + size
     assert (stack.size, stack.bounds_from, stack.policy) == (ASSUMED, "estimate", "estimate")
     assert stack.base < stack_pointer
+
+
+@pytest.mark.parametrize("above", [130, 170, 210, 250])
+def test_an_end_that_may_be_a_neighbours_leaves_room_to_free(probe, area, above):
+    base = area(4 * MIB)
+    _, stack, stack_pointer = seen_on(probe, base, 4 * MIB - above * KIB)
+    assert room_to_free() <= stack_pointer - stack.base < ASSUMED
+
+
+def test_one_that_begins_inside_the_range_of_another_gets_room_to_free(probe, area):
+    base, size = area(4 * MIB), 2 * MIB
+    found = probe.call_on_neighbours(base + size, size, lambda: seen(probe))
+    assert len(found) == size // (64 * KIB)
+    assert min(stack_pointer - stack.base for _, stack, stack_pointer in found) >= room_to_free()
 
 
 def test_neighbours_that_merged_are_not_one_stack(probe, area):

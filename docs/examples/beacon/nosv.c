@@ -21,21 +21,22 @@ typedef struct worker {
 
 static worker workers[2];
 
-/* Let a worker run, and wait until somebody lets us. NULL: there is nobody to wait for. */
-static void hand_over(worker *to, worker *self)
+static void wait_for_turn(worker *self)
+{
+    pthread_mutex_lock(&self->lock);
+    while (!self->may_run) {
+        pthread_cond_wait(&self->turn, &self->lock);
+    }
+    self->may_run = 0;
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void hand_over(worker *to)
 {
     pthread_mutex_lock(&to->lock);
     to->may_run = 1;
     pthread_cond_signal(&to->turn);
     pthread_mutex_unlock(&to->lock);
-    if (self != NULL) {
-        pthread_mutex_lock(&self->lock);
-        while (!self->may_run) {
-            pthread_cond_wait(&self->turn, &self->lock);
-        }
-        self->may_run = 0;
-        pthread_mutex_unlock(&self->lock);
-    }
 }
 
 static void *start(void *argument)
@@ -43,21 +44,17 @@ static void *start(void *argument)
     worker *self = argument, *other = &workers[self == &workers[0]];
     stackwarden_beacon_reset(); /* beacon */
     if (self == &workers[0]) {
-        hand_over(other, self); /* its task pauses */
+        hand_over(other); /* its task pauses */
     }
+    wait_for_turn(self);
     self->task();
-    if (self != &workers[0]) {
-        hand_over(other, NULL);
-    }
+    hand_over(other);
     return NULL;
 }
 
-static void create(worker *self, void (*task)(void))
+static void create(worker *self)
 {
     pthread_attr_t attributes;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->turn, NULL);
-    self->task = task;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
     if (pthread_create(&self->thread, &attributes, start, self) != 0) {
@@ -69,8 +66,13 @@ static void create(worker *self, void (*task)(void))
 /* Run a function as the task of two workers, of which one pauses for the other. */
 __attribute__((visibility("default"))) void run(void (*work)(void))
 {
-    create(&workers[0], work);
-    create(&workers[1], work);
+    for (int i = 0; i < 2; i++) {
+        workers[i] = (worker){.task = work};
+        pthread_mutex_init(&workers[i].lock, NULL);
+        pthread_cond_init(&workers[i].turn, NULL);
+    }
+    create(&workers[0]);
+    create(&workers[1]);
     pthread_join(workers[0].thread, NULL);
     pthread_join(workers[1].thread, NULL);
 }

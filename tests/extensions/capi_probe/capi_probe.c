@@ -292,6 +292,8 @@ static PyObject *call_in_thread(PyObject *module, PyObject *args)
     return e.result;
 }
 
+#define NEIGHBOUR (64ULL << 10) /* bytes */
+
 typedef struct {
     unsigned long long base, size;
     PyObject *function, *result;
@@ -312,16 +314,19 @@ static void run_told(unsigned low, unsigned high)
     stackwarden_reset_stack();
 }
 
-static void *tell_before_attaching(void *argument)
+static void go_and_run(told_errand *e, void (*run)(unsigned low, unsigned high))
 {
-    told_errand *e = argument;
     getcontext(&e->there);
     e->there.uc_stack.ss_sp = ADDRESS(e->base);
     e->there.uc_stack.ss_size = e->size;
     e->there.uc_link = &e->here;
-    makecontext(&e->there, (void (*)(void))run_told, 2, (unsigned)(uintptr_t)e,
-                (unsigned)((uintptr_t)e >> 16 >> 16));
+    makecontext(&e->there, (void (*)(void))run, 2, (unsigned)(uintptr_t)e, (unsigned)((uintptr_t)e >> 16 >> 16));
     swapcontext(&e->here, &e->there);
+}
+
+static void *tell_before_attaching(void *argument)
+{
+    go_and_run(argument, run_told);
     return NULL;
 }
 
@@ -342,6 +347,45 @@ static PyObject *call_in_told_thread(PyObject *module, PyObject *args)
         return PyErr_Format(PyExc_RuntimeError, "the call in the thread failed");
     }
     return Py_BuildValue("iN", (int)e.told, e.result);
+}
+
+static void run_untold(unsigned low, unsigned high)
+{
+    told_errand *e = (told_errand *)(((uintptr_t)high << 16 << 16) | low);
+    PyGILState_STATE state = PyGILState_Ensure();
+    stackwarden_sync_stack();
+    PyObject *result = PyObject_CallNoArgs(e->function);
+    if (result == NULL || PyList_Append(e->result, result) != 0) {
+        PyErr_WriteUnraisable(e->function);
+    }
+    Py_XDECREF(result);
+    PyGILState_Release(state);
+}
+
+static void *go_from_top_to_base(void *argument)
+{
+    told_errand e = *(told_errand *)argument;
+    e.size = NEIGHBOUR;
+    for (unsigned long long done = NEIGHBOUR; done <= ((told_errand *)argument)->size; done += NEIGHBOUR) {
+        e.base = ((told_errand *)argument)->base + ((told_errand *)argument)->size - done;
+        go_and_run(&e, run_untold);
+    }
+    return NULL;
+}
+
+/* call_on_neighbours(base, size, function): what it returned on each of the 64 KiB stacks of [base, base + size), from
+ * the highest on. One fresh thread goes to them, and on each attaches, syncs, and detaches in the end. */
+static PyObject *call_on_neighbours(PyObject *module, PyObject *args)
+{
+    (void)module;
+    told_errand e = {0};
+    if (!PyArg_ParseTuple(args, "KKO", &e.base, &e.size, &e.function) || (e.result = PyList_New(0)) == NULL) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    in_a_thread(go_from_top_to_base, &e);
+    Py_END_ALLOW_THREADS
+    return e.result;
 }
 
 static PyObject *call_in_new_thread_state(PyObject *module, PyObject *function)
@@ -697,6 +741,7 @@ static PyMethodDef methods[] = {
     {"stack_pointer", stack_pointer, METH_NOARGS, NULL},
     {"sync_below", sync_below, METH_O, "sync_below(bytes): stackwarden_sync_stack() that far down, unchecked"},
     {"call_in_thread", call_in_thread, METH_VARARGS, NULL},
+    {"call_on_neighbours", call_on_neighbours, METH_VARARGS, NULL},
     {"call_in_told_thread", call_in_told_thread, METH_VARARGS, NULL},
     {"call_in_new_thread_state", call_in_new_thread_state, METH_O, NULL},
     {"set_protection", set_protection, METH_VARARGS, "PyUnstable_ThreadState_SetStackProtection"},
