@@ -100,10 +100,11 @@ def run(how: str, **variables: str) -> dict:
             capture_output=True,
             text=True,
             timeout=SECONDS,
-            check=True,
+            check=False,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""The map of memory is kept open between two questions: at most one file, and never one that means something else."""
+"""The map of memory is kept open between two questions: one file at most, and none that means something else."""
 
 import sys
 
