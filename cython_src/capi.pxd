@@ -187,6 +187,11 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
     return STACKWARDEN_DONE
 
 
+cdef inline stackwarden_handle sw_current_handle() noexcept nogil:
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    return handle_of(thread.current) if thread != NULL else 0
+
+
 cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stack *stack) noexcept nogil:
     cdef uintptr_t top
     if not sw_process.running:
@@ -328,4 +333,5 @@ cdef inline stackwarden_table make_table() noexcept nogil:
         enter_sync=sw_enter_sync,
         leave_sync=sw_leave_sync,
         keep_stack=sw_keep_stack,
+        current_handle=sw_current_handle,
     )

@@ -45,6 +45,7 @@ cdef extern from "execution.h" nogil:
     void swpy_leave_own(swpy_state *state)
     void swpy_enter_own(swpy_state *state)
     uint32_t swpy_mark(PyThreadState *ts)
+    bint swpy_state_is_checked(PyThreadState *ts)
     void swpy_check_asyncio(PyThreadState *ts)
     bint swpy_has_deferred(PyThreadState *ts)
     void swpy_drain(PyThreadState *ts)

@@ -38,6 +38,14 @@ from stackwarden cimport (
 )
 
 
+cdef extern from * nogil:
+    """
+    /* Kept out of line: the straight way needs no registers for them. */
+    static SW_NOINLINE stackwarden_status sw_leave(const stackwarden_stack *to, uintptr_t sp, int ends);
+    static SW_NOINLINE stackwarden_status sw_arrive(uintptr_t sp);
+    """
+
+
 # ---- leaving ----
 
 cdef inline stackwarden_status find_target(
@@ -164,14 +172,28 @@ cdef inline stackwarden_status check_target(
     return status
 
 
+cdef inline void save_frames(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """The loaded execution state is left, out of the thread state."""
+    cdef sw_execution *leaving = thread.loaded
+    swpy_state_save(ts, &leaving.state)
+    leaving.holds = True
+    leaving.ts = ts
+    leaving.ts_id = swpy_id(ts)
+    leaving.left_at = sp
+    leaving.mark = thread.current.mark
+    leaving.status = SW_SAVED
+
+
 cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
     """The loaded execution state is left: save it. Without a thread state to save from it still holds what was
     never loaded, or what it was loaded into is gone."""
     cdef sw_execution *leaving = thread.loaded
     if ts != NULL and leaving.isolation == SW_FRAMES:
-        swpy_state_save(ts, &leaving.state)
-        leaving.holds = True
-    elif not leaving.holds:
+        if not swpy_state_is_checked(ts):
+            swpy_check_asyncio(ts)
+        save_frames(thread, ts, sp)
+        return
+    if not leaving.holds:
         swpy_state_clear(&leaving.state)
         if ts != NULL:
             swpy_leave_own(&leaving.state)
@@ -252,7 +274,8 @@ cdef inline stackwarden_status prepare(sw_thread *thread, sw_record *record) noe
     return status
 
 
-cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
+cdef inline stackwarden_status leave "sw_leave"(
+        const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
@@ -279,8 +302,44 @@ cdef inline stackwarden_status leave(const stackwarden_stack *to, uintptr_t sp, 
     return status
 
 
+cdef inline bint may_go_straight(
+        const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
+    """Two stacks that were both left in the middle of Python, and live in one thread state: leave() would refuse
+    nothing, and do no more than leave_straight() does."""
+    cdef const sw_execution *left = thread.loaded
+    cdef const sw_execution *to = record.execution
+    return to != NULL and to.status == SW_SAVED and to.ts is ts and to.ts_id == swpy_id(ts) \
+        and record.mark and record.mark == to.mark \
+        and to.isolation == SW_FRAMES and left.isolation == SW_FRAMES and not left.holds \
+        and thread.current.execution is left and swpy_state_is_checked(ts)
+
+
+cdef inline bint leave_straight(const stackwarden_stack *to, uintptr_t sp) noexcept nogil:
+    """leave() where sw_process.straight allows it and nothing is new. False: nothing was done."""
+    cdef sw_thread *thread
+    cdef PyThreadState *ts
+    cdef sw_record *record
+    if to == NULL or not SW_LIKELY(sw_process.straight):
+        return False
+    thread = <sw_thread *>sw_thread_local_straight()
+    ts = swpy_attached_straight()
+    record = record_of(to.handle)
+    if not SW_LIKELY(thread != NULL and ts != NULL and record != NULL and may_go_straight(thread, ts, record)):
+        return False
+    thread.current.mark = swpy_mark(ts)
+    thread.current.detached = False
+    note_depth(thread.current, sp)
+    save_frames(thread, ts, sp)
+    record.mark = 0
+    record.switches += 1
+    thread.arriving = record.execution
+    sw_store_pointer(&thread.current, record)
+    return True
+
+
 cdef inline stackwarden_status sw_leaving(const stackwarden_stack *to) noexcept nogil:
-    return leave(to, sw_callers_stack_pointer(), False)
+    cdef uintptr_t sp = sw_callers_stack_pointer()
+    return STACKWARDEN_DONE if SW_LIKELY(leave_straight(to, sp)) else leave(to, sp, False)
 
 
 cdef inline stackwarden_status sw_ending(const stackwarden_stack *to) noexcept nogil:
@@ -422,8 +481,38 @@ cdef inline void arrive_slowly(sw_thread *thread) noexcept nogil:
         PyEval_SaveThread()
 
 
+cdef inline bint arrive_straight(uintptr_t sp) noexcept nogil:
+    """sw_arrived() on the other side of leave_straight(), where the stack goes on as it was left. False: nothing
+    was done."""
+    cdef sw_thread *thread
+    cdef PyThreadState *ts
+    cdef sw_execution *execution
+    if not SW_LIKELY(sw_process.straight):
+        return False
+    thread = <sw_thread *>sw_thread_local_straight()
+    ts = swpy_attached_straight()
+    if thread == NULL or ts == NULL or thread.arriving == NULL:
+        return False
+    execution = thread.arriving
+    if not SW_LIKELY(
+            execution.status == SW_SAVED and execution.isolation == SW_FRAMES and sp <= execution.left_at
+            and thread.loaded.isolation == SW_FRAMES and thread.ended == NULL and not thread.current.detached):
+        return False
+    thread.arriving = NULL
+    thread.loaded = execution
+    swpy_state_load(ts, &execution.state)
+    execution.holds = False
+    execution.status = SW_LOADED
+    swpy_protect_straight(ts, thread.current)
+    return True
+
+
 cdef inline stackwarden_status sw_arrived() noexcept nogil:
     cdef uintptr_t sp = sw_callers_stack_pointer()
+    return STACKWARDEN_DONE if SW_LIKELY(arrive_straight(sp)) else arrive(sp)
+
+
+cdef inline stackwarden_status arrive "sw_arrive"(uintptr_t sp) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_execution *execution

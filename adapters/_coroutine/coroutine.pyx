@@ -234,7 +234,7 @@ cdef class Coroutine:
             if value is not None:
                 raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
         self._value = value
-        return self._go_on()
+        return _go_on(self)
 
     def throw(self, exception, /):
         """Raise an exception in the coroutine where it is suspended; returns and raises as resume() does.
@@ -250,7 +250,7 @@ cdef class Coroutine:
             self._end()
             raise exception
         self._error = exception
-        return self._go_on()
+        return self.resume()
 
     def close(self):
         """End the coroutine: StackExit is raised in it, once more when it suspends again.
@@ -292,19 +292,6 @@ cdef class Coroutine:
         if self._state == RUNNING or self._state == DONE:
             raise CoroutineError(f"{self!r}: it cannot be resumed")
 
-    cdef _go_on(self):
-        """Switch to the coroutine, and come back with what it gave or raised."""
-        cdef stackwarden.stackwarden_status status = _switch_to(self)
-        if status < 0:
-            self._value = self._error = None
-            _check(status, repr(self))
-        value, self._value = self._value, None
-        if self._context.done:
-            self._end()
-            if self._error is not None:
-                self._raise()
-        return value
-
     cdef _raise(self):
         error, self._error = self._error, None
         _raise_as_it_is(error)
@@ -317,6 +304,21 @@ cdef class Coroutine:
         if not abandoned:
             _give_back_stack(self._stack)
         self._stack = None
+
+
+cdef inline _go_on(Coroutine coroutine):
+    """Switch to a coroutine, and come back with what it gave or raised. Inlined: each return that follows a jump is
+    one that the processor predicts wrongly."""
+    cdef stackwarden.stackwarden_status status = _switch_to(coroutine)
+    if status < 0:
+        coroutine._value = coroutine._error = None
+        _check(status, repr(coroutine))
+    value, coroutine._value = coroutine._value, None
+    if coroutine._context.done:
+        coroutine._end()
+        if coroutine._error is not None:
+            coroutine._raise()
+    return value
 
 
 cdef int _raise_as_it_is(error) except -1:
@@ -335,7 +337,8 @@ cdef int _raise_as_it_is(error) except -1:
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
     """To the coroutine's stack and back; what belongs to a stack goes with it each time."""
     cdef stackwarden.stackwarden_status status
-    stackwarden.current_stack(&coroutine._resumer)
+    if stackwarden.current_handle() != coroutine._resumer.handle:
+        stackwarden.current_stack(&coroutine._resumer)
     status = stackwarden.leaving(&coroutine._place)
     if status == stackwarden.STACKWARDEN_DONE:
         coroutine._outer = current_coroutine()
@@ -373,15 +376,12 @@ def suspend(value=None, /):
     """
     cdef void *coroutine = current_coroutine()
     cdef stackwarden.stackwarden_status status
-    cdef stackwarden.stackwarden_stack here
+    cdef stackwarden.stackwarden_handle handle
     if coroutine == NULL:
         raise CoroutineError("suspend() was called outside of any coroutine of this adapter")
-    stackwarden.current_stack(&here)
-    if here.chain != (<Coroutine>coroutine)._chain:
-        raise CoroutineError("suspend() was called on a stack that the running coroutine did not enter")
-    (<Coroutine>coroutine)._place = here
-    if here.handle == (<Coroutine>coroutine)._stack.stack.handle:
-        (<Coroutine>coroutine)._place.base = 0  # one that was unregistered is no other stack
+    handle = stackwarden.current_handle()
+    if handle != (<Coroutine>coroutine)._stack.stack.handle or handle != (<Coroutine>coroutine)._place.handle:
+        _note_place(<Coroutine>coroutine)
     (<Coroutine>coroutine)._value = value
     value = None
     status = _switch_back(coroutine)
@@ -395,6 +395,18 @@ def suspend(value=None, /):
             error = None
     value, (<Coroutine>coroutine)._value = (<Coroutine>coroutine)._value, None
     return value
+
+
+cdef int _note_place(Coroutine coroutine) except -1:
+    """The coroutine suspends on another stack than before: its own, or one that it entered."""
+    cdef stackwarden.stackwarden_stack here
+    stackwarden.current_stack(&here)
+    if here.chain != coroutine._chain:
+        raise CoroutineError("suspend() was called on a stack that the running coroutine did not enter")
+    coroutine._place = here
+    if here.handle == coroutine._stack.stack.handle:
+        coroutine._place.base = 0  # one that was unregistered is no other stack
+    return 0
 
 
 cdef stackwarden.stackwarden_status _switch_back(void *coroutine) noexcept nogil:

@@ -6,6 +6,7 @@
  *
  *   swpy_state_start()           once: check the layout against what can be observed; NULL, or why not
  *   swpy_state_clear(state)      as a new thread state has it: no frames, no exception handled, depth 0; owns nothing
+ *   swpy_state_is_checked(ts)    else swpy_check_asyncio(ts) must come before a save
  *   swpy_state_save(ts, state)   from the thread state, which is left with what it holds: load must follow
  *   swpy_state_load(ts, state)   into the thread state; `state` holds nothing afterwards
  *   swpy_state_release(state)    give back what a finished one owns: data-stack chunks and context
@@ -23,8 +24,8 @@
  * protection's (protection_counted.h). context_ver only grows: ContextVar caches on (thread state id, version), and
  * with the version restored 199 of 200 reads were wrong on all five versions.
  *
- * Each state_3xx.h defines swpy_version_state and swpy_version_{start,clear,save,load,release,is_idle,frame_swap}, and
- * swpy_version_{leave,enter}_own. */
+ * Each state_3xx.h defines swpy_version_state and swpy_version_{start,clear,is_checked,save,load,release,is_idle,
+ * frame_swap}, swpy_version_{leave,enter}_own, and swpy_check_asyncio. */
 #ifndef SWPY_STATE_H
 #define SWPY_STATE_H
 
@@ -69,6 +70,11 @@ static inline void swpy_state_clear(swpy_state *state)
 {
     memset(state, 0, sizeof *state);
     swpy_version_clear(&state->version);
+}
+
+static inline int swpy_state_is_checked(PyThreadState *ts)
+{
+    return swpy_version_is_checked(ts);
 }
 
 static inline void swpy_state_save(PyThreadState *ts, swpy_state *state)

@@ -69,6 +69,12 @@ static inline void swpy_loop_give(PyObject *loop)
     }
 }
 
+static inline int swpy_version_is_checked(PyThreadState *ts)
+{
+    (void)ts;
+    return 1;
+}
+
 /* A thread state of a stack's own shares its thread's dict, and so the running loop. */
 static inline void swpy_version_leave_own(swpy_version_state *state)
 {

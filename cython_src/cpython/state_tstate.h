@@ -22,7 +22,7 @@ static inline PyObject **swpy_asyncio_expected(PyThreadState *ts)
     return (PyObject **)((uintptr_t *)((char *)ts + swpy_protection.place) + SWPY_ASYNCIO_WORD);
 }
 
-/* Called where a new state is made, and when a stack is left while the fields hold something that nobody checked:
+/* Called where a new state is made, and before a stack is left while the fields hold something that nobody checked:
  * is what asyncio says the running loop is what stands there? */
 static void swpy_check_asyncio(PyThreadState *ts)
 {
@@ -60,11 +60,13 @@ static inline void swpy_version_clear(swpy_version_state *state)
     state->what_event = -1;
 }
 
+static inline int swpy_version_is_checked(PyThreadState *ts)
+{
+    return swpy_asyncio_place != 0 || swpy_protection.place == 0 || *swpy_asyncio_expected(ts) == NULL;
+}
+
 static inline void swpy_asyncio_save(PyThreadState *ts, swpy_version_state *state)
 {
-    if (swpy_asyncio_place == 0 && swpy_protection.place != 0 && *swpy_asyncio_expected(ts) != NULL) {
-        swpy_check_asyncio(ts);
-    }
     if (swpy_asyncio_place != 0) {
         PyObject **fields = swpy_asyncio_fields(ts);
         state->running_loop = fields[0];

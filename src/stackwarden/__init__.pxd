@@ -118,6 +118,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*enter_sync)(stackwarden_synced *) noexcept nogil
         stackwarden_status (*leave_sync)(const stackwarden_synced *) noexcept nogil
         stackwarden_status (*keep_stack)() noexcept nogil
+        stackwarden_handle (*current_handle)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
@@ -134,6 +135,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_handle *handle)
     stackwarden_status unregister_stack "stackwarden_unregister_stack"(stackwarden_handle handle)
     stackwarden_status current_stack "stackwarden_current_stack"(stackwarden_stack *stack)
+    stackwarden_handle current_handle "stackwarden_current_handle"()
     stackwarden_status find_stack "stackwarden_find_stack"(const void *address, stackwarden_stack *stack)
     stackwarden_status register_switch_callback "stackwarden_register_switch_callback"(
         stackwarden_switch_callback callback, void *arg, int all_threads)

@@ -99,3 +99,4 @@ AT(stackwarden_table, set_policy, 216);
 AT(stackwarden_table, enter_sync, 224);
 AT(stackwarden_table, leave_sync, 232);
 AT(stackwarden_table, keep_stack, 240);
+AT(stackwarden_table, current_handle, 248);

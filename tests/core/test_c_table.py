@@ -186,7 +186,7 @@ int another_unit(void)
 {
     stackwarden_stack stack;
     stackwarden_status status = stackwarden_current_stack(&stack);
-    return status == STACKWARDEN_DONE ? 0 : (int)status;
+    return status == STACKWARDEN_DONE && stack.handle == stackwarden_current_handle() ? 0 : (int)status;
 }
 """
 CXX_PROGRAM = """

@@ -21,14 +21,16 @@ def register_and_switch(base, size):
     cdef uintptr_t address = base
     cdef size_t length = size
     cdef int statuses[6]
+    cdef stackwarden.stackwarden_handle current
     with nogil:
         statuses[0] = stackwarden.register_stack(<void *>address, length, b"fiber", NULL, 0, &handle)
         statuses[1] = stackwarden.switch_to(handle)
         statuses[2] = stackwarden.current_stack(&seen)
+        current = stackwarden.current_handle()
         statuses[3] = stackwarden.sync_stack()
         statuses[4] = stackwarden.reset_stack()
         statuses[5] = stackwarden.unregister_stack(handle)
-    return list(statuses), seen.base, seen.size
+    return list(statuses), seen.base, seen.size, current == seen.handle == handle
 
 
 def refuse():
@@ -73,8 +75,9 @@ def consumer(tmp_path_factory):
 
 def test_the_functions_work_without_the_gil(consumer, memory):
     base = memory()
-    statuses, seen_base, seen_size = consumer.register_and_switch(base, 1 << 20)
+    statuses, seen_base, seen_size, same = consumer.register_and_switch(base, 1 << 20)
     assert statuses == [0] * 6
+    assert same
     assert (seen_base, seen_size) == (base, 1 << 20)
 
 

@@ -200,7 +200,7 @@ static void say_all(const char *when, void *memory, stackwarden_handle handle)
     for (unsigned i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         printf(" %d", statuses[i]);
     }
-    printf("\n");
+    printf(", %d\n", stackwarden_current_handle() == 0);
 }
 
 int main(void)
@@ -242,9 +242,9 @@ def test_before_and_after_python_runs_every_call_says_so(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "before:" + " -1" * 10,
+        "before:" + " -1" * 10 + ", 1",
         "register: 0",
         "switched",
         "left on it: 0",
-        "finalised:" + " -2" * 10,
+        "finalised:" + " -2" * 10 + ", 1",
     ]

@@ -158,6 +158,7 @@ typedef struct {
     stackwarden_status (*enter_sync)(stackwarden_synced *former);
     stackwarden_status (*leave_sync)(const stackwarden_synced *former);
     stackwarden_status (*keep_stack)(void);
+    stackwarden_handle (*current_handle)(void);
 } stackwarden_table;
 
 /* One pointer for each linked module, shared by its translation units. */
@@ -296,6 +297,13 @@ static inline stackwarden_status stackwarden_unregister_stack(stackwarden_handle
 static inline stackwarden_status stackwarden_current_stack(stackwarden_stack *stack)
 {
     return STACKWARDEN_CALL_(current_stack, (stack));
+}
+
+/* The same stack's handle alone, for those who look at each switch whether it is still the one they know.
+ * Guarantees: the handle; 0 where stackwarden_current_stack() fails. */
+static inline stackwarden_handle stackwarden_current_handle(void)
+{
+    return stackwarden_table_ != NULL ? stackwarden_table_->current_handle() : 0;
 }
 
 /* The registered stack that holds an address. Wait-free.
