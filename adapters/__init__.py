@@ -9,7 +9,7 @@ It imports without its system, and has three functions:
 
 ``install`` raises SystemMissingError, SystemTooOldError or SystemUnfitError where it cannot work. It is called
 from one thread at a time, and not again before ``uninstall``. What only brings stacks of its own (the coroutines
-of ucontext and fcontext) has nothing to install, and is imported.
+of ucontext, fcontext and asm) has nothing to install, and is imported.
 """
 
 import threading

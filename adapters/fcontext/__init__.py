@@ -1,4 +1,4 @@
-"""stackwarden.adapters.fcontext: coroutines that switch with Boost.Context, the fastest there are."""
+"""stackwarden.adapters.fcontext: coroutines that switch with Boost.Context."""
 
 try:
     from stackwarden.adapters.fcontext._coroutine import (

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import conformance
 import environments
 from availability import unavailable
 
@@ -11,34 +12,9 @@ try:
 except ImportError as error:
     unavailable("boost", str(error))
 
-# In a process of its own: where stacks come to lie depends on what was mapped before.
-CONFORMS = """
-from stackwarden.adapters.fcontext import Coroutine, suspend
-from stackwarden.testing import check_adapter
-
-def run(function, stack_size):
-    return Coroutine(function, stack_size=stack_size).resume()
-
-def interleave(functions, stack_size):
-    coroutines = [Coroutine(function, suspend, stack_size=stack_size) for function in functions]
-    results = [None] * len(coroutines)
-    while not all(coroutine.done for coroutine in coroutines):
-        for place, coroutine in enumerate(coroutines):
-            if not coroutine.done:
-                results[place] = coroutine.resume()
-    return results
-
-print("\\n".join(check_adapter(run, interleave=interleave, isolation="frames")))
-"""
-
 
 def test_the_adapter_conforms():
-    ran = subprocess.run(
-        [sys.executable, "-c", CONFORMS], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "came to lie" not in ran.stdout
-    assert "interleaving" in ran.stdout
+    conformance.check("stackwarden.adapters.fcontext")
 
 
 def test_a_coroutine_is_a_generator_of_what_it_suspends_with():

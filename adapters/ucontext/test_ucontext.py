@@ -20,6 +20,7 @@ import pytest
 from stackwarden.adapters.ucontext import DEFAULT_STACK_SIZE, POOLED_STACKS, Coroutine, suspend
 
 import commands
+import conformance
 import debian
 import stackwarden
 from availability import unavailable
@@ -56,31 +57,9 @@ class Thing:
 
 # ---- the conformance kit ----
 
-CONFORMS = """
-from stackwarden.adapters.ucontext import Coroutine, suspend
-from stackwarden.testing import check_adapter
-
-def run(function, stack_size):
-    return Coroutine(function, stack_size=stack_size).resume()
-
-def interleave(functions, stack_size):
-    coroutines = [Coroutine(function, suspend, stack_size=stack_size) for function in functions]
-    results = [None] * len(coroutines)
-    while not all(coroutine.done for coroutine in coroutines):
-        for place, coroutine in enumerate(coroutines):
-            if not coroutine.done:
-                results[place] = coroutine.resume()
-    return results
-
-for line in check_adapter(run, interleave=interleave, isolation="frames"):
-    print(line)
-"""
-
 
 def test_the_adapter_conforms_on_stacks_below_and_above():
-    checked = said(CONFORMS)
-    assert "interleaving" in checked
-    assert "came to lie" not in checked
+    conformance.check("stackwarden.adapters.ucontext")
 
 
 # ---- results and exceptions ----

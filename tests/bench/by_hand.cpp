@@ -30,6 +30,18 @@ void entry(ctx::transfer_t arrived)
     ctx::jump_fcontext(self->resumer, nullptr);
 }
 
+PyObject *resume(PyObject *capsule, PyObject *)
+{
+    auto *self = static_cast<Coroutine *>(PyCapsule_GetPointer(capsule, nullptr));
+    running = self;
+    self->outer = PyThreadState_Swap(self->own);
+    self->place = ctx::jump_fcontext(self->place, self).fctx;
+    Py_RETURN_NONE;
+}
+
+PyMethodDef resume_method = {"resume", resume, METH_NOARGS, nullptr};
+
+// start(function) -> resume
 PyObject *start(PyObject *, PyObject *function)
 {
     auto *self = new Coroutine{};
@@ -37,16 +49,10 @@ PyObject *start(PyObject *, PyObject *function)
     self->place = ctx::make_fcontext(stack.sp, stack.size, entry);
     self->own = PyThreadState_New(PyInterpreterState_Get());
     self->function = Py_NewRef(function);
-    return PyCapsule_New(self, nullptr, nullptr);
-}
-
-PyObject *resume(PyObject *, PyObject *capsule)
-{
-    auto *self = static_cast<Coroutine *>(PyCapsule_GetPointer(capsule, nullptr));
-    running = self;
-    self->outer = PyThreadState_Swap(self->own);
-    self->place = ctx::jump_fcontext(self->place, self).fctx;
-    Py_RETURN_NONE;
+    PyObject *capsule = PyCapsule_New(self, nullptr, nullptr);
+    PyObject *bound = PyCFunction_New(&resume_method, capsule);
+    Py_DECREF(capsule);
+    return bound;
 }
 
 PyObject *suspend(PyObject *, PyObject *)
@@ -59,7 +65,6 @@ PyObject *suspend(PyObject *, PyObject *)
 
 PyMethodDef methods[] = {
     {"start", start, METH_O, nullptr},
-    {"resume", resume, METH_O, nullptr},
     {"suspend", suspend, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -1,0 +1,63 @@
+/* context.h: one coroutine's machine context, and a jump of our own that is compiled in place.
+ *
+ * Follows adapters/ucontext/context.h. A switch makes no system call and calls no function: it stores and loads the
+ * stack pointer, and says to the compiler that every other register is lost, so that only those that are in use are
+ * saved. A processor predicts a return by the call that it has seen last; a jump that is a function leaves one such
+ * call too many on either side, and each costs a wrong prediction (measured: 8 ns).
+ *
+ * On x86-64 and AArch64, System V. Signal mask, rounding mode and all other modes of the processor are the thread's. */
+#ifndef STACKWARDEN_ASM_CONTEXT_H
+#define STACKWARDEN_ASM_CONTEXT_H
+
+#include "machine.h"
+#include "sanitizer.h"
+
+#define CONTEXT_SYSTEM "asm"
+
+typedef struct {
+    void *coroutine, *resumer; /* saved stack pointers */
+    sanitizer_side coroutine_side, resumer_side;
+    void (*run)(void *argument);
+    void *argument;
+    int done;
+} context;
+
+static void context_entry(void *argument)
+{
+    context *self = (context *)argument;
+    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+    self->run(self->argument);
+    self->done = 1;
+    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 1);
+    machine_jump(&self->coroutine, self->resumer);
+}
+
+static inline void context_make(context *self, char *base, size_t size, void (*run)(void *), void *argument)
+{
+    self->run = run;
+    self->argument = argument;
+    self->done = 0;
+    sanitizer_make(&self->coroutine_side, base, size);
+    self->coroutine = machine_make(base + size, context_entry, self);
+}
+
+static inline void context_free(context *self)
+{
+    sanitizer_free(&self->coroutine_side);
+}
+
+static inline __attribute__((always_inline)) void context_resume(context *self)
+{
+    sanitizer_leave(&self->resumer_side, &self->coroutine_side, 0);
+    machine_jump(&self->resumer, self->coroutine);
+    sanitizer_arrive(&self->resumer_side, &self->coroutine_side);
+}
+
+static inline __attribute__((always_inline)) void context_suspend(context *self)
+{
+    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 0);
+    machine_jump(&self->coroutine, self->resumer);
+    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+}
+
+#endif
