@@ -35,6 +35,7 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
+from unknown cimport is_around
 
 
 cdef extern from "interpose/connect.h" nogil:
@@ -43,8 +44,13 @@ cdef extern from "interpose/connect.h" nogil:
     const char *SW_INTERPOSE_ON
     const char *SW_INTERPOSE_OFF
 
+    ctypedef enum sw_entry:
+        SW_RIGHT
+        SW_MENDED
+        SW_CHANGED
+
     ctypedef struct sw_interpose_hooks:
-        int (*entered)(uint64_t *former) noexcept nogil
+        sw_entry (*entered)(uint64_t *former, int comes_back) noexcept nogil
         void (*go_back)(uint64_t former) noexcept nogil
         uint64_t (*current)() noexcept nogil
         int (*is_attached)() noexcept nogil
@@ -101,29 +107,35 @@ cdef inline uint64_t interposed_current() noexcept nogil:
     return name_of_stack(thread.current) if thread != NULL else 0
 
 
-cdef inline int interposed_entered(uint64_t *former) noexcept nogil:
+cdef inline sw_entry interposed_entered(uint64_t *former, int comes_back) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     if SW_LIKELY(is_right(sp)):
-        return False
-    return enter_slowly(sp, former)
+        return SW_RIGHT
+    return enter_slowly(sp, former, comes_back)
 
 
 cdef inline bint compares_addresses() noexcept nogil:
     return swpy_protection.mechanism == SWPY_POINTER or swpy_protection.mechanism == SWPY_SETTER
 
 
-cdef inline int enter_slowly(uintptr_t sp, uint64_t *former) noexcept nogil:
+cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """Does the thread go on on the unknown stack that it was found on last?"""
+    return is_around(thread, thread.current, sp) and find_stack_of(thread, sp) == NULL \
+        and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
+
+
+cdef inline sw_entry enter_slowly(uintptr_t sp, uint64_t *former, bint comes_back) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
-    if thread == NULL:
-        return False
+    if thread == NULL or (comes_back and is_still_there(thread, ts, sp)):
+        return SW_RIGHT
     if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
         sync_slowly(sp, False)  # another policy, or another thread state whose calls are to be counted
-        return False
+        return SW_RIGHT
     former[0] = name_of_stack(thread.current)
     sw_count(&sw_interposition.mended)
     arrive_late(thread, ts, sp)
-    return interposed_current() != former[0]
+    return SW_CHANGED if interposed_current() != former[0] else SW_MENDED
 
 
 cdef inline void interposed_go_back(uint64_t former) noexcept nogil:

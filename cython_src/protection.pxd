@@ -35,6 +35,7 @@ cdef extern from "cpython/protection.h" nogil:
     PyThreadState *swpy_attached()
     PyThreadState *swpy_attached_call()
     PyThreadState *swpy_own()
+    bint swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
     bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
     uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
     void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t former)

@@ -8,6 +8,7 @@
  *   swpy_native_bounds(ts, &base, top)    correct the native base by what CPython recorded
  *   swpy_covers(ts, thread, sp)           are the bounds that are in force those of the stack at `sp`, and no
  *                                         estimate?
+ *   swpy_has_bounds_of(ts, record)        are a record's bounds in force, an estimate or not? 0 where that can't be told
  *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_adopt(ts, thread, to)            the same where somebody else has put the counters of `to` in force

@@ -226,6 +226,13 @@ static inline void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintpt
     (void)top;
 }
 
+static inline int swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
+{
+    (void)ts;
+    (void)record;
+    return 0;
+}
+
 /* There is no straight way: budgets are kept in the records. sw_process.straight stays 0. */
 static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
 {

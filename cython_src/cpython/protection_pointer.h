@@ -64,6 +64,14 @@ static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
     swpy_write_bounds(ts, swpy_lowest(to), to->top);
 }
 
+/* Are a record's own bounds in force, and nobody else's? 0 where that can't be told. */
+static inline int swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
+{
+    const uintptr_t *bounds = swpy_bounds(ts);
+    return swpy_protection.mechanism == SWPY_POINTER && bounds[SWPY_TOP] == record->top
+        && bounds[SWPY_HARD] == swpy_lowest(record) + swpy_protection.margin;
+}
+
 static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
 {
     (void)thread;

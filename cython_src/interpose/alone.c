@@ -63,25 +63,26 @@ static void put_in_force(memory *own, void *ts, uintptr_t base)
     }
 }
 
-/* The bounds for the stack that holds `sp`; 1: they were others before. */
-static int cover(uintptr_t sp, uint64_t *former)
+/* The bounds for the stack that holds `sp`. */
+static sw_entry cover(uintptr_t sp, uint64_t *former)
 {
     void *ts = set_bounds != NULL && reset_bounds != NULL && id_of != NULL && attached != NULL ? attached() : NULL;
     if (ts == NULL) {
-        return 0;
+        return SW_RIGHT;
     }
     memory *own = this_memory();
     uintptr_t base = own->ts_id == id_of(ts) ? own->base : 0;
     if (base != 0 ? sp - base < ASSUMED_SIZE && sp - base >= ASSUMED_SIZE / 4 : is_native(own, sp)) {
-        return 0;
+        return SW_RIGHT;
     }
     *former = base;
     put_in_force(own, ts, is_native(own, sp) ? 0 : (sp & ~(PAGE - 1)) - ASSUMED_SIZE / 2);
-    return 1;
+    return SW_CHANGED;
 }
 
-static int alone_entered(uint64_t *former)
+static sw_entry alone_entered(uint64_t *former, int comes_back)
 {
+    (void)comes_back;
     return cover((uintptr_t)__builtin_frame_address(0), former);
 }
 

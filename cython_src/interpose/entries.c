@@ -27,6 +27,7 @@ typedef struct {
 
 static __thread chain chain_of_thread;
 static atomic_int links_in_process; /* 0: no thread need look at its chain */
+static atomic_int met_other_stacks; /* 0: every thread came into Python on its own */
 
 /* Not inlined: a stack may come back on another thread (DESIGN: thread-local variables). */
 static __attribute__((noinline)) chain *this_chain(void)
@@ -55,7 +56,7 @@ static void remove_link(chain *own, nested *link)
     atomic_fetch_sub(&links_in_process, 1);
 }
 
-static __attribute__((noinline)) void note_nested(const sw_interpose_hooks *hooks, int changed, uint64_t former)
+static __attribute__((noinline)) void note_nested(const sw_interpose_hooks *hooks, sw_entry entry, uint64_t former)
 {
     chain *own = this_chain();
     uint64_t stack = hooks->current();
@@ -63,7 +64,7 @@ static __attribute__((noinline)) void note_nested(const sw_interpose_hooks *hook
     if (link != NULL) {
         link->depth++;
     }
-    else if (changed && own->count < ENTRIES_NESTED) {
+    else if (entry == SW_CHANGED && own->count < ENTRIES_NESTED) {
         own->links[own->count++] = (nested){stack, former, 1};
         atomic_fetch_add(&links_in_process, 1);
     }
@@ -72,7 +73,7 @@ static __attribute__((noinline)) void note_nested(const sw_interpose_hooks *hook
 static __attribute__((noinline)) void end_nested(const sw_interpose_hooks *hooks)
 {
     uint64_t others;
-    hooks->entered(&others); /* another entry may have begun since, on another stack */
+    hooks->entered(&others, 0); /* another entry may have begun since, on another stack */
     chain *own = this_chain();
     nested *link = find_link(own, hooks->current());
     if (link != NULL && --link->depth == 0) {
@@ -87,13 +88,34 @@ static inline int are_nested(void)
     return __builtin_expect(atomic_load_explicit(&links_in_process, memory_order_relaxed) != 0, 0);
 }
 
-static inline void entered(int was_attached)
+static inline void look(int was_attached, int comes_back)
 {
     const sw_interpose_hooks *hooks = sw_hooks();
     uint64_t former;
-    int changed = hooks->entered(&former);
-    if (was_attached && (__builtin_expect(changed, 0) || are_nested())) {
-        note_nested(hooks, changed, former);
+    sw_entry entry = hooks->entered(&former, comes_back);
+    if (__builtin_expect(entry != SW_RIGHT, 0)) {
+        atomic_store_explicit(&met_other_stacks, 1, memory_order_relaxed);
+    }
+    if (was_attached && (__builtin_expect(entry == SW_CHANGED, 0) || are_nested())) {
+        note_nested(hooks, entry, former);
+    }
+}
+
+static inline void entered(int was_attached)
+{
+    look(was_attached, 0);
+}
+
+static inline void came_back(void)
+{
+    look(0, 1);
+}
+
+/* The thread state may go, and with it what CPython put off freeing on a stack with little room. */
+static inline void end_outermost(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&met_other_stacks, memory_order_relaxed), 0)) {
+        sw_hooks()->ending();
     }
 }
 
@@ -116,7 +138,7 @@ static int gilstate_ensure(void)
 static void gilstate_release(int state)
 {
     if (state != PYGILSTATE_LOCKED) {
-        sw_hooks()->ending();
+        end_outermost();
     }
     if (!are_nested()) {
         real_gilstate_release(state);
@@ -131,20 +153,20 @@ static void gilstate_release(int state)
 static void restore_thread(void *ts)
 {
     real_restore_thread(ts);
-    entered(0);
+    came_back();
 }
 
 static void acquire_thread(void *ts)
 {
     real_acquire_thread(ts);
-    entered(0);
+    came_back();
 }
 
 static void *swap(void *ts)
 {
     void *former = real_swap(ts);
     if (ts != NULL) {
-        entered(0);
+        came_back();
     }
     return former;
 }
@@ -167,7 +189,7 @@ static void *ensure_from_view(void *view)
 
 static void release(void *token)
 {
-    sw_hooks()->ending(); /* whether it is the outermost only the token knows */
+    end_outermost(); /* whether it is, only the token knows */
     real_release(token);
     if (are_nested() && sw_hooks()->is_attached()) {
         end_nested(sw_hooks());

@@ -10,12 +10,19 @@
 
 #define SW_INTERPOSE_VERSION 2u /* of all that this file says: core and library must agree */
 
+typedef enum {
+    SW_RIGHT, /* the bounds were right */
+    SW_MENDED, /* they were not, in a thread state that had been on no other stack */
+    SW_CHANGED,
+} sw_entry;
+
 /* Every hook may be called from any thread, attached or not, before Python starts and after it ends; none leaves
  * an exception pending. Addresses are of bytes; a stack is [base, top). */
 typedef struct {
-    /* The calling thread came into Python: make the bounds those of the stack under it.
-     * Guarantees: 1 when they were another stack's, which `former` then names for go_back(); else 0. */
-    int (*entered)(uint64_t *former);
+    /* The calling thread came into Python: make the bounds those of the stack under it. `comes_back`: it left Python
+     * before, and goes on there; what was found out of an unknown stack when it entered still stands.
+     * Guarantees: SW_CHANGED when they were another stack's, which `former` then names for go_back(). */
+    sw_entry (*entered)(uint64_t *former, int comes_back);
     void (*go_back)(uint64_t former); /* what that stack's entry into Python has ended: its bounds again */
     uint64_t (*current)(void); /* names the stack whose bounds are in force, as `former` does */
     int (*is_attached)(void);

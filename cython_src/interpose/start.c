@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int no_entered(uint64_t *former)
+static sw_entry no_entered(uint64_t *former, int comes_back)
 {
     (void)former;
-    return 0;
+    (void)comes_back;
+    return SW_RIGHT;
 }
 
 static void no_go_back(uint64_t former)
