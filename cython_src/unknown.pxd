@@ -134,7 +134,7 @@ cdef inline bint is_found(uintptr_t base) noexcept nogil:
 
 
 cdef inline bint still_holds(const sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is what was found out of a stack still so, as far as that is told without a look at the map? All pages down to
+    """Is what was found out of a stack still so, as far as that can be told without the map? All pages down to
     the base must be there: another stack, with a guard page of its own, may lie between by now."""
     if sw_map_is_quick() or not is_found(record.base):
         return False

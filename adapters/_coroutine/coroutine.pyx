@@ -307,7 +307,7 @@ cdef class Coroutine:
 
 
 cdef inline _go_on(Coroutine coroutine):
-    """Switch to a coroutine, and come back with what it gave or raised. Inlined: each return that follows a jump is
+    """Switch to a coroutine, and come back with what it gave or raised. Inlined: each return after a jump is
     one that the processor predicts wrongly."""
     cdef stackwarden.stackwarden_status status = _switch_to(coroutine)
     if status < 0:
