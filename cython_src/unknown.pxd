@@ -10,12 +10,12 @@ which the hook does not: only a sync that finds the thread on such a stack comes
       |
     base     the lowest readable page of the entry, if that is near; else as far down as the assumed size allows
 
-An entry of the map is not a stack: neighbours merge, and malloc carves stacks out of arenas. So a stack is taken for
-no more than the assumed size. Half of it lies below the stack pointer in any case, for the end of the entry may be a
-neighbour's, and with little room left CPython puts off all deallocation. The tops of all these ranges are odd: so
-sync knows from the bounds alone that it has to look again, and they overlap no stack of which somebody told. A base
-in the middle of a page is nothing that was found there, and can't be verified: it was moved down, because CPython
-aborts the process in the margin above it, or nobody looked, because bounds are not checked.
+An entry of the map is not a stack: neighbours merge, and malloc carves stacks out of arenas. So a stack is taken
+for no more than the assumed size. Half of it lies below the stack pointer in any case, for the end of the entry
+may be a neighbour's, and with little room left CPython puts off all deallocation. The tops of all these ranges are
+odd: so sync knows from the bounds alone that it has to look again, and they overlap no stack of which somebody
+told. A base in the middle of a page is nothing that was found there, and can't be verified: it was moved down,
+because CPython aborts the process in the margin above it, or nobody looked, because bounds are not checked.
 """
 
 from libc.stdint cimport uint64_t, uintptr_t
@@ -89,7 +89,7 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
 
 
 cdef inline void leave_room(found *answer, uintptr_t sp) noexcept nogil:
-    """Move the base down where there is little room below the stack pointer. What lies below zero is not looked at."""
+    """Move the base down where there is little room below the stack pointer. Nothing lies below zero."""
     if sp - answer.base < least_room():
         answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
         answer.bounds_from = SW_FROM_ESTIMATE

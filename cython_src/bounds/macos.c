@@ -30,27 +30,6 @@ int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
     return 0;
 }
 
-void sw_forget_map(void) {}
-
-int sw_map_is_quick(void)
-{
-    return 1;
-}
-
-int sw_is_arena(uintptr_t low, uintptr_t high)
-{
-    (void)low;
-    (void)high;
-    return 0;
-}
-
-int sw_is_resident(uintptr_t base, uintptr_t top)
-{
-    (void)base;
-    (void)top;
-    return 0;
-}
-
 int sw_is_readable(uintptr_t address)
 {
     uintptr_t low, high;

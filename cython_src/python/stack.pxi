@@ -1,0 +1,198 @@
+"""Stack: one stack as Python sees it. A view: it holds a handle, and asks the record each time."""
+
+from libc.string cimport strlen
+
+from stackwarden cimport (
+    STACKWARDEN_DONE,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_ISOLATION_FRAMES,
+    STACKWARDEN_ISOLATION_THREAD_STATE,
+    STACKWARDEN_LOST,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+)
+
+_BOUNDS_FROM = ("native", "told", "map", "estimate")
+_ISOLATIONS = ("none", "frames", "thread-state")
+_ISOLATION_FLAGS = {
+    "none": 0, "frames": STACKWARDEN_ISOLATION_FRAMES, "thread-state": STACKWARDEN_ISOLATION_THREAD_STATE}
+_POLICIES = ("inherited", "exact", "estimate", "counted", "disabled")
+
+
+cdef tuple _names_of(stackwarden_handle handle):
+    """(name, system) of a stack, each a str or None."""
+    cdef sw_record *record
+    cdef bytes name = b""
+    cdef bytes system = b""
+    sw_lock()
+    record = record_of(handle)
+    if record != NULL and record.name != NULL:
+        name = record.name
+        system = record.name + strlen(record.name) + 1
+    sw_unlock()
+    return name.decode("utf-8", "replace") or None, system.decode("utf-8", "replace") or None
+
+
+cdef class Stack:
+    """What is known of one stack: a view of its guard record.
+
+    ``base`` is the address of the lowest usable byte, ``size`` in bytes, ``top = base + size``. ``name`` and
+    ``system`` are str or None. These stay after ``unregister()``; all else then raises StaleStackError.
+    As a context manager it unregisters itself at the end of the block.
+    """
+
+    cdef stackwarden_handle _handle
+    cdef readonly uintptr_t base
+    cdef readonly size_t size
+    cdef readonly str name
+    cdef readonly str system
+
+    def __init__(self):
+        raise TypeError("use stackwarden.register_stack() or stackwarden.current_stack()")
+
+    @property
+    def handle(self):
+        """The stack's handle for the C functions (int). It never names another stack."""
+        return self._handle
+
+    @property
+    def top(self):
+        """One past the highest address of the stack."""
+        return self.base + self.size
+
+    @property
+    def bounds_from(self):
+        """Where the bounds come from: "native", "told", "map" or "estimate"."""
+        return _BOUNDS_FROM[self._record().bounds_from]
+
+    @property
+    def policy(self):
+        """The policy in force: "exact", or "estimate" where bounds or budget are not certain to hold; or "counted"
+        or "disabled", where that was asked for."""
+        return _POLICIES[self._record().policy]
+
+    @property
+    def isolation(self):
+        """Whether the stack keeps execution state of its own: "none", "frames" or "thread-state"."""
+        return _ISOLATIONS[self._record().isolation]
+
+    @property
+    def frame(self):
+        """The innermost frame of a suspended stack (with a working f_back chain), or None.
+
+        None too for a stack that runs, and for one without execution state of its own.
+        """
+        cdef sw_record *record = self._record()
+        cdef sw_execution *execution = record.execution
+        cdef PyObject *frame = NULL
+        if record.isolation != SW_SHARED and is_suspended(execution):
+            if record.isolation == SW_FRAMES:
+                frame = swpy_state_frame(swpy_attached(), &execution.state)
+            elif execution.ts != NULL:
+                frame = <PyObject *>PyThreadState_GetFrame(execution.ts)
+        if frame == NULL:
+            return None
+        found = <object>frame
+        Py_XDECREF(frame)
+        return found
+
+    @property
+    def switches(self):
+        """How often a thread went on on this stack (int)."""
+        return self._record().switches
+
+    @property
+    def high_water(self):
+        """Bytes in use at the deepest switch or check that was seen on this stack, in steps of 16 (int).
+
+        Exact after ``paint()``: then the memory of the stack is read.
+        """
+        return deepest(self._record())
+
+    @property
+    def budget(self):
+        """Bytes of this stack, from its top, that CPython may use before it raises; None: all of it. Can be set.
+
+        None again once C code that CPython does not check was found below it. Setting raises StackTooSmallError
+        where less than a margin and 16 KiB would be left below what is in use (without isolation and the caller on
+        it that is not known, and ``high_water`` counts), StackInUseError while another thread is on it, or a
+        stack_budget() is in force there.
+        """
+        cdef sw_record *record = self._record()
+        return <uint64_t>sw_details_of(record).budget << 4 or None
+
+    @budget.setter
+    def budget(self, size):
+        self._set_budget(_budget_of(size) if size is not None else 0)
+
+    cdef _set_budget(self, size_t size):
+        cdef stackwarden_status status = set_budget(self._record(), min(size, self.size))
+        if status == STACKWARDEN_TOO_SMALL:
+            raise errors.StackTooSmallError(
+                f"{self!r}: a budget of {size} bytes: at least {swpy_protection.margin + SW_BUDGET_RESERVE} "
+                "more than what is in use are needed")
+        if status != STACKWARDEN_DONE:
+            _refuse(status, repr(self))
+
+    @property
+    def thread(self):
+        """threading.get_ident() of the thread on which this stack is current, or None."""
+        cdef sw_thread *thread = thread_on(self._record())
+        return thread.ident if thread != NULL else None
+
+    def paint(self):
+        """Fill what is not in use of this stack with a pattern: ``high_water`` then finds how far that is gone.
+
+        Touches all of the stack's memory. Raises StackInUseError while another thread is on it, and where nobody
+        knows what is in use: after switches, for a stack without isolation that the caller is not on.
+        """
+        if not paint(self._record()):
+            _refuse(STACKWARDEN_IN_USE, repr(self))
+
+    def unregister(self):
+        """Forget this stack. Call it before its memory is given back. True, or False when it was left in the
+        middle of Python: then its frames are leaked, and its memory must neither be unmapped nor used again.
+
+        Raises StaleStackError when that was done before, StackInUseError while it is current on some thread.
+        """
+        cdef stackwarden_status status = sw_unregister_stack(self._handle)
+        if status < 0:
+            _refuse(status, repr(self))
+        return status != STACKWARDEN_LOST
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.unregister()
+
+    def __eq__(self, other):
+        return isinstance(other, Stack) and self._handle == (<Stack>other)._handle
+
+    def __hash__(self):
+        return hash(self._handle)
+
+    def __reduce__(self):
+        raise TypeError("a Stack cannot be pickled: it names memory of this process")
+
+    def __repr__(self):
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Stack{name} {_range_text(self.base, self.size)}>"
+
+    cdef sw_record *_record(self) except NULL:
+        cdef sw_record *record = record_of(self._handle)
+        if record == NULL:
+            _refuse(STACKWARDEN_STALE_HANDLE, repr(self))
+        return record
+
+
+cdef Stack _stack(const stackwarden_stack *seen):
+    cdef Stack stack = Stack.__new__(Stack)
+    stack._handle = seen.handle
+    stack.base = seen.base
+    stack.size = seen.size
+    stack.name, stack.system = _names_of(seen.handle)
+    return stack
