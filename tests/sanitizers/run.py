@@ -66,7 +66,11 @@ LEGS = {
                 "tests/grow/test_call_on_stack.py",
                 "tests/grow/test_suspending.py",
             ),
-            *("adapters/asm", "adapters/fcontext/test_fcontext.py", "tests/sanitizers/test_address.py"),
+            *(
+                "adapters/asm",
+                "adapters/fcontext/test_fcontext.py",
+                "tests/sanitizers/test_address.py",
+            ),
         ),
         # RTLD_DEEPBIND is refused, address space taken (20 TB), memory that was freed held back.
         (
