@@ -172,16 +172,19 @@ cdef inline stackwarden_status check_target(
     return status
 
 
-cdef inline void save_frames(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The loaded execution state is left, out of the thread state."""
+cdef inline void note_left(const sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """The loaded execution state is left: where, and in which thread state it lives."""
     cdef sw_execution *leaving = thread.loaded
-    swpy_state_save(ts, &leaving.state)
-    leaving.holds = True
     leaving.ts = ts
-    leaving.ts_id = swpy_id(ts)
+    leaving.ts_id = swpy_id(ts) if ts != NULL else 0
     leaving.left_at = sp
     leaving.mark = thread.current.mark
     leaving.status = SW_SAVED
+
+
+cdef inline void save_frames(const sw_thread *thread, PyThreadState *ts) noexcept nogil:
+    swpy_state_save(ts, &thread.loaded.state)
+    thread.loaded.holds = True
 
 
 cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
@@ -191,17 +194,12 @@ cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) no
     if ts != NULL and leaving.isolation == SW_FRAMES:
         if not swpy_state_is_checked(ts):
             swpy_check_asyncio(ts)
-        save_frames(thread, ts, sp)
-        return
-    if not leaving.holds:
+        save_frames(thread, ts)
+    elif not leaving.holds:
         swpy_state_clear(&leaving.state)
         if ts != NULL:
             swpy_leave_own(&leaving.state)
-    leaving.ts = ts
-    leaving.ts_id = swpy_id(ts) if ts != NULL else 0
-    leaving.left_at = sp
-    leaving.mark = thread.current.mark
-    leaving.status = SW_SAVED
+    note_left(thread, ts, sp)
 
 
 cdef inline void end_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil:
@@ -329,7 +327,8 @@ cdef inline bint leave_straight(const stackwarden_stack *to, uintptr_t sp) noexc
     thread.current.mark = swpy_mark(ts)
     thread.current.detached = False
     note_depth(thread.current, sp)
-    save_frames(thread, ts, sp)
+    save_frames(thread, ts)
+    note_left(thread, ts, sp)
     record.mark = 0
     record.switches += 1
     thread.arriving = record.execution

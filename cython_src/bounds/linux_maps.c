@@ -124,11 +124,6 @@ static uint64_t identify(int descriptor)
     return (uint64_t)descriptor << 32 | (uint32_t)file.st_ino;
 }
 
-static int open_map(void)
-{
-    return open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-}
-
 /* Keep a file for the next question, unless another thread has kept one meanwhile. */
 static void keep_or_close(int maps, uint64_t former)
 {
@@ -140,7 +135,7 @@ static void keep_or_close(int maps, uint64_t former)
 
 static int ask_anew(uintptr_t address, uintptr_t *low, uintptr_t *high, uint64_t former)
 {
-    int maps = open_map();
+    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (maps < 0) {
         return -1;
     }
