@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import backtraces
 import conformance
 import environments
 import extensions
@@ -16,12 +17,13 @@ try:
 except ImportError as error:
     unavailable("asm", str(error))
 
-ADAPTER = environments.CHECKOUT / "adapters" / "asm"
+ADAPTER = "stackwarden.adapters.asm"
+JUMP = environments.CHECKOUT / "adapters" / "asm"
 REGISTERS = environments.CHECKOUT / "tests" / "extensions" / "asm" / "registers.c"
 
 
 def test_the_adapter_conforms():
-    conformance.check("stackwarden.adapters.asm")
+    conformance.check(ADAPTER)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_the_adapter_conforms():
 def test_every_register_that_is_in_use_comes_back(tmp_path, options):
     program = tmp_path / "registers"
     subprocess.run(
-        [*extensions.compiler(), *options, f"-I{ADAPTER}", REGISTERS, "-o", program], check=True
+        [*extensions.compiler(), *options, f"-I{JUMP}", REGISTERS, "-o", program], check=True
     )
     subprocess.run([program], check=True, timeout=60)
 
@@ -87,26 +89,13 @@ def test_each_coroutine_is_closed_in_another_ones_middle():
     assert ended == [1]
 
 
-BACKTRACE = """
-import ctypes
-from stackwarden.adapters.asm import Coroutine
-
-library = ctypes.CDLL(None)
-library.backtrace_symbols.restype = ctypes.POINTER(ctypes.c_char_p)
-
-def backtrace():
-    frames = (ctypes.c_void_p * 1000)()
-    count = library.backtrace(frames, 1000)
-    texts = library.backtrace_symbols(frames, count)
-    return [texts[place].decode() for place in range(count)]
-
-print(*Coroutine(backtrace).resume(), sep="\\n")
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="backtrace(3) is glibc's")
 def test_backtrace_ends_at_the_entry():
     ran = subprocess.run(
-        [sys.executable, "-c", BACKTRACE], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", backtraces.PROGRAM, ADAPTER, "20"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert "asm/_coroutine" in ran.stdout.splitlines()[-1]

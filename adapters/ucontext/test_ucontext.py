@@ -19,6 +19,7 @@ from itertools import pairwise
 import pytest
 from stackwarden.adapters.ucontext import DEFAULT_STACK_SIZE, POOLED_STACKS, Coroutine, suspend
 
+import backtraces
 import commands
 import conformance
 import debian
@@ -30,6 +31,7 @@ KIB = 1024
 MIB = 1024 * KIB
 LEAST = stackwarden.status()["least_stack_size"]
 SECONDS = 120
+ADAPTER = "stackwarden.adapters.ucontext"
 
 
 def child(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +61,7 @@ class Thing:
 
 
 def test_the_adapter_conforms_on_stacks_below_and_above():
-    conformance.check("stackwarden.adapters.ucontext")
+    conformance.check(ADAPTER)
 
 
 # ---- results and exceptions ----
@@ -593,53 +595,20 @@ def test_after_a_fork_inside_both_processes_are_protected_and_come_back():
 
 # ---- debuggers ----
 
-BACKTRACE = """
-import ctypes, sys
-from stackwarden.adapters.ucontext import Coroutine
-
-library = ctypes.CDLL(None)
-library.backtrace_symbols.restype = ctypes.POINTER(ctypes.c_char_p)
-
-def backtrace():
-    frames = (ctypes.c_void_p * 1000)()
-    count = library.backtrace(frames, 1000)
-    texts = library.backtrace_symbols(frames, count)
-    return [texts[place].decode() for place in range(count)]
-
-class Deeper:
-    # Sorting makes C calls on the stack of the resumer.
-    def __init__(self, depth):
-        self.depth = depth
-
-    def __lt__(self, other):
-        resume_below(self.depth - 1)
-        return True
-
-seen = []
-
-def resume_below(depth):
-    if depth:
-        sorted([Deeper(depth), Deeper(depth)])
-    elif not seen:
-        seen.append(Coroutine(backtrace).resume())
-
-backtrace()
-resume_below(int(sys.argv[1]))
-print(*seen[0], sep="\\n")
-"""
-
 
 def test_backtrace_ends_at_the_entry_however_deep_the_resumer_is():
     if not hasattr(ctypes.CDLL(None), "backtrace"):
         unavailable("backtrace(3)", "this C library does not have it")
-    shallow, deep = (said(BACKTRACE, depth).splitlines() for depth in ("0", "20"))
+    shallow, deep = (said(backtraces.PROGRAM, ADAPTER, depth).splitlines() for depth in ("0", "20"))
     assert len(shallow) == len(deep)
     adapter = [place for place, frame in enumerate(shallow) if "ucontext/_coroutine" in frame]
     # The first function on the stack, and what makecontext put above it.
     assert adapter[-1] >= len(shallow) - 2
 
 
-TRAP = BACKTRACE.replace("Coroutine(backtrace).resume()", "Coroutine(trap).resume()").replace(
+TRAP = backtraces.PROGRAM.replace(
+    "Coroutine(backtrace).resume()", "Coroutine(trap).resume()"
+).replace(
     "seen = []",
     "import os, signal\ndef trap():\n    os.kill(os.getpid(), signal.SIGTRAP)\nseen = []",
 )
@@ -665,7 +634,7 @@ def gdb_frames(depth: str) -> list[str]:
             *("-nx", "-batch"),
             *(word for setting in settings for word in ("-iex", f"set {setting}")),
             *("-ex", "run", "-ex", "bt"),
-            *("--args", sys.executable, "-c", TRAP, depth),
+            *("--args", sys.executable, "-c", TRAP, ADAPTER, depth),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -246,10 +246,11 @@ def test_a_larger_one_than_the_stack_is_all_of_it(new_stack):
 
 def test_one_that_would_end_the_process_is_refused(probe, new_stack, memory):
     least = stackwarden.status()["margin"] + 16 * KIB
-    registered = stackwarden.status()["registered"]
+    base, registered = memory(MIB), stackwarden.status()["registered"]
     with pytest.raises(StackTooSmallError, match=rf"{least - 64} bytes: at least {least} more"):
-        new_stack(budget=least - 64)
+        stackwarden.register_stack(base, MIB, budget=least - 64)
     assert stackwarden.status()["registered"] == registered
+    assert base not in [stack.base for stack in stackwarden.stacks()]
     stack = new_stack(MIB)
 
     def work():

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import stackwarden
+from stackwarden.testing.child import in_thread
 
 
 def test_what_takes_no_callable_is_refused():
@@ -80,5 +81,8 @@ def test_a_teardown_whose_pool_is_gone_does_not_keep_shutdown_waiting():
 
 
 def test_a_function_that_calls_at_once_is_a_pool_too():
-    with stackwarden.wrap_thread_pool(lambda task: task(), name="at once") as executor:
-        assert executor.submit(threading.get_ident).result(0) == threading.get_ident()
+    def use():
+        with stackwarden.wrap_thread_pool(lambda task: task(), name="at once") as executor:
+            assert executor.submit(threading.get_ident).result(0) == threading.get_ident()
+
+    in_thread(use)  # its stack is named after the pool, for good
