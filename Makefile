@@ -37,6 +37,10 @@ bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one
 	python=$$($(harness)/environments.py bench $$version) && $$python tests/bench/run.py $(ARGS) || status=1; \
 	done; exit $$status
 
+.PHONY: compare
+compare: ## compare the core's machine code with that of a commit: OLD=commit
+	@$(harness)/compare.py $(OLD) $(addprefix --python ,$(PYTHON)) $(ARGS)
+
 .PHONY: sanitize
 sanitize: ## test a core that is compiled with sanitizers, under 3.14
 	@python3 tests/sanitizers/run.py $(addprefix --python ,$(PYTHON)) -- $(ARGS)

@@ -5,7 +5,9 @@
 Promises: every refusal of the C layer becomes an exception of its own class, with the numbers in the message;
 nothing here runs on a switch. What happens on a switch is in hook.pxd.
 
-One extension module: what Python sees is included from python/, a file for each subject; here it starts and ends.
+One extension module, and one compilation unit: the code of the core stands in .pxd files, so that each file has its
+own names and says what it imports, and yet everything can be inlined. What Python sees is included from python/, a
+file for each subject; here it starts and ends.
 """
 
 import atexit
@@ -16,24 +18,45 @@ from operator import index
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
-from beacon cimport *
-from budgets cimport *
-from callbacks cimport *
-from capi cimport *
-from carry cimport SW_CARRIED_SIZE
-from crash cimport *
-from depth cimport *
-from guard cimport *
-from execution cimport *
-from hook cimport *
-from interpose cimport *
-from isolation cimport *
-from policy cimport policy_of
-from process cimport update_straight
-from protection cimport *
-from registry cimport *
+from beacon.listener cimport describe_beacons, start_listening
+from calls.call_on_stack cimport SW_CARRIED_SIZE
+from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
+from depth.budgets cimport SW_BUDGET_RESERVE, set_budget, sw_enter_budget, sw_leave_budget
+from depth.checks cimport deepest, paint, sw_check_stack_depth, sw_stack_remaining, sw_stack_used
+from interpose.core_hooks cimport (
+    SW_INTERPOSE_ATTACH,
+    SW_INTERPOSE_OFF,
+    SW_INTERPOSE_ON,
+    connect_interposition,
+    suspended_by_interposition,
+    sw_interpose_find,
+    sw_interpose_load,
+    sw_interposition,
+    turn_interposition,
+)
+from records.execution cimport *
+from records.executions cimport is_suspended, sw_drain, sw_renew_stack
+from records.fast_path cimport update_straight
+from records.guard cimport *
+from records.overlaps cimport check_range
+from records.policy cimport policy_of
+from records.protection cimport *
+from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE, stackwarden_table
-from unknown cimport SW_ASSUMED_SIZE, SW_PAGE
+from switching.callbacks cimport sw_unregister_switch_callback
+from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
+from switching.policies cimport sw_set_policy
+from switching.registration cimport (
+    name_stack,
+    sw_current_stack,
+    sw_register_stack,
+    sw_register_switch_callback,
+    sw_unregister_stack,
+)
+from switching.sync cimport sync_slowly
+from switching.threads cimport end_other_threads, end_thread, leave_detached_alone, this_thread, thread_on
+from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
+from table cimport fill_table
 
 from stackwarden import errors
 
@@ -59,7 +82,7 @@ include "python/depth.pxi"
 include "python/status.pxi"
 include "python/interposition.pxi"
 include "python/switch_callbacks.pxi"
-include "python/workers.pxi"
+include "python/pools.pxi"
 
 
 cdef void _at_exit() noexcept:
@@ -151,12 +174,11 @@ cdef _start_process():
 
 
 cdef _start():
-    global sw_table
     if not sw_process.running:
         _start_protection()
         _start_isolation()
         _start_process()
-        sw_table = make_table()
+        fill_table(&sw_table)
         start_listening()
         sw_interposition.preloaded = connect_interposition()
 

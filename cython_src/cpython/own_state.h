@@ -6,7 +6,7 @@
 #ifndef SWPY_OWN_STATE_H
 #define SWPY_OWN_STATE_H
 
-#include "deferred.h"
+#include "trashcan.h"
 #include "thread_state.h"
 
 #define SWPY_HAS_OWN_STATES (!SWPY_311)

@@ -42,7 +42,7 @@
 #define SWPY_PROTECTION_H
 
 #include "../bounds/bounds.h"
-#include "../guard.h"
+#include "../data/guard.h"
 #include "thread_state.h"
 
 typedef enum { SWPY_NONE, SWPY_POINTER, SWPY_SETTER, SWPY_COUNTER, SWPY_COMBINED_COUNTER } swpy_mechanism;

@@ -24,7 +24,7 @@
  * protection's (protection_counted.h). context_ver only grows: ContextVar caches on (thread state id, version), and
  * with the version restored 199 of 200 reads were wrong on all five versions.
  *
- * Each state_3xx.h defines swpy_version_state and swpy_version_{start,clear,is_checked,save,load,release,is_idle,
+ * The file of each version defines swpy_version_state and swpy_version_{start,clear,is_checked,save,load,release,is_idle,
  * frame_swap}, swpy_version_{leave,enter}_own, and swpy_check_asyncio. */
 #ifndef SWPY_STATE_H
 #define SWPY_STATE_H

@@ -2,7 +2,7 @@
  *
  * The JIT frees executors that it finds in no thread state: a saved state holds a strong reference to the one that
  * its innermost frame runs in (with PYTHON_JIT=1 each suspended stack crashed without). asyncio's running loop and
- * task stand in the thread state, behind the bounds of the stack; see state_asyncio.h. */
+ * task stand in the thread state, behind the bounds of the stack; see state_loop.h. */
 
 #include "protection.h"
 

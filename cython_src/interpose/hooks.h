@@ -1,7 +1,7 @@
 /* hooks.h: what libstackwarden_interpose asks of whoever knows Python's bounds, and what it offers itself.
  *
  * Promises: no type of Python's. The library sees foreign code enter Python and switch stacks; it calls the hooks
- * and knows nothing else. The core fills them once it is imported (interpose.pxd); before that, and where there
+ * and knows nothing else. The core fills them once it is imported (core_hooks.pxd); before that, and where there
  * is no core, alone.c does what can be done without one; while interposition is off nothing is done. */
 #ifndef SW_INTERPOSE_HOOKS_H
 #define SW_INTERPOSE_HOOKS_H

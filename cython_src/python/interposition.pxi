@@ -1,4 +1,4 @@
-"""Turning interposition on and off, for _interpose.py. What it does is in interpose.pxd."""
+"""Turning interposition on and off, for _interpose.py. What it does is in core_hooks.pxd."""
 
 
 def _interposition():

@@ -76,7 +76,7 @@ try:
         sync_stack,
         unregister_switch_callback,
     )
-    from stackwarden._grow import call_on_stack, deep_recursion, maybe_grow
+    from stackwarden._calls import call_on_stack, deep_recursion, maybe_grow
     from stackwarden._policy import apply_settings as _apply_settings
     from stackwarden._policy import stack_policy
     from stackwarden._sync import sync_on_call

@@ -1,6 +1,6 @@
 """``sync_on_call``: Python callables that foreign code calls on whatever stack it is on."""
 
-from stackwarden._grow import _call_synced
+from stackwarden._calls import _call_synced
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:

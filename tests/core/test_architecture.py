@@ -1,6 +1,8 @@
-"""Who may know whom: the folders keep to the public contract, and CPython's fields to one folder."""
+"""Who may know whom: a folder of the core is a floor, and imports go down only; the other folders keep to the public
+contract, and CPython's fields to one folder."""
 
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,77 @@ def without_comments(path):
     return re.sub(r"# [^\n]*", "", text)  # not the `#define` of C that stands in Cython
 
 
+# The core's floors, the lowest first. Folders of one floor do not know each other.
+FLOORS = [
+    {"platform"},
+    {"data"},
+    {"bounds"},
+    {"cpython"},
+    {"records"},
+    {"switching"},
+    {"depth", "calls", "beacon", "crash", "interpose"},
+    {"table"},
+    {"core", "python"},
+]
+# Declared where they are called, filled on a floor above.
+FILLED_ABOVE = {"beacon/find.h", "crash/crash.h"}
+
+
+def core_imports(path):
+    """What a file of the core includes or cimports of the core, as paths relative to it."""
+    text = without_comments(path)
+    found = set()
+    for name in re.findall(r"(?:#\s*include|from|include)\s+\"([^\"]+)\"", text):
+        for place in (path.parent / name, CORE / name):
+            if place.is_file():
+                found.add(place.resolve().relative_to(CORE.resolve()).as_posix())
+    for module in re.findall(r"^from ([\w.]+) cimport", text, re.MULTILINE):
+        place = CORE / (module.replace(".", "/") + ".pxd")
+        if place.is_file():
+            found.add(place.relative_to(CORE).as_posix())
+    return found
+
+
+def imports_of_the_core():
+    return {
+        path.relative_to(CORE).as_posix(): core_imports(path)
+        for path in sorted(CORE.rglob("*"))
+        if path.suffix in COMPILED | {".pxi"}
+    }
+
+
+def floor_of(name):
+    folder = name.split("/")[0].split(".")[0]
+    return next(place for place, folders in enumerate(FLOORS) if folder in folders)
+
+
+def test_imports_of_the_core_go_down_only():
+    graph = imports_of_the_core()
+    assert "records/index.pxd" in graph["switching/hook.pxd"]
+    for name, imported in graph.items():
+        for other in imported:
+            same_folder = other.split("/")[0] == name.split("/")[0]
+            assert (
+                floor_of(other) < floor_of(name)
+                or (same_folder and "/" in name)
+                or (floor_of(name) == len(FLOORS) - 1 == floor_of(other))
+                or other in FILLED_ABOVE
+            ), f"{name} imports {other}"
+
+
+def test_no_files_of_the_core_import_each_other_in_a_circle():
+    sorter = TopologicalSorter(imports_of_the_core())
+    sorter.prepare()  # raises CycleError, which names the circle
+
+
+def test_functions_are_cimported_by_name():
+    """What a file has from where can be read in it. The data and CPython's declarations come whole."""
+    whole = {"records.guard", "records.execution", "records.protection"}
+    for path in code_in(CORE):
+        for module in re.findall(r"^from ([\w.]+) cimport \*", path.read_text(), re.MULTILINE):
+            assert module in whole, f"{path} cimports all of {module}"
+
+
 def test_fields_of_the_thread_state_are_named_in_one_folder():
     access = re.compile(rf"(?:->|(?<!sys)\.)\s*({'|'.join(FIELDS)})\b")
     for folder in (CORE, PACKAGE, ADAPTERS):
@@ -81,7 +154,11 @@ def test_private_headers_of_cpython_are_included_in_one_folder():
 
 
 def test_nothing_outside_the_core_includes_or_cimports_from_it():
-    inner = {path.stem for path in CORE.glob("*.pxd")} | {"core"}
+    inner = (
+        {path.stem for path in CORE.rglob("*.pxd")}
+        | {path.name for path in CORE.iterdir()}
+        | {"core"}
+    )
     headers = {path.name for path in CORE.rglob("*.h")}
     for folder in (PACKAGE, ADAPTERS):
         for path in code_in(folder):

@@ -17,7 +17,7 @@ SOURCES = [
     path
     for folder in ("src", "cython_src", "adapters", "tests")
     for path in (CHECKOUT / folder).rglob("*")
-    if path.suffix in {".h", ".c", ".pxd", ".pyx", ".py", ".pyi"}
+    if path.suffix in {".h", ".c", ".pxd", ".pxi", ".pyx", ".py", ".pyi"}
 ]
 
 each_document = pytest.mark.parametrize(
@@ -61,3 +61,15 @@ def test_names_of_the_core_that_are_named_exist(document):
     pattern = r"\b(?:sw_|swpy_|SW_|stackwarden_|STACKWARDEN_)\w+"
     named = re.findall(pattern, " ".join(quoted(document)))
     assert set(named) - known == set()
+
+
+def test_files_that_comments_name_exist():
+    """In the compiled code and the headers: a file of the project's, or one of others' that is listed here."""
+    known = {path.name for path in CHECKOUT.rglob("*.*") if ".venv" not in path.parts}
+    headers = {"Python.h", "pyport.h", "ucontext.h", "fs.h", "fcontext.hpp", "ceval.c"}
+    for path in SOURCES:
+        if path.is_relative_to(CHECKOUT / "tests") or path.suffix in {".py", ".pyi"}:
+            continue
+        text = re.sub(r"#\s*include[^\n]*|from \"[^\n]*", "", path.read_text())
+        named = set(re.findall(r"\b\w+\.(?:h|c|pxd|pxi|pyx|hpp|cpp)\b", text))
+        assert named <= known | headers, path

@@ -10,11 +10,14 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strncmp
 
-from capi cimport sw_register_stack, sw_unregister_stack
-from guard cimport sw_count
-from hook cimport sw_notify_stack_switch, sw_reset_stack
-from registry cimport find_stack
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_stack
+from records.protection cimport *
 from stackwarden cimport STACKWARDEN_NOT_RUNNING, stackwarden_handle, stackwarden_status, status_text
+from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
+from switching.registration cimport sw_register_stack, sw_unregister_stack
+from switching.sync cimport sw_find_late_beacons
 
 
 cdef extern from "stackwarden/beacon.h" nogil:

@@ -4,13 +4,16 @@ Promises: a callback runs attached, on the new stack, and never inside another c
 that were made detached, before the jump, or inside a callback are told as one at the next sync.
 """
 
+from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from guard cimport *
-from process cimport update_straight
-from registry cimport handle_of
+from records.execution cimport *
+from records.fast_path cimport update_straight
+from records.guard cimport *
+from records.protection cimport *
+from records.records cimport describe_record, handle_of, record_holds
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_FULL,
@@ -23,7 +26,6 @@ from stackwarden cimport (
 
 
 cdef extern from "Python.h" nogil:
-    ctypedef struct PyObject
     void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback)
     void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback)
 
@@ -49,13 +51,6 @@ cdef extern from * nogil:
         uint64_t serial
 
     sw_callback *sw_callbacks
-
-
-cdef inline void describe_record(const sw_record *record, stackwarden_stack *stack) noexcept nogil:
-    memset(stack, 0, sizeof(stackwarden_stack))
-    stack.handle = handle_of(record)
-    stack.base = record.base
-    stack.size = (record.top - record.base) & ~<size_t>1
 
 
 cdef inline stackwarden_status add_callback(
@@ -135,3 +130,20 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
             callback.function(&left, &entered, callback.arg)
     PyErr_Restore(error[0], error[1], error[2])
     thread.in_callback = 0
+
+
+cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
+    """A switch that callbacks are to be told of: now, or at the next sync."""
+    if not thread.unannounced:
+        thread.left_handle = handle_of(left)
+        thread.left_base = left.base
+        thread.left_top = left.top
+    thread.unannounced += 1
+    thread.noted_at = sw_load_acquire(&sw_process.callback_serial)
+
+
+cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
+    """Have callbacks called now, when the thread is attached and on the new stack."""
+    note_switch(thread, left)
+    if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:
+        call_callbacks(thread)

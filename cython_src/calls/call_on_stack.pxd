@@ -11,30 +11,32 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
 from libc.string cimport memmove
 
-from callbacks cimport describe_record
-from execution cimport PyThreadState
-from guard cimport *
-from hook cimport *
-from policy cimport is_unknown
-from protection cimport *
-from registry cimport *
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport sweep_retired
+from records.policy cimport is_unknown
+from records.protection cimport *
+from records.records cimport describe_record, record_of, retire_record
 from stackwarden cimport (
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_DONE,
     STACKWARDEN_LOST,
-    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_NOT_AVAILABLE,
     STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_UNKNOWN_STACK,
     stackwarden_function,
-    stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
 )
+from switching.hook cimport sw_notify_stack_switch, sw_switch_to
+from switching.registration cimport sw_register_stack
+from switching.sync cimport sw_sync_stack, sync, sync_slowly
+from switching.threads cimport this_thread
 
 
-cdef extern from "platform/run_on_stack.h" nogil:
+cdef extern from "calls/run_on_stack.h" nogil:
     const size_t SW_GUARD_SIZE
     bint SW_CAN_RUN_ON_STACK
     void *sw_map_stack(size_t size)
@@ -56,11 +58,6 @@ cdef extern from * nogil:
         sw_handle handle;
     } sw_carried;
 
-    /* It is in capi.pxd, whose table needs what is here. */
-    static stackwarden_status sw_register_stack(
-        uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
-        stackwarden_handle *handle);
-
     static sw_carried sw_pool[SW_POOLED]; /* the one that was given back last comes last. Under sw_lock() */
     static int sw_pool_free;
 
@@ -76,10 +73,6 @@ cdef extern from * nogil:
     const size_t SW_KEPT
     const size_t SW_CARRIED_SIZE
     const size_t SW_MOST_CARRIED
-
-    stackwarden_status sw_register_stack(
-        uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
-        stackwarden_handle *handle)
 
     ctypedef struct sw_carried:
         uintptr_t base

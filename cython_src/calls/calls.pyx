@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
-"""stackwarden._grow: Python that recurses deeper than its stack allows goes on on another one.
+"""stackwarden._calls: Python that recurses deeper than its stack allows goes on on another one.
 
 Promises: what is called here behaves as when it is called in place: result, exception, context, current frame,
 settrace and signals; only the stack is another. Uses the public table alone, as an outsider would.

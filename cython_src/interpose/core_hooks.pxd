@@ -6,8 +6,8 @@
     leaving()     before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
     arrived()     after it: a sync, for the stacks that nobody had told of
 
-With isolation "frames" leaving() and arrived() are those of isolation.pxd: the execution state goes with the
-stack. A switch that was not seen is made good when its stack next enters Python (arrive_late).
+With isolation "frames" leaving() and arrived() are those of start_switch.pxd and finish_switch.pxd: the execution
+state goes with the stack. A switch that was not seen is made good when its stack next enters Python (arrive_late).
 
 Promises: what the hook promises; no hook changes anything while Python is not running, or on a thread that is not
 attached (but where a detached thread leaves Python's frames behind, and isolation is on: that attaches, and may
@@ -18,15 +18,14 @@ is made.
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport strcmp, strlen
 
-from callbacks cimport describe_record
-from capi cimport is_loaded, sw_register_stack, sw_unregister_stack
-from execution cimport *
-from guard cimport *
-from hook cimport *
-from isolation cimport *
-from policy cimport is_unknown
-from protection cimport *
-from registry cimport *
+from records.execution cimport *
+from records.executions cimport is_loaded, is_suspended, sw_drain, sw_renew_stack
+from records.guard cimport *
+from records.index cimport find_overlap, find_record
+from records.overlaps cimport SW_ALIGNMENT
+from records.policy cimport is_unknown
+from records.protection cimport *
+from records.records cimport describe_record, handle_of, record_at, record_holds, record_of
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_ISOLATION_FRAMES,
@@ -35,7 +34,14 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from unknown cimport is_around
+from switching.finish_switch cimport sw_arrived
+from switching.hook cimport enter_told
+from switching.registration cimport sw_register_stack, sw_unregister_stack
+from switching.start_switch cimport leave, sw_leaving_blocking
+from switching.sync cimport find_stack_of, is_right, sync_slowly
+from switching.target cimport execution_of
+from switching.threads cimport this_thread
+from switching.unknown cimport is_around
 
 
 cdef extern from "interpose/connect.h" nogil:
@@ -286,18 +292,15 @@ cdef inline void arrive_late(sw_thread *thread, PyThreadState *ts, uintptr_t sp)
 
 cdef inline bint connect_interposition() noexcept nogil:
     """Where the library is in the process it asks us from now on. False: it is not, or is of another version."""
-    global sw_core_hooks
     cdef sw_interpose_attach attach = <sw_interpose_attach>sw_interpose_find(SW_INTERPOSE_ATTACH)
-    sw_core_hooks = sw_interpose_hooks(
-        entered=interposed_entered,
-        go_back=interposed_go_back,
-        current=interposed_current,
-        is_attached=interposed_is_attached,
-        ending=interposed_ending,
-        made=interposed_made,
-        leaving=interposed_leaving,
-        arrived=interposed_arrived,
-    )
+    sw_core_hooks.entered = interposed_entered
+    sw_core_hooks.go_back = interposed_go_back
+    sw_core_hooks.current = interposed_current
+    sw_core_hooks.is_attached = interposed_is_attached
+    sw_core_hooks.ending = interposed_ending
+    sw_core_hooks.made = interposed_made
+    sw_core_hooks.leaving = interposed_leaving
+    sw_core_hooks.arrived = interposed_arrived
     return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
 
 

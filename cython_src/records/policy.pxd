@@ -11,10 +11,11 @@ one asks for no policy.
 
 from libc.stdint cimport uint32_t
 
-from guard cimport *
-from process cimport update_straight
-from protection cimport swpy_protection
-from registry cimport record_at
+from records.execution cimport *
+from records.fast_path cimport update_straight
+from records.guard cimport *
+from records.protection cimport *
+from records.records cimport record_at
 
 
 cdef inline bint is_unknown(const sw_record *record) noexcept nogil:

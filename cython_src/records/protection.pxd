@@ -3,8 +3,8 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uintptr_t
 
-from execution cimport PyThreadState
-from guard cimport sw_record, sw_thread
+from records.execution cimport PyThreadState
+from records.guard cimport sw_record, sw_thread
 
 
 cdef extern from "cpython/protection.h" nogil:

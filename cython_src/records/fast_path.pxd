@@ -1,7 +1,7 @@
 """What is true of the whole process, and decides which way the hook takes."""
 
-from guard cimport sw_process
-from protection cimport swpy_is_straight
+from records.guard cimport *
+from records.protection cimport *
 
 
 cdef inline void update_straight() noexcept nogil:

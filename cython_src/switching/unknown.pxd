@@ -18,13 +18,14 @@ told. A base in the middle of a page is nothing that was found there, and can't 
 because CPython aborts the process in the margin above it, or nobody looked, because bounds are not checked.
 """
 
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stddef cimport size_t
+from libc.stdint cimport uintptr_t
 
-from execution cimport PyThreadState, swpy_has_frames
-from guard cimport *
-from policy cimport is_unknown, policy_of, use_policy
-from protection cimport swpy_assume_used, swpy_attached, swpy_protection
-from registry cimport set_bounds
+from records.execution cimport *
+from records.guard cimport *
+from records.policy cimport is_unknown, policy_of
+from records.protection cimport *
+from switching.threads cimport renew_transient
 
 
 cdef extern from * nogil:
@@ -163,24 +164,6 @@ cdef inline bint is_as_good(
         const sw_thread *thread, const sw_record *record, const found *answer, uintptr_t sp) noexcept nogil:
     return record != NULL and agrees(record, answer) \
         and (goes_deeper(thread, record) or not lacks_room(record, answer, sp))
-
-
-cdef inline sw_record *renew_transient(
-        sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
-    cdef sw_record *record = thread.transient
-    if thread.current is record:
-        record = thread.spare
-        thread.spare = thread.transient
-        thread.transient = record
-    if record.generation & 1:
-        sw_store_generation(&record.generation, record.generation + 1)
-    set_bounds(record, SW_TRANSIENT, bounds_from, base, top | (bounds_from >= SW_FROM_MAP))
-    use_policy(thread, record)
-    record.execution = NULL
-    sw_count(&sw_process.version)
-    thread.checked_version = sw_load_acquire(&sw_process.version)
-    return record
 
 
 cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept nogil:

@@ -1,8 +1,8 @@
-/* deferred.h: deallocations that CPython put off because a stack was nearly used up.
+/* trashcan.h: deallocations that CPython put off because a stack was nearly used up.
  *
  * They hang off the thread state (delete_later) and are freed by a later deallocation with room below it. */
-#ifndef SWPY_DEFERRED_H
-#define SWPY_DEFERRED_H
+#ifndef SWPY_TRASHCAN_H
+#define SWPY_TRASHCAN_H
 
 #include "thread_state.h"
 

@@ -10,11 +10,14 @@ whatever CPython counts.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
-from execution cimport SW_NEW, SW_SAVED, sw_execution
-from guard cimport *
-from hook cimport *
-from protection cimport *
-from registry cimport *
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_stack
+from records.protection cimport *
+from records.records cimport record_holds
+from switching.hook cimport note_depth
+from switching.sync cimport sync_slowly
+from switching.threads cimport this_thread, thread_on
 
 
 cdef extern from "cpython/overflow.h" nogil:

@@ -1,11 +1,11 @@
 """The data of the core as Cython sees it. The words and the layout are explained in guard.h."""
 
-from execution cimport sw_execution
+from records.execution cimport sw_execution
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 
-cdef extern from "guard.h" nogil:
+cdef extern from "data/guard.h" nogil:
     enum:
         SW_NATIVE
         SW_REGISTERED

@@ -6,8 +6,9 @@ Promises: async-signal-safe. Records are read without a lock; a name is only fre
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
-from guard cimport *
-from registry cimport *
+from records.guard cimport *
+from records.index cimport find_record
+from records.protection cimport *
 
 
 cdef extern from "crash/crash.h" nogil:

@@ -1,92 +1,19 @@
-"""From address, or handle, to guard record.
+"""From address to record.
 
 Promises: lookups take no lock, are wait-free but for a retry when the very word they read is being changed, and
-may run in any thread while others register and unregister; records and nodes are never given back to the
-operating system, so whatever a late reader still holds is a record, and its generation tells if it is the right
-one. Writers hold sw_lock(); a record may be retired without it.
-
-The life of a record: take_record -> insert_record -> ... -> retire_record -> sweep_retired. Between the last two
-it stands in the index of addresses, but its generation is even, so no lookup returns it.
+may run in any thread while others register and unregister; nodes are never given back to the operating system.
+Writers hold sw_lock().
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free
 
-from guard cimport *
-
-
-cdef extern from * nogil:
-    """
-    /* Treiber stack of retired records; `execution` is the link. */
-    static sw_record *sw_retired;
-
-    static int sw_generation_advance(sw_record *record, uint32_t from)
-    {
-    #if defined(_MSC_VER)
-        return _InterlockedCompareExchange((volatile long *)&record->generation, from + 1, from) == (long)from;
-    #else
-        return __atomic_compare_exchange_n(&record->generation, &from, from + 1, 0, __ATOMIC_ACQ_REL,
-                                           __ATOMIC_RELAXED);
-    #endif
-    }
-
-    static void sw_push_retired(sw_record *record)
-    {
-    #if defined(_MSC_VER)
-        void *head;
-        do {
-            head = *(void **)&record->execution = sw_retired;
-        } while (_InterlockedCompareExchangePointer((void *volatile *)&sw_retired, record, head) != head);
-    #else
-        sw_record *head = __atomic_load_n(&sw_retired, __ATOMIC_RELAXED);
-        do {
-            *(void **)&record->execution = head;
-        } while (!__atomic_compare_exchange_n(&sw_retired, &head, record, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    #endif
-    }
-
-    static sw_record *sw_take_retired(void)
-    {
-    #if defined(_MSC_VER)
-        return _InterlockedExchangePointer((void *volatile *)&sw_retired, NULL);
-    #else
-        return __atomic_exchange_n(&sw_retired, NULL, __ATOMIC_ACQUIRE);
-    #endif
-    }
-    """
-    bint sw_generation_advance(sw_record *record, uint32_t generation)
-    void sw_push_retired(sw_record *record)
-    sw_record *sw_take_retired()
-
-
-# ---- handles ----
-
-cdef inline sw_record *record_at(uint64_t index) noexcept nogil:
-    return sw_process.chunks[index >> SW_CHUNK_BITS] + (index & (SW_CHUNK_RECORDS - 1))
-
-
-cdef inline sw_handle handle_of(const sw_record *record) noexcept nogil:
-    return (<sw_handle>record.generation << 32) | record.index
-
-
-cdef inline sw_record *record_of(sw_handle handle) noexcept nogil:
-    """The record that a handle names, or NULL when it is stale or was never given out."""
-    cdef uint32_t index = <uint32_t>handle
-    cdef uint32_t generation = <uint32_t>(handle >> 32)
-    cdef sw_record *record
-    if index >= sw_process.records:
-        return NULL
-    record = record_at(index)
-    return record if generation & 1 and sw_load_generation(&record.generation) == generation else NULL
+from records.execution cimport *
+from records.guard cimport *
+from records.protection cimport *
+from records.records cimport free_record, record_at, record_holds, sw_take_retired
 
 
 # ---- addresses ----
-
-cdef inline bint record_holds(sw_record *record, uintptr_t address) noexcept nogil:
-    cdef uintptr_t base = sw_load_acquire(<uint64_t *>&record.base)
-    return address - base < sw_load_acquire(<uint64_t *>&record.top) - base
-
 
 cdef inline uint64_t *granule_of(uintptr_t address) noexcept nogil:
     """The word for the granule of an address, or NULL where nothing was ever registered."""
@@ -173,91 +100,6 @@ cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *gen
     return NULL
 
 
-# ---- changing the table of records: under sw_lock() ----
-
-cdef inline sw_record *take_record() noexcept nogil:
-    """A record that is not in use, all fields but generation and index zero; NULL: none left, or no memory."""
-    cdef uint32_t index = sw_process.free_record
-    cdef uint32_t chunk
-    cdef sw_record *record
-    if index:
-        record = record_at(index)
-        sw_process.free_record = record.index
-        record.index = index
-        return record
-    index = sw_process.records
-    chunk = index >> SW_CHUNK_BITS
-    if index == SW_MAX_RECORDS:
-        return NULL
-    if sw_process.chunks[chunk] == NULL:
-        sw_process.details[chunk] = <sw_details *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_details))
-        if sw_process.details[chunk] == NULL:
-            return NULL
-        sw_process.chunks[chunk] = <sw_record *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record))
-        if sw_process.chunks[chunk] == NULL:
-            return NULL
-    record = record_at(index)
-    record.index = index
-    sw_fence_release()
-    sw_process.records = index + 1
-    return record
-
-
-cdef inline void forget_details(sw_details *details) noexcept nogil:
-    """Reads first: most details are never written, and take no memory."""
-    if details.budget or details.entered or details.painted or details.taken:
-        details.budget = 0
-        details.entered = 0
-        details.painted = 0
-        details.taken = 0
-
-
-cdef inline void set_bounds(
-        sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Fill a record that is not in use and put it in use. Its policy must be chosen next."""
-    record.kind = kind
-    record.bounds_from = bounds_from
-    record.given_policy = SW_INHERITED
-    record.depth_used = 0
-    record.switches = 0
-    record.high_water = 0
-    record.mark = 0
-    forget_details(sw_details_of(record))
-    sw_store_release(<uint64_t *>&record.top, top)
-    sw_store_release(<uint64_t *>&record.base, base)
-    sw_store_generation(&record.generation, record.generation + 1)
-    if kind != SW_NATIVE:
-        if not sw_process.foreign_seen:
-            sw_process.foreign_seen = True
-
-
-cdef inline void free_name(char *name) noexcept nogil:
-    """The record's generation is even already. A handler of a fault that reads it all the same has said so before
-    it looked at the generation: then the name is leaked."""
-    if name != NULL:
-        sw_fence_full()
-        if sw_load_acquire(&sw_process.name_readers) == 0:
-            free(name)
-
-
-cdef inline void free_record(sw_record *record) noexcept nogil:
-    """Put a record whose generation is even back into the table."""
-    cdef uint32_t index = record.index
-    free_name(record.name)
-    sw_store_release(<uint64_t *>&record.base, 0)
-    sw_store_release(<uint64_t *>&record.top, 0)
-    record.depth_used = 0
-    record.switches = 0
-    record.name = NULL
-    record.execution = NULL
-    record.mark = 0
-    record.isolation = SW_SHARED
-    record.carried = False
-    record.kept = False
-    record.index = sw_process.free_record
-    sw_process.free_record = index
-
-
 # ---- changing the index of addresses: under sw_lock() ----
 
 cdef inline bint make_granules(uintptr_t base, uintptr_t top) noexcept nogil:
@@ -314,17 +156,6 @@ cdef inline bint insert_record(sw_record *record) noexcept nogil:
         granule += 1
     sw_count(&sw_process.registered)
     sw_count(&sw_process.version)
-    return True
-
-
-# ---- letting go ----
-
-cdef inline bint retire_record(sw_record *record, uint32_t generation) noexcept nogil:
-    """Make all handles of a registered record stale. Needs no lock. False: another thread did it first."""
-    if not sw_generation_advance(record, generation):
-        return False
-    sw_add(&sw_process.registered, <uint64_t>-1)
-    sw_push_retired(record)
     return True
 
 

@@ -2,13 +2,11 @@
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc
 
 cdef extern from "Python.h":
     ctypedef struct PyThreadState
 
-
-cdef extern from "execution.h" nogil:
+cdef extern from "records/execution.h" nogil:
     enum:
         SW_NEW
         SW_LOADED
@@ -55,7 +53,7 @@ cdef extern from "execution.h" nogil:
     void swpy_stop_tracing(PyThreadState *own)
     bint swpy_is_finalizing()
 
-cdef extern from "execution.h":
+cdef extern from "records/execution.h":
     void *PyThreadState_GetFrame(PyThreadState *ts)
     const char *swpy_state_start()
     bint swpy_drain_start()
@@ -71,49 +69,3 @@ cdef extern from "Python.h" nogil:
     void Py_XDECREF(PyObject *)
     void Py_XINCREF(PyObject *)
     void PyErr_Clear()
-
-
-cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
-    """An execution state that was not entered yet; NULL: no memory. Under sw_lock()."""
-    global sw_free_executions
-    cdef sw_execution *execution = sw_free_executions
-    if execution != NULL:
-        sw_free_executions = <sw_execution *>execution.ts
-    else:
-        execution = <sw_execution *>calloc(1, sizeof(sw_execution))
-    if execution != NULL:
-        swpy_state_clear(&execution.state)
-        execution.isolation = isolation
-        execution.status = SW_NEW
-        execution.ts = NULL
-        execution.ts_id = 0
-        execution.left_at = 0
-        execution.mark = 0
-        execution.prepared = False
-        execution.holds = False
-    return execution
-
-
-cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
-    """Free it, or let it wait for release_orphans() where it holds something still. Under sw_lock()."""
-    global sw_orphaned_executions
-    if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
-        execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
-        sw_orphaned_executions = execution
-    else:
-        free_execution(execution)
-
-
-cdef inline void take_orphan() noexcept nogil:
-    """Under sw_lock()."""
-    global sw_orphaned_executions
-    sw_orphaned_executions = <sw_execution *><uintptr_t>sw_orphaned_executions.ts_id
-
-
-cdef inline void free_execution(sw_execution *execution) noexcept nogil:
-    """Under sw_lock()."""
-    global sw_free_executions
-    execution.status = SW_NEW
-    execution.mark = 0
-    execution.ts = <PyThreadState *>sw_free_executions
-    sw_free_executions = execution

@@ -6,16 +6,14 @@ Promises: a budget never reaches below the real stack, and none is put in force 
 margin and a reserve must be left between the stack pointer and `lowest`, below which two margins follow.
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
-from depth cimport used_of
-from execution cimport PyThreadState
-from guard cimport *
-from hook cimport *
-from protection cimport *
-from registry cimport *
+from depth.checks cimport used_of
+from records.execution cimport *
+from records.guard cimport *
+from records.protection cimport *
+from records.records cimport handle_of, record_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -25,6 +23,8 @@ from stackwarden cimport (
     stackwarden_budget,
     stackwarden_status,
 )
+from switching.sync cimport sync_slowly
+from switching.threads cimport this_thread, thread_on
 
 
 cdef extern from * nogil:

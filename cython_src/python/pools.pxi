@@ -1,15 +1,10 @@
-"""What thread pools of others ask of the core about the thread that runs a task (stackwarden/_pools.py).
+"""What _pools.py needs of the threads that run its tasks.
 
 Promises: a worker is an operating-system thread, named by the handle of its native stack, which never names
 another one; thread states come and go on it.
 """
 
-from libc.stdlib cimport free
-
-from capi cimport join_names
-from guard cimport *
-from hook cimport this_thread
-from registry cimport handle_of, record_of
+from stackwarden cimport stackwarden_handle
 
 
 cdef extern from "Python.h":
@@ -27,24 +22,29 @@ cdef inline sw_handle begin_task() noexcept nogil:
     return handle_of(thread.native)
 
 
-cdef inline bint name_stack(sw_handle handle, const char *name, const char *system) noexcept nogil:
-    """Give a stack a name, when it has none. False: no memory."""
-    cdef char *names = join_names(name, system)
-    cdef sw_record *record
-    if names == NULL:
-        return False
-    sw_lock()
-    record = record_of(handle)
-    if record != NULL and record.name == NULL:
-        record.name = names
-        names = NULL
-    sw_unlock()
-    free(names)
-    return True
-
-
 cdef inline void keep_thread_state() noexcept:
     """From now on the thread's own thread state stays when those who attached it let it go, and with it what
     threading.local holds. Requires: attached."""
     if PyGILState_Check():
         PyGILState_Ensure()
+
+
+def _begin_task():
+    """For _pools.py: an int that names the calling thread, and no other one later."""
+    worker = begin_task()
+    if worker == 0:
+        raise MemoryError("stackwarden: no memory for a thread's block")
+    return worker
+
+
+def _adopt_worker(stackwarden_handle worker, str name):
+    """For _pools.py, in the worker: its stack has a name from now on, and its thread state stays."""
+    cdef bytes name_bytes = name.encode()
+    if not name_stack(worker, name_bytes, "thread pool"):
+        raise MemoryError("stackwarden: no memory for a stack's name")
+    keep_thread_state()
+
+
+def _is_alive(stackwarden_handle worker):
+    """For _pools.py: has the thread not ended yet?"""
+    return record_of(worker) != NULL

@@ -1,52 +1,54 @@
-"""The functions behind the C table that are not the hook's own, and the table.
+"""Registering and unregistering stacks and callbacks, their names, and what is asked of them.
 
 Promises: a status for every call; never a pending exception. The contract is include/stackwarden/stackwarden.h.
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
-from budgets cimport *
-from callbacks cimport *
-from carry cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
-from depth cimport *
-from execution cimport *
-from guard cimport *
-from hook cimport *
-from isolation cimport *
-from policy cimport *
-from protection cimport *
-from registry cimport *
+from records.execution cimport *
+from records.executions cimport end_execution, is_loaded, isolate, take_execution
+from records.guard cimport *
+from records.index cimport find_stack, insert_record, sweep_retired
+from records.overlaps cimport check_range, retire_transients, supersede_overlaps
+from records.policy cimport note_unchecked, use_policy
+from records.protection cimport *
+from records.records cimport (
+    describe_record,
+    handle_of,
+    record_of,
+    release_thread_record,
+    retire_record,
+    set_bounds,
+    take_record,
+)
 from stackwarden cimport (
-    STACKWARDEN_API_MAJOR,
-    STACKWARDEN_API_MINOR,
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
-    STACKWARDEN_FULL,
     STACKWARDEN_EMPTY_CONTEXT,
+    STACKWARDEN_FULL,
     STACKWARDEN_IN_USE,
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_LOST,
+    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_NO_MEMORY,
-    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_STALE_HANDLE,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNKNOWN_STACK,
     STACKWARDEN_UNMAPPED,
     stackwarden_handle,
-    stackwarden_policy,
     stackwarden_stack,
-    stackwarden_stacks,
     stackwarden_status,
-    stackwarden_synced,
-    stackwarden_table,
+    stackwarden_switch_callback,
 )
-from unknown cimport renew_transient
+from switching.callbacks cimport add_callback
+from switching.hook cimport meet_first_stack
+from switching.threads cimport this_thread, thread_on
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
@@ -144,11 +146,6 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
     return status
 
 
-cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
-    """Does it run, maybe below a nested call on another stack?"""
-    return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
-
-
 cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
     cdef stackwarden_status status
     cdef sw_record *record
@@ -173,6 +170,35 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
         status = STACKWARDEN_LOST
     return status
 
+
+cdef inline bint name_stack(sw_handle handle, const char *name, const char *system) noexcept nogil:
+    """Give a stack a name, when it has none. False: no memory."""
+    cdef char *names = join_names(name, system)
+    cdef sw_record *record
+    if names == NULL:
+        return False
+    sw_lock()
+    record = record_of(handle)
+    if record != NULL and record.name == NULL:
+        record.name = names
+        names = NULL
+    sw_unlock()
+    free(names)
+    return True
+
+
+cdef inline stackwarden_status sw_register_switch_callback(
+        stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    return add_callback(function, arg, 0 if all_threads else thread.serial)
+
+
+# ---- what is known ----
 
 cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexcept nogil:
     cdef sw_thread *thread
@@ -202,136 +228,3 @@ cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stac
         return STACKWARDEN_UNKNOWN_STACK
     stack.size = top - stack.base
     return STACKWARDEN_DONE
-
-
-# ---- policies ----
-
-cdef inline int default_policy(int which) noexcept nogil:
-    return SW_ESTIMATE if which == SW_UNKNOWN_STACKS else SW_EXACT
-
-
-cdef inline void change_policy(uint8_t *policies, int which, int policy) noexcept nogil:
-    """For the process or a thread. Under sw_lock()."""
-    policies[which] = policy
-    note_unchecked(policy)
-    use_policies()
-
-
-cdef inline stackwarden_status sw_set_policy(
-        stackwarden_stacks which, stackwarden_policy policy, int thread_only,
-        stackwarden_policy *former) noexcept nogil:
-    cdef sw_thread *thread
-    cdef PyThreadState *ts
-    cdef uint8_t *policies = sw_process.policies
-    if <unsigned>which >= SW_POLICY_KINDS or <unsigned>policy > SW_DISABLED \
-            or (thread_only and <int>which == SW_FOREIGN_THREADS):
-        return STACKWARDEN_BAD_POLICY
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    if thread_only:
-        policies = thread.policies
-    sw_lock()
-    if former != NULL:
-        former[0] = <stackwarden_policy>policies[<int>which]
-    change_policy(
-        policies, <int>which,
-        <int>policy if thread_only or <int>policy != SW_INHERITED else default_policy(<int>which))
-    sw_unlock()
-    ts = swpy_attached()
-    if ts != NULL:
-        enter_here(thread, ts, sw_stack_pointer(), False)
-    return STACKWARDEN_DONE
-
-
-# ---- sync for the time of a call ----
-
-cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
-    memset(former, 0, sizeof(stackwarden_synced))
-    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slowly(sp, former)
-
-
-cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(
-        uintptr_t sp, stackwarden_synced *former) noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
-    cdef sw_record *left
-    cdef stackwarden_status status
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
-    left = thread.current
-    status = sync_slowly(sp, False)
-    if thread.current is not left:
-        former.stack = handle_of(left)
-        former.base = left.base
-        former.size = left.top - left.base
-        former.bounds_from = left.bounds_from
-    return status
-
-
-cdef inline stackwarden_status sw_leave_sync(const stackwarden_synced *former) noexcept nogil:
-    cdef sw_thread *thread
-    cdef sw_record *record
-    if not former.stack:
-        return sw_sync_stack()
-    record = record_of(former.stack)
-    if record != NULL or not sw_process.running:
-        return sw_switch_to(former.stack)
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    if former.bounds_from < SW_FROM_MAP:
-        return sw_notify_stack_switch(former.base, former.size)
-    return enter_told(
-        thread, renew_transient(thread, <int>former.bounds_from, former.base, former.base + former.size))
-
-
-cdef inline stackwarden_status sw_register_switch_callback(
-        stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    return add_callback(function, arg, 0 if all_threads else thread.serial)
-
-
-cdef inline stackwarden_table make_table() noexcept nogil:
-    return stackwarden_table(
-        major=STACKWARDEN_API_MAJOR,
-        minor=STACKWARDEN_API_MINOR,
-        notify_stack_switch=sw_notify_stack_switch,
-        switch_to=sw_switch_to,
-        reset_stack=sw_reset_stack,
-        sync_stack=sw_sync_stack,
-        register_stack=sw_register_stack,
-        unregister_stack=sw_unregister_stack,
-        current_stack=sw_current_stack,
-        find_stack=sw_find_stack,
-        register_switch_callback=sw_register_switch_callback,
-        unregister_switch_callback=sw_unregister_switch_callback,
-        leaving=sw_leaving,
-        ending=sw_ending,
-        leaving_blocking=sw_leaving_blocking,
-        arrived=sw_arrived,
-        renew_stack=sw_renew_stack,
-        drain=sw_drain,
-        enter_budget=sw_enter_budget,
-        leave_budget=sw_leave_budget,
-        adopt_stack=sw_adopt_stack,
-        call_on_stack=sw_call_on_stack,
-        call_with_stack=sw_call_with_stack,
-        stack_remaining=sw_stack_remaining,
-        stack_used=sw_stack_used,
-        check_stack_depth=sw_check_stack_depth,
-        enter_recursive_call=sw_enter_recursive_call,
-        leave_recursive_call=sw_leave_recursive_call,
-        set_policy=sw_set_policy,
-        enter_sync=sw_enter_sync,
-        leave_sync=sw_leave_sync,
-        keep_stack=sw_keep_stack,
-        current_handle=sw_current_handle,
-    )

@@ -1,0 +1,199 @@
+"""The life of an execution state: from its making to its loss, and what was put off meanwhile.
+
+Promises: what an execution state holds is released by one who is attached, or leaked and counted where its frames
+cannot be unwound any more.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdlib cimport calloc
+
+from records.execution cimport *
+from records.guard cimport *
+from records.protection cimport *
+from records.records cimport record_of
+from stackwarden cimport (
+    STACKWARDEN_DETACHED,
+    STACKWARDEN_DONE,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_NO_ISOLATION,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_STALE_HANDLE,
+    stackwarden_handle,
+    stackwarden_status,
+)
+
+
+# ---- memory: under sw_lock() ----
+
+cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
+    """An execution state that was not entered yet; NULL: no memory. Under sw_lock()."""
+    global sw_free_executions
+    cdef sw_execution *execution = sw_free_executions
+    if execution != NULL:
+        sw_free_executions = <sw_execution *>execution.ts
+    else:
+        execution = <sw_execution *>calloc(1, sizeof(sw_execution))
+    if execution != NULL:
+        swpy_state_clear(&execution.state)
+        execution.isolation = isolation
+        execution.status = SW_NEW
+        execution.ts = NULL
+        execution.ts_id = 0
+        execution.left_at = 0
+        execution.mark = 0
+        execution.prepared = False
+        execution.holds = False
+    return execution
+
+
+cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
+    """Free it, or let it wait for release_orphans() where it holds something still. Under sw_lock()."""
+    global sw_orphaned_executions
+    if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
+        execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
+        sw_orphaned_executions = execution
+    else:
+        free_execution(execution)
+
+
+cdef inline void take_orphan() noexcept nogil:
+    """Under sw_lock()."""
+    global sw_orphaned_executions
+    sw_orphaned_executions = <sw_execution *><uintptr_t>sw_orphaned_executions.ts_id
+
+
+cdef inline void free_execution(sw_execution *execution) noexcept nogil:
+    """Under sw_lock()."""
+    global sw_free_executions
+    execution.status = SW_NEW
+    execution.mark = 0
+    execution.ts = <PyThreadState *>sw_free_executions
+    sw_free_executions = execution
+
+
+# ---- a stack's own execution state ----
+
+cdef inline bint isolate(sw_record *record, int isolation, bint empty_context) noexcept nogil:
+    """Give a new record execution state of its own. False: no memory."""
+    record.execution = new_execution(isolation)
+    if record.execution == NULL:
+        return False
+    record.isolation = isolation
+    record.execution.empty_context = empty_context
+    return True
+
+
+cdef inline bint is_suspended(const sw_execution *execution) noexcept nogil:
+    return execution.status == SW_SAVED and (
+        execution.isolation == SW_THREAD_STATE or not swpy_state_is_idle(&execution.state))
+
+
+cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
+    """Does it run, maybe below a nested call on another stack?"""
+    return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
+
+
+cdef inline void forget_ended(const sw_execution *execution) noexcept nogil:
+    """Unregistered or renewed between ending() and arrived(): arrived() has nothing to release any more."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    if thread != NULL and thread.ended is execution:
+        thread.ended = NULL
+
+
+cdef inline void release_execution(sw_execution *execution) noexcept nogil:
+    """Give back what an execution state without frames holds. Attached; destructors may use it anew."""
+    cdef swpy_state state = execution.state
+    cdef bint holds = execution.holds
+    cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \
+        and execution.status != SW_LOADED else NULL
+    forget_ended(execution)
+    execution.ts = NULL
+    execution.holds = False
+    swpy_state_clear(&execution.state)
+    if own != NULL:
+        swpy_end_own(own)
+    if holds:
+        swpy_state_release(&state)
+
+
+cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObject *context) noexcept nogil:
+    cdef sw_record *record = record_of(handle)
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if record == NULL:
+        return STACKWARDEN_STALE_HANDLE
+    if record.isolation == SW_SHARED:
+        return STACKWARDEN_NO_ISOLATION
+    if record.execution.status == SW_LOADED or is_suspended(record.execution):
+        return STACKWARDEN_IN_USE
+    if sw_orphaned_executions != NULL:
+        release_orphans()
+    release_execution(record.execution)
+    if context != NULL:
+        Py_XINCREF(context)
+    else:
+        context = PyContext_New() if record.execution.empty_context else PyContext_CopyCurrent()
+    if context == NULL:
+        PyErr_Clear()
+        return STACKWARDEN_NO_MEMORY
+    swpy_check_asyncio(ts)
+    record.execution.status = SW_NEW
+    record.execution.prepared = True
+    record.mark = 0
+    record.execution.left_at = 0
+    record.execution.state.context = context
+    record.execution.holds = True
+    return STACKWARDEN_DONE
+
+
+cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
+    """A record's own execution state, which it does not have any more; NULL: it had none."""
+    cdef sw_execution *execution = record.execution if record.isolation != SW_SHARED else NULL
+    record.execution = NULL
+    record.isolation = SW_SHARED
+    return execution
+
+
+cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
+    """Give an execution state back. False: it holds frames that nobody can unwind any more, and is leaked."""
+    if is_suspended(execution):
+        sw_count(&sw_process.leaked)
+        return False
+    if swpy_attached() != NULL:
+        release_execution(execution)
+    else:
+        forget_ended(execution)
+    sw_lock()
+    give_back_execution(execution)
+    sw_unlock()
+    return True
+
+
+cdef inline void release_orphans() noexcept nogil:
+    """What was given back while nobody could release what it held. Attached; runs destructors."""
+    cdef sw_execution *execution
+    while True:
+        sw_lock()
+        execution = sw_orphaned_executions
+        if execution != NULL:
+            take_orphan()
+        sw_unlock()
+        if execution == NULL:
+            return
+        release_execution(execution)
+        sw_lock()
+        free_execution(execution)
+        sw_unlock()
+
+
+cdef inline stackwarden_status sw_drain() noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if swpy_has_deferred(ts):
+        sw_count(&sw_process.drained)
+        swpy_drain(ts)
+    release_orphans()
+    return STACKWARDEN_DONE

@@ -1,0 +1,101 @@
+"""Who gives way to a new range.
+
+Promises: a record that overlaps a new range and is current on no thread gives way; one that is current is an
+error, and then nothing gives way.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_overlap
+from records.protection cimport *
+from records.records cimport retire_record, sw_generation_advance
+from stackwarden cimport (
+    STACKWARDEN_BAD_RANGE,
+    STACKWARDEN_DONE,
+    STACKWARDEN_OVERLAP,
+    STACKWARDEN_UNALIGNED,
+    stackwarden_status,
+)
+
+
+cdef extern from * nogil:
+    """
+    #define SW_ALIGNMENT ((uintptr_t)16)
+    """
+    const uintptr_t SW_ALIGNMENT
+
+
+cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
+    if base == 0 or size == 0 or base + size < base or (base + size) >> SW_ADDRESS_BITS:
+        return STACKWARDEN_BAD_RANGE
+    if (base | size) & (SW_ALIGNMENT - 1):
+        return STACKWARDEN_UNALIGNED
+    return STACKWARDEN_DONE
+
+
+cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    return record.base == base and record.top == top and record.generation & 1
+
+
+cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Records that overlap a new range and are current on no (other) thread give way; one that is current is an
+    error, and nothing gives way then. Needs no lock."""
+    cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    cdef sw_record *record
+    cdef uint32_t generation
+    cdef bint isolated
+    while thread != NULL:
+        if thread is not own and sw_load_acquire(&thread.ident) and overlaps_thread(thread, base, top):
+            return STACKWARDEN_OVERLAP
+        thread = thread.next
+    while True:
+        record = find_overlap(base, top, &generation)
+        if record == NULL:
+            return STACKWARDEN_DONE
+        isolated = record.isolation != SW_SHARED
+        if retire_record(record, generation):
+            sw_count(&sw_process.superseded)
+            if isolated:
+                sw_count(&sw_process.leaked)
+
+
+cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil:
+    """Unregistered stacks that overlap a new one, and were left, give way too. Under sw_lock()."""
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL:
+        if thread.ident:
+            retire_transient(thread, thread.transient, base, top)
+            retire_transient(thread, thread.spare, base, top)
+        thread = thread.next
+
+
+cdef inline void retire_transient(
+        const sw_thread *thread, sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef uint32_t generation = sw_load_generation(&record.generation)
+    if generation & 1 and record is not sw_load_pointer(&thread.current) \
+            and sw_load_acquire(<uint64_t *>&record.base) < top \
+            and base < sw_load_acquire(<uint64_t *>&record.top):
+        sw_generation_advance(record, generation)
+
+
+cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Does a range overlap the native stack of a thread, or the stack that is current there?"""
+    return overlaps_record(<sw_record *>sw_load_pointer(&thread.native), base, top) \
+        or overlaps_record(<sw_record *>sw_load_pointer(&thread.current), base, top)
+
+
+cdef inline bint overlaps_record(sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Estimates overlap nothing: their tops are odd."""
+    cdef uint32_t generation
+    cdef uintptr_t other_base, other_top
+    while record != NULL:
+        generation = sw_load_generation(&record.generation)
+        other_base = sw_load_acquire(<uint64_t *>&record.base)
+        other_top = sw_load_acquire(<uint64_t *>&record.top)
+        sw_fence_acquire()
+        if sw_load_generation(&record.generation) == generation:
+            return generation & 1 and not other_top & 1 and other_base < top and base < other_top
+    return False

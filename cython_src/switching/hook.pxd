@@ -1,0 +1,202 @@
+"""The switch hook: what happens when a thread goes on on another stack.
+
+Promises: from the entry to the thread state one straight line, notify/switch_to/reset -> enter -> swpy_protect,
+(and a shorter one, enter_straight, for attached threads on 3.14 and later while nobody wants callbacks), which
+allocates nothing, takes no lock and makes no system call, attached or not. The first call on a thread
+makes the thread's block. After Python is finalised nothing happens.
+
+Data flows one way: system -> adapter -> hook -> record -> thread state.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uintptr_t
+
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_record
+from records.overlaps cimport check_range, is_range, overlaps_record, supersede_overlaps
+from records.policy cimport use_policy
+from records.protection cimport *
+from records.records cimport record_of
+from stackwarden cimport (
+    STACKWARDEN_DONE,
+    STACKWARDEN_ISOLATION_REQUIRED,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_OVERLAP,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    stackwarden_status,
+)
+from switching.callbacks cimport announce
+from switching.threads cimport renew_transient, this_thread
+from switching.unknown cimport SW_PAGE
+
+
+cdef extern from * nogil:
+    """
+    /* Kept out of line: the hot paths need no registers for them. */
+    static SW_NOINLINE stackwarden_status sw_notify_slowly(sw_record *record, uintptr_t base, size_t size);
+    static SW_NOINLINE stackwarden_status sw_switch_slowly(sw_record *record);
+    """
+
+
+# ---- entering a stack ----
+
+cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
+    cdef uintptr_t used = record.top - sp
+    if used <= record.top - record.base and used >> 4 > record.high_water:
+        record.high_water = <uint32_t>(used >> 4)
+
+
+cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    note_depth(thread.current, sp)
+    note_depth(to, sp)
+    if to is not thread.current:
+        sw_store_pointer(&thread.current, to)
+        to.switches += 1
+    to.mark = 0
+
+
+cdef inline void put_in_force(PyThreadState *ts, sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+    if adopts:
+        swpy_adopt(ts, thread, to)
+    else:
+        swpy_protect(ts, thread, to)
+
+
+cdef inline void put_in_force_detached(sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+    """In the thread state that this thread is going to attach, if that is not freed already."""
+    cdef PyThreadState *ts
+    thread.writes_detached = True
+    sw_fence_full()
+    if not sw_process.ending:
+        ts = swpy_own()
+        if ts != NULL:
+            put_in_force(ts, thread, to, adopts)
+    thread.writes_detached = False
+
+
+cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adopts=False) noexcept nogil:
+    """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know.
+    `adopts`: its counters are in force already."""
+    cdef sw_record *left = thread.current
+    cdef PyThreadState *ts = swpy_attached()
+    count_switch(thread, to)
+    if sw_process.own_policies:
+        use_policy(thread, to)
+    if ts != NULL:
+        put_in_force(ts, thread, to, adopts)
+    else:
+        put_in_force_detached(thread, to, adopts)
+    if to is not left and sw_process.callbacks:
+        announce(thread, left)
+    return STACKWARDEN_DONE
+
+
+cdef inline bint enter_straight(sw_record *to) noexcept nogil:
+    """enter() without a question asked, where sw_process.straight allows it. False: nothing was done."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_straight()
+    cdef PyThreadState *ts = swpy_attached_straight()
+    if not SW_LIKELY(thread != NULL and ts != NULL and to.execution is thread.loaded):
+        return False
+    count_switch(thread, to)
+    swpy_protect_straight(ts, to)
+    return True
+
+
+cdef inline stackwarden_status enter_told(sw_thread *thread, sw_record *to) noexcept nogil:
+    """enter() for those who tell of bounds only: refused where execution state would have to go with them."""
+    if to.execution is not thread.loaded:
+        if to.isolation != SW_SHARED or to.kind == SW_NATIVE:
+            return STACKWARDEN_ISOLATION_REQUIRED
+        to.execution = thread.loaded
+    return enter(thread, to)
+
+
+cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
+    """Of a stack that is too small to be protected its top is known, but not if the thread is on it already."""
+    cdef uintptr_t base = top - sw_process.assumed_size if top > 2 * sw_process.assumed_size else SW_PAGE
+    enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + sw_process.assumed_size)))
+
+
+cdef inline void meet_first_stack() noexcept nogil:
+    """What comes with the first foreign stack. May run Python: hold no lock."""
+    if sw_process.foreign_seen and not sw_process.first_met:
+        sw_process.first_met = swpy_first_foreign_stack()
+
+
+# ---- telling ----
+
+cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    cdef stackwarden_status status
+    if thread.checked_version == sw_load_acquire(&sw_process.version):
+        if is_range(thread.transient, base, top):
+            return enter_told(thread, thread.transient)
+        if is_range(thread.spare, base, top):
+            thread.transient, thread.spare = thread.spare, thread.transient
+            return enter_told(thread, thread.transient)
+    if overlaps_record(thread.native, base, top):
+        return STACKWARDEN_OVERLAP
+    status = supersede_overlaps(thread, base, top)
+    if status == STACKWARDEN_DONE:
+        status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
+        meet_first_stack()
+    return status
+
+
+cdef inline stackwarden_status sw_notify_stack_switch(uintptr_t base, size_t size) noexcept nogil:
+    cdef sw_record *record = find_record(base)
+    if record != NULL and record.base == base and record.top == base + size \
+            and SW_LIKELY(sw_process.straight) and enter_straight(record):
+        return STACKWARDEN_DONE
+    return notify_slowly(record, base, size)
+
+
+cdef inline stackwarden_status notify_slowly "sw_notify_slowly"(
+        sw_record *record, uintptr_t base, size_t size) noexcept nogil:
+    cdef sw_thread *thread
+    cdef stackwarden_status status = check_range(base, size)
+    if status != STACKWARDEN_DONE:
+        return status
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if record == NULL or record.base != base or record.top != base + size:
+        record = thread.native
+    if record.base == base and record.top == base + size:
+        return enter_told(thread, record)
+    if size < sw_process.least_size:
+        enter_estimate(thread, base + size)
+        return STACKWARDEN_TOO_SMALL
+    return notify_transient(thread, base, base + size)
+
+
+cdef inline stackwarden_status sw_switch_to(sw_handle handle) noexcept nogil:
+    cdef sw_record *record = record_of(handle)
+    if SW_LIKELY(record != NULL and sw_process.straight) and enter_straight(record):
+        return STACKWARDEN_DONE
+    return switch_slowly(record)
+
+
+cdef inline stackwarden_status switch_slowly "sw_switch_slowly"(sw_record *record) noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if record == NULL:
+        return STACKWARDEN_STALE_HANDLE
+    thread = this_thread()
+    return enter_told(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+
+
+cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    return enter_told(thread, thread.native)

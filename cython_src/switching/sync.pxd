@@ -1,0 +1,159 @@
+"""Finding the stack under the caller, for good or for the time of a call.
+
+Promises: nothing is asked where the bounds are right already. Only a stack of which nobody told costs system calls.
+"""
+
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_record
+from records.policy cimport is_unknown
+from records.protection cimport *
+from records.records cimport handle_of, record_holds, record_of
+from stackwarden cimport (
+    STACKWARDEN_DONE,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_UNKNOWN_STACK,
+    stackwarden_status,
+    stackwarden_synced,
+)
+from switching.callbacks cimport call_callbacks
+from switching.hook cimport enter, enter_told, meet_first_stack, sw_notify_stack_switch, sw_switch_to
+from switching.threads cimport renew_transient, this_thread
+from switching.unknown cimport unknown_record
+
+
+cdef extern from "beacon/find.h" nogil:
+    void sw_find_late_beacons()
+
+
+cdef extern from * nogil:
+    """
+    /* Kept out of line: the hot paths need no registers for them. */
+    static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp, int adopts);
+    static SW_NOINLINE stackwarden_status sw_enter_sync_slowly(uintptr_t sp, stackwarden_synced *former);
+    """
+
+
+cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    cdef sw_record *record = unknown_record(thread, sp)
+    enter(thread, record)
+    meet_first_stack()
+    return STACKWARDEN_DONE if record.bounds_from == SW_FROM_MAP else STACKWARDEN_UNKNOWN_STACK
+
+
+cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The record of the stack that holds an address: the one told, a registered one, the native one, or NULL."""
+    cdef sw_record *record = thread.current
+    if not is_unknown(record) and record_holds(record, sp):
+        return record
+    record = find_record(sp)
+    if record == NULL and record_holds(thread.native, sp):
+        record = thread.native
+    return record
+
+
+cdef inline stackwarden_status sw_sync_stack() noexcept nogil:
+    return sync(sw_stack_pointer(), False)
+
+
+cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
+    return sync(sw_stack_pointer(), True)
+
+
+cdef inline bint is_right(uintptr_t sp) noexcept nogil:
+    """Attached, with the bounds of the stack at `sp` in force? False too where only the long way can tell."""
+    cdef PyThreadState *ts
+    if not SW_LIKELY(sw_process.straight):
+        return False
+    ts = swpy_attached_straight()
+    return SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp))
+
+
+cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else sync_slowly(sp, adopts)
+
+
+cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:
+    """A thread state that was made on a stack which was gone to without one: it gets the stack's context."""
+    if execution.isolation == SW_FRAMES and swpy_is_pristine(ts):
+        swpy_state_load(ts, &execution.state)
+        execution.holds = False
+
+
+cdef inline stackwarden_status enter_here(
+        sw_thread *thread, PyThreadState *ts, uintptr_t sp, bint adopts) noexcept nogil:
+    """Enter the stack that holds the stack pointer, whatever the thread was told last."""
+    cdef sw_record *record
+    if ts != NULL and thread.loaded.holds:
+        load_held(thread.loaded, ts)
+    thread.policies_seen = sw_process.policy_serial
+    record = find_stack_of(thread, sp)
+    if record == NULL:
+        sw_find_late_beacons()
+        return enter_unknown(thread, sp)
+    swpy_lift_budget(record, sp)
+    return enter(thread, record, adopts)
+
+
+cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint adopts) noexcept nogil:
+    cdef PyThreadState *ts
+    cdef sw_thread *thread
+    cdef stackwarden_status status = STACKWARDEN_DONE
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    ts = swpy_attached()
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
+            or not record_holds(thread.current, sp):
+        status = enter_here(thread, ts, sp, adopts)
+    if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
+        call_callbacks(thread)
+    return status
+
+
+# ---- sync for the time of a call ----
+
+cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    memset(former, 0, sizeof(stackwarden_synced))
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slowly(sp, former)
+
+
+cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(
+        uintptr_t sp, stackwarden_synced *former) noexcept nogil:
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_record *left
+    cdef stackwarden_status status
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+    left = thread.current
+    status = sync_slowly(sp, False)
+    if thread.current is not left:
+        former.stack = handle_of(left)
+        former.base = left.base
+        former.size = left.top - left.base
+        former.bounds_from = left.bounds_from
+    return status
+
+
+cdef inline stackwarden_status sw_leave_sync(const stackwarden_synced *former) noexcept nogil:
+    cdef sw_thread *thread
+    cdef sw_record *record
+    if not former.stack:
+        return sw_sync_stack()
+    record = record_of(former.stack)
+    if record != NULL or not sw_process.running:
+        return sw_switch_to(former.stack)
+    thread = this_thread()
+    if thread == NULL:
+        return STACKWARDEN_NO_MEMORY
+    if former.bounds_from < SW_FROM_MAP:
+        return sw_notify_stack_switch(former.base, former.size)
+    return enter_told(
+        thread, renew_transient(thread, <int>former.bounds_from, former.base, former.base + former.size))

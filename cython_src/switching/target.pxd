@@ -1,0 +1,153 @@
+"""Where a switch in the middle of Python goes, and whether it may.
+
+Promises: what is refused is refused before anything is saved. Nothing is allocated, but for an unregistered stack
+that must be kept in mind (keep_marked).
+"""
+
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+
+from records.execution cimport *
+from records.guard cimport *
+from records.index cimport find_record, insert_record
+from records.overlaps cimport check_range, is_range, overlaps_record, supersede_overlaps
+from records.protection cimport *
+from records.records cimport free_record, record_of, retire_record, take_record
+from stackwarden cimport (
+    STACKWARDEN_DETACHED,
+    STACKWARDEN_DONE,
+    STACKWARDEN_IN_USE,
+    STACKWARDEN_ISOLATION_REQUIRED,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_OTHER_THREAD,
+    STACKWARDEN_OVERLAP,
+    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TOO_SMALL,
+    stackwarden_stack,
+    stackwarden_status,
+)
+from switching.threads cimport renew_transient, thread_on
+
+
+cdef inline stackwarden_status find_target(
+        sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
+    """The record to go to: the native stack for NULL; by handle; else by its bounds, as when they are told."""
+    cdef stackwarden_status status
+    record[0] = thread.native if to == NULL else record_of(to.handle)
+    if record[0] != NULL:
+        return STACKWARDEN_DONE
+    if to.handle and not to.base:
+        return STACKWARDEN_STALE_HANDLE
+    status = check_range(to.base, to.size)
+    if status != STACKWARDEN_DONE:
+        return status
+    record[0] = find_range(thread, to.base, to.base + to.size)
+    if record[0] != NULL:
+        return STACKWARDEN_DONE
+    if to.size < sw_process.least_size:
+        return STACKWARDEN_TOO_SMALL
+    if overlaps_record(thread.native, to.base, to.base + to.size):
+        return STACKWARDEN_OVERLAP
+    status = supersede_overlaps(thread, to.base, to.base + to.size)
+    if status == STACKWARDEN_DONE and not keep_marked(thread):
+        status = STACKWARDEN_NO_MEMORY
+    if status == STACKWARDEN_DONE:
+        record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
+    return status
+
+
+cdef inline bint keep_marked(sw_thread *thread) noexcept nogil:
+    """An unregistered stack that was left in the middle of Python is to be known when it is gone back to, however
+    many others come between: before its record is used anew it goes into the index. False: no memory."""
+    cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
+    cdef sw_record *fresh
+    if not place[0].mark or not place[0].generation & 1:
+        return True
+    sw_lock()
+    fresh = take_record()
+    if fresh != NULL and not insert_record(place[0]):
+        free_record(fresh)
+        fresh = NULL
+    if fresh != NULL:
+        place[0] = fresh
+    sw_unlock()
+    return fresh != NULL
+
+
+cdef inline void forget_kept(const sw_thread *thread, sw_record *ended) noexcept nogil:
+    """An unregistered stack that keep_marked() put into the index is over."""
+    if ended.kind == SW_TRANSIENT and ended is not thread.transient and ended is not thread.spare:
+        retire_record(ended, ended.generation)
+
+
+cdef inline sw_record *find_range(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """The record with exactly these bounds, or NULL."""
+    cdef sw_record *record = find_record(base)
+    if record != NULL and is_range(record, base, top):
+        return record
+    if is_range(thread.native, base, top):
+        return thread.native
+    if is_range(thread.transient, base, top):
+        return thread.transient
+    return thread.spare if is_range(thread.spare, base, top) else NULL
+
+
+cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    """The execution state that goes on when the thread goes to a stack: its own; or that of the chain in which it
+    was left in the middle of Python; or the one that is loaded."""
+    if record.isolation != SW_SHARED or record.kind == SW_NATIVE or record.mark:
+        return record.execution
+    return thread.loaded
+
+
+cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_execution *execution) noexcept nogil:
+    """In-place states belong to one thread state, unless they have no frames. Compared by id: the address of a
+    dead thread state comes back at once."""
+    cdef uint64_t home
+    if execution.isolation == SW_THREAD_STATE or execution.ts == NULL or swpy_state_is_idle(&execution.state):
+        return True
+    if thread.loaded.isolation == SW_THREAD_STATE:
+        home = thread.native.execution.ts_id
+    else:
+        home = swpy_id(ts) if ts != NULL else 0
+    return execution.ts_id == home
+
+
+cdef inline bint runs_elsewhere(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    cdef sw_thread *other = thread_on(record)
+    return other != NULL and other is not thread
+
+
+cdef inline stackwarden_status check_own_states(
+        const sw_thread *thread, PyThreadState *ts, const sw_execution *execution) noexcept nogil:
+    """May another thread state be attached? Not while Python is finalised: the thread would hang for good. After a
+    fork CPython has deleted all but one."""
+    cdef const sw_execution *owner = execution
+    if execution.isolation != SW_THREAD_STATE:
+        owner = thread.native.execution
+    if ts == NULL:
+        return STACKWARDEN_DETACHED
+    if swpy_is_finalizing():
+        return STACKWARDEN_NOT_RUNNING
+    return STACKWARDEN_OTHER_THREAD if owner.ts == NULL and owner.status == SW_SAVED else STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status check_target(
+        const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
+    """May the thread go to that stack? DONE, or the refusal."""
+    cdef sw_execution *execution = execution_of(thread, record)
+    cdef stackwarden_status status = STACKWARDEN_DONE
+    cdef uint32_t mark = execution.mark
+    if execution is thread.loaded:
+        if record.execution is not execution and runs_elsewhere(thread, record):
+            return STACKWARDEN_IN_USE
+        mark = swpy_mark(ts) if ts != NULL else 0
+    elif execution.status == SW_LOADED:
+        return STACKWARDEN_IN_USE
+    elif not may_be_loaded(thread, ts, execution):
+        return STACKWARDEN_OTHER_THREAD
+    elif execution.isolation == SW_THREAD_STATE or thread.loaded.isolation == SW_THREAD_STATE:
+        status = check_own_states(thread, ts, execution)
+    if status == STACKWARDEN_DONE and record.mark and record.mark != mark:
+        status = STACKWARDEN_ISOLATION_REQUIRED
+    return status

@@ -1,0 +1,188 @@
+"""A thread's block, from the first call on the thread to its end; and what fork and the end of Python do to all of them.
+
+Promises: blocks are never given back, so the list of threads may be walked without a lock.
+"""
+
+from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdlib cimport calloc
+
+from records.execution cimport *
+from records.executions cimport give_back_execution, new_execution
+from records.fast_path cimport update_straight
+from records.guard cimport *
+from records.overlaps cimport supersede_overlaps
+from records.policy cimport forget_policies, use_policy
+from records.protection cimport *
+from records.records cimport new_thread_record, record_at, release_thread_record, set_bounds, take_record
+from switching.callbacks cimport drop_callbacks_of
+
+
+cdef extern from * nogil:
+    """
+    /* Kept out of line: the hot paths need no registers for them. */
+    static SW_NOINLINE sw_thread *sw_make_thread(void);
+    """
+
+
+cdef extern from "crash/crash.h" nogil:
+    int sw_crash_cover_thread()
+
+
+cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
+    """Blocks are never given back: the list of threads may be walked without a lock. Under sw_lock()."""
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL and thread.ident:
+        thread = thread.next
+    if thread == NULL:
+        thread = <sw_thread *>calloc(1, sizeof(sw_thread))
+        if thread != NULL:
+            thread.next = sw_process.threads
+            sw_store_pointer(&sw_process.threads, thread)
+    return thread
+
+
+cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
+    """The block of a thread that is seen for the first time; NULL: no memory."""
+    cdef uintptr_t base = 0
+    cdef uintptr_t top = 0
+    cdef sw_thread *thread
+    cdef bint known = sw_native_bounds(&base, &top) == 0
+    cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.ending else swpy_own())
+    if not known:
+        base = sw_stack_pointer() - sw_process.assumed_size // 2
+        top = base + sw_process.assumed_size
+    swpy_native_bounds(swpy_attached_call(), &base, top)
+    sw_lock()
+    sw_process.straight = False
+    swpy_check_attached_place()
+    update_straight()
+    thread = reuse_or_make_block()
+    if thread != NULL:
+        thread.is_foreign = is_foreign
+        thread.policies_seen = 0
+        sw_store_pointer(
+            &thread.native, new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top))
+        thread.transient = take_record()
+        thread.spare = take_record()
+        thread.loaded = new_execution(SW_FRAMES)
+        if thread.native == NULL or thread.transient == NULL or thread.spare == NULL or thread.loaded == NULL \
+                or sw_thread_local_set(thread) != 0:
+            thread = NULL
+        else:
+            use_policy(thread, thread.native)
+            thread.loaded.status = SW_LOADED
+            thread.native.execution = thread.loaded
+            thread.arriving = NULL
+            thread.ended = NULL
+            sw_store_pointer(&thread.current, thread.native)
+            swpy_forget_budgets(thread)
+            thread.unannounced = 0
+            thread.in_callback = 0
+            thread.checked_version = 0
+            sw_process.thread_serial += 1
+            thread.serial = sw_process.thread_serial
+            sw_store_release(&thread.ident, sw_thread_ident())
+            if known:
+                supersede_overlaps(thread, base, top)
+    sw_unlock()
+    sw_crash_cover_thread()
+    return thread
+
+
+cdef inline void end_executions(sw_thread *thread) noexcept nogil:
+    """Of a thread that has ended: frames on its stack are gone, and what they held is leaked. Under sw_lock()."""
+    cdef sw_execution *execution = thread.native.execution
+    thread.loaded.status = SW_NEW
+    thread.loaded.prepared = thread.loaded.holds
+    if execution.holds and not swpy_state_is_idle(&execution.state):
+        sw_count(&sw_process.leaked)
+        execution.holds = False
+    give_back_execution(execution)
+
+
+cdef inline void end_thread(void *block) noexcept nogil:
+    """The operating-system thread of this block has ended. Its records are given back, the block stays."""
+    cdef sw_thread *thread = <sw_thread *>block
+    sw_lock()
+    drop_callbacks_of(thread)
+    forget_policies(thread)
+    end_executions(thread)
+    release_thread_record(thread.native)
+    release_thread_record(thread.transient)
+    release_thread_record(thread.spare)
+    sw_store_pointer(&thread.native, NULL)
+    sw_store_pointer(&thread.current, NULL)
+    thread.transient = NULL
+    thread.spare = NULL
+    thread.writes_detached = False
+    sw_store_release(&thread.ident, 0)
+    sw_unlock()
+
+
+cdef inline void end_other_threads() noexcept nogil:
+    """After fork, in the child: only the calling thread lives on."""
+    cdef sw_thread *own = <sw_thread *>sw_thread_local_get()
+    cdef sw_thread *thread = sw_process.threads
+    while thread != NULL:
+        if thread is not own and thread.ident:
+            end_thread(thread)
+        thread = thread.next
+    forget_own_states(own)
+
+
+cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
+    """After fork, in the child: CPython deletes every thread state but the attached one."""
+    cdef uint32_t index
+    cdef sw_record *record
+    for index in range(1, sw_process.records):
+        record = record_at(index)
+        if record.generation & 1 and record.isolation == SW_THREAD_STATE and record.execution.status == SW_SAVED:
+            record.execution.ts = NULL
+    if own != NULL and own.loaded.isolation == SW_THREAD_STATE:
+        own.native.execution.ts = NULL
+
+
+cdef inline sw_thread *this_thread() noexcept nogil:
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    return thread if thread != NULL else make_thread()
+
+
+cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
+    """A thread on which a stack is current, or NULL. Needs no lock."""
+    cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    while thread != NULL:
+        if sw_load_pointer(&thread.current) == record:
+            return thread
+        thread = thread.next
+    return NULL
+
+
+cdef inline sw_record *renew_transient(
+        sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
+    cdef sw_record *record = thread.transient
+    if thread.current is record:
+        record = thread.spare
+        thread.spare = thread.transient
+        thread.transient = record
+    if record.generation & 1:
+        sw_store_generation(&record.generation, record.generation + 1)
+    set_bounds(record, SW_TRANSIENT, bounds_from, base, top | (bounds_from >= SW_FROM_MAP))
+    use_policy(thread, record)
+    record.execution = NULL
+    sw_count(&sw_process.version)
+    thread.checked_version = sw_load_acquire(&sw_process.version)
+    return record
+
+
+cdef inline void leave_detached_alone() noexcept nogil:
+    """Python ends, and CPython is about to free the thread states of detached threads, which do not learn of it:
+    from now on such threads leave them alone. Waits for those that are at it."""
+    cdef sw_thread *thread
+    sw_process.ending = True
+    sw_fence_full()
+    thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    while thread != NULL:
+        while thread.writes_detached:
+            sw_yield()
+        thread = thread.next

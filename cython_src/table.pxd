@@ -1,0 +1,65 @@
+"""The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot."""
+
+from calls.call_on_stack cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
+from depth.budgets cimport sw_enter_budget, sw_leave_budget
+from depth.checks cimport (
+    sw_check_stack_depth,
+    sw_enter_recursive_call,
+    sw_leave_recursive_call,
+    sw_stack_remaining,
+    sw_stack_used,
+)
+from records.executions cimport sw_drain, sw_renew_stack
+from records.guard cimport *
+from stackwarden cimport STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, stackwarden_table
+from switching.callbacks cimport sw_unregister_switch_callback
+from switching.finish_switch cimport sw_arrived
+from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
+from switching.policies cimport sw_set_policy
+from switching.registration cimport (
+    sw_current_handle,
+    sw_current_stack,
+    sw_find_stack,
+    sw_register_stack,
+    sw_register_switch_callback,
+    sw_unregister_stack,
+)
+from switching.start_switch cimport sw_ending, sw_leaving, sw_leaving_blocking
+from switching.sync cimport sw_adopt_stack, sw_enter_sync, sw_leave_sync, sw_sync_stack
+
+
+cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
+    """Field by field: as a literal Cython would wrap each function for Python first, in a dead closure type."""
+    table.major = STACKWARDEN_API_MAJOR
+    table.minor = STACKWARDEN_API_MINOR
+    table.notify_stack_switch = sw_notify_stack_switch
+    table.switch_to = sw_switch_to
+    table.reset_stack = sw_reset_stack
+    table.sync_stack = sw_sync_stack
+    table.register_stack = sw_register_stack
+    table.unregister_stack = sw_unregister_stack
+    table.current_stack = sw_current_stack
+    table.find_stack = sw_find_stack
+    table.register_switch_callback = sw_register_switch_callback
+    table.unregister_switch_callback = sw_unregister_switch_callback
+    table.leaving = sw_leaving
+    table.ending = sw_ending
+    table.leaving_blocking = sw_leaving_blocking
+    table.arrived = sw_arrived
+    table.renew_stack = sw_renew_stack
+    table.drain = sw_drain
+    table.enter_budget = sw_enter_budget
+    table.leave_budget = sw_leave_budget
+    table.adopt_stack = sw_adopt_stack
+    table.call_on_stack = sw_call_on_stack
+    table.call_with_stack = sw_call_with_stack
+    table.stack_remaining = sw_stack_remaining
+    table.stack_used = sw_stack_used
+    table.check_stack_depth = sw_check_stack_depth
+    table.enter_recursive_call = sw_enter_recursive_call
+    table.leave_recursive_call = sw_leave_recursive_call
+    table.set_policy = sw_set_policy
+    table.enter_sync = sw_enter_sync
+    table.leave_sync = sw_leave_sync
+    table.keep_stack = sw_keep_stack
+    table.current_handle = sw_current_handle
