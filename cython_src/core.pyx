@@ -19,7 +19,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
 from beacon.listener cimport describe_beacons, start_listening
-from calls.call_on_stack cimport SW_CARRIED_SIZE
+from calls.call_on_stack cimport SW_DEFAULT_STACK_SIZE
 from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
 from depth.budgets cimport SW_BUDGET_RESERVE, set_budget, sw_enter_budget, sw_leave_budget
 from depth.checks cimport deepest, paint, sw_check_stack_depth, sw_stack_remaining, sw_stack_used
@@ -36,7 +36,7 @@ from interpose.core_hooks cimport (
 )
 from records.execution cimport *
 from records.executions cimport is_suspended, sw_drain, sw_renew_stack
-from records.fast_path cimport update_straight
+from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.overlaps cimport check_range
 from records.policy cimport policy_of
@@ -53,8 +53,8 @@ from switching.registration cimport (
     sw_register_switch_callback,
     sw_unregister_stack,
 )
-from switching.sync cimport sync_slowly
-from switching.threads cimport end_other_threads, end_thread, leave_detached_alone, this_thread, thread_on
+from switching.sync cimport sync_slow
+from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
 from table cimport fill_table
 
@@ -87,7 +87,7 @@ include "python/pools.pxi"
 
 cdef void _at_exit() noexcept:
     sw_process.running = 0
-    update_straight()
+    update_fast_path()
 
 
 def _stop():
@@ -104,7 +104,7 @@ cdef void _end_other_threads() noexcept nogil:
 
 
 cdef void _before_the_end() noexcept nogil:
-    leave_detached_alone()
+    stop_detached_writes()
 
 
 _PROBES = {"on": SWPY_PROBE_SETTER, "observe": SWPY_PROBE_OBSERVE, "off": SWPY_PROBE_OFF}
@@ -149,11 +149,11 @@ cdef _start_isolation():
         reason = swpy_state_start()
     sw_process.frames = reason == NULL
     _frames_reason = reason.decode() if reason != NULL else None
-    swpy_drain_start()
+    swpy_trashcan_start()
 
 
 cdef _start_process():
-    global sw_platform_started, swpy_before_the_end
+    global sw_platform_started, swpy_on_finalization
     if not sw_platform_started:
         if take_record() == NULL or sw_platform_start(_end_thread, _end_other_threads) != 0:
             raise MemoryError("stackwarden: no memory for the first records")
@@ -162,13 +162,13 @@ cdef _start_process():
     sw_process.policies[SW_UNKNOWN_STACKS] = SW_ESTIMATE
     sw_process.assumed_size = SW_ASSUMED_SIZE
     sw_process.min_stack = 0
-    sw_process.stack_size = SW_CARRIED_SIZE
+    sw_process.stack_size = SW_DEFAULT_STACK_SIZE
     sw_process.running = 1
-    sw_process.ending = 0
-    sw_process.foreign_seen = 0
-    sw_process.first_met = 0
-    swpy_before_the_end = _before_the_end
-    update_straight()
+    sw_process.finalizing = 0
+    sw_process.has_foreign = 0
+    sw_process.first_foreign_done = 0
+    swpy_on_finalization = _before_the_end
+    update_fast_path()
     if Py_AtExit(_at_exit) != 0:
         atexit.register(_stop)  # its 32 places are taken
 

@@ -1,6 +1,6 @@
 """The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot."""
 
-from calls.call_on_stack cimport sw_call_on_stack, sw_call_with_stack, sw_keep_stack
+from calls.call_on_stack cimport sw_call_on_stack, sw_call_with_stack, sw_retain_stack
 from depth.budgets cimport sw_enter_budget, sw_leave_budget
 from depth.checks cimport (
     sw_check_stack_depth,
@@ -13,7 +13,7 @@ from records.executions cimport sw_drain, sw_renew_stack
 from records.guard cimport *
 from stackwarden cimport STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, stackwarden_table
 from switching.callbacks cimport sw_unregister_switch_callback
-from switching.finish_switch cimport sw_arrived
+from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
 from switching.policies cimport sw_set_policy
 from switching.registration cimport (
@@ -24,7 +24,7 @@ from switching.registration cimport (
     sw_register_switch_callback,
     sw_unregister_stack,
 )
-from switching.start_switch cimport sw_ending, sw_leaving, sw_leaving_blocking
+from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_adopt_stack, sw_enter_sync, sw_leave_sync, sw_sync_stack
 
 
@@ -42,10 +42,9 @@ cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
     table.find_stack = sw_find_stack
     table.register_switch_callback = sw_register_switch_callback
     table.unregister_switch_callback = sw_unregister_switch_callback
-    table.leaving = sw_leaving
-    table.ending = sw_ending
-    table.leaving_blocking = sw_leaving_blocking
-    table.arrived = sw_arrived
+    table.start_switch = sw_start_switch
+    table.start_switch_blocking = sw_start_switch_blocking
+    table.finish_switch = sw_finish_switch
     table.renew_stack = sw_renew_stack
     table.drain = sw_drain
     table.enter_budget = sw_enter_budget
@@ -61,5 +60,5 @@ cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
     table.set_policy = sw_set_policy
     table.enter_sync = sw_enter_sync
     table.leave_sync = sw_leave_sync
-    table.keep_stack = sw_keep_stack
+    table.retain_stack = sw_retain_stack
     table.current_handle = sw_current_handle

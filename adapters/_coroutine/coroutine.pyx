@@ -25,8 +25,8 @@ cimport stackwarden
 from stackwarden import status as package_status
 from stackwarden.errors import (
     CoroutineError,
-    IsolationRequired,
-    IsolationUnavailable,
+    IsolationRequiredError,
+    IsolationUnavailableError,
     NotRunningError,
     OtherThreadError,
     StackExit,
@@ -74,9 +74,9 @@ DEFAULT_STACK_SIZE = 256 * 1024
 
 _ERRORS = {
     stackwarden.STACKWARDEN_TOO_SMALL: StackTooSmallError,
-    stackwarden.STACKWARDEN_ISOLATION_REQUIRED: IsolationRequired,
+    stackwarden.STACKWARDEN_ISOLATION_REQUIRED: IsolationRequiredError,
     stackwarden.STACKWARDEN_OTHER_THREAD: OtherThreadError,
-    stackwarden.STACKWARDEN_NO_ISOLATION: IsolationUnavailable,
+    stackwarden.STACKWARDEN_NO_ISOLATION: IsolationUnavailableError,
     stackwarden.STACKWARDEN_STALE_HANDLE: StaleStackError,
     stackwarden.STACKWARDEN_NOT_RUNNING: NotRunningError,
 }
@@ -173,7 +173,7 @@ cdef class Coroutine:
     context. Iterating over it resumes it. With ``isolation="frames"`` it is resumed on the thread that it was
     started on; with "thread-state", which is slower, on any.
 
-    Raises StackRangeError, StackTooSmallError, IsolationUnavailable, MemoryError.
+    Raises StackRangeError, StackTooSmallError, IsolationUnavailableError, MemoryError.
     """
 
     cdef object __weakref__
@@ -339,25 +339,25 @@ cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
     cdef stackwarden.stackwarden_status status
     if stackwarden.current_handle() != coroutine._resumer.handle:
         stackwarden.current_stack(&coroutine._resumer)
-    status = stackwarden.leaving(&coroutine._place)
+    status = stackwarden.start_switch(&coroutine._place, 0)
     if status == stackwarden.STACKWARDEN_DONE:
         coroutine._outer = current_coroutine()
         set_current_coroutine(<void *>coroutine)
         coroutine._state = RUNNING
         context_resume(&coroutine._context)
         set_current_coroutine(coroutine._outer)
-        stackwarden.arrived()
+        stackwarden.finish_switch()
     return status
 
 
 cdef void _run(void *coroutine) noexcept nogil:
     """The first function on the coroutine's stack, and the last."""
     cdef stackwarden.stackwarden_stack here
-    stackwarden.arrived()
+    stackwarden.finish_switch()
     stackwarden.current_stack(&here)
     (<Coroutine>coroutine)._chain = here.chain
     (<void (*)(void *) noexcept nogil><void *>_call)(coroutine)
-    stackwarden.ending(&(<Coroutine>coroutine)._resumer)
+    stackwarden.start_switch(&(<Coroutine>coroutine)._resumer, stackwarden.STACKWARDEN_SWITCH_ENDS)
 
 
 cdef void _call(void *coroutine) noexcept:
@@ -410,9 +410,9 @@ cdef int _note_place(Coroutine coroutine) except -1:
 
 
 cdef stackwarden.stackwarden_status _switch_back(void *coroutine) noexcept nogil:
-    cdef stackwarden.stackwarden_status status = stackwarden.leaving(&(<Coroutine>coroutine)._resumer)
+    cdef stackwarden.stackwarden_status status = stackwarden.start_switch(&(<Coroutine>coroutine)._resumer, 0)
     if status == stackwarden.STACKWARDEN_DONE:
         (<Coroutine>coroutine)._state = SUSPENDED
         context_suspend(&(<Coroutine>coroutine)._context)
-        stackwarden.arrived()
+        stackwarden.finish_switch()
     return status

@@ -19,7 +19,7 @@ cimport stackwarden
 import os
 
 from stackwarden.errors import (
-    IsolationRequired,
+    IsolationRequiredError,
     StackTooSmallError,
     StackwardenError,
     SystemMissingError,
@@ -149,7 +149,7 @@ cdef int _make(switching_call *call) except? -1:
         raise UserThreadError(f"the adapter {SYSTEM_NAME.decode()!r} is not installed")
     place = system_place()
     if place == PLACE_NOT_ENTERED:
-        raise IsolationRequired("this user thread runs Python without having entered: a UserThread enters, and so "
+        raise IsolationRequiredError("this user thread runs Python without having entered: a UserThread enters, and so "
                                 "does stackwarden_carried_enter() in C")
     if place == PLACE_OUTSIDE and call.what != START:
         raise UserThreadError("this operating-system thread is no worker of " + SYSTEM_NAME.decode())

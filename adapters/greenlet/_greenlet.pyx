@@ -36,7 +36,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 cimport stackwarden
 
 from stackwarden import status
-from stackwarden.errors import IsolationRequired, StackTooSmallError, SystemUnfitError
+from stackwarden.errors import IsolationRequiredError, StackTooSmallError, SystemUnfitError
 
 
 cdef extern from "Python.h":
@@ -280,7 +280,7 @@ cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE:
         found._base = here.base
         found._began = not is_main(found._greenlet)
-        found._on_carried = found._began and here.carried
+        found._on_carried = found._began and here.pooled
         found._start = pointer if found._began else here.base + here.size
         found._pointer = pointer
 
@@ -514,7 +514,7 @@ cdef bint crosses(PyObject *record, PyObject *target, uintptr_t pointer) noexcep
     cdef stackwarden.stackwarden_stack here
     if not mine._on_carried and mine._start - pointer <= mine._start - mine._base:
         return False
-    if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE or not here.carried:
+    if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE or not here.pooled:
         return False
     while target != mine._greenlet and not is_active(target):  # one that is new, or dead, leads to its parent
         target = <PyObject *><object>(<object>target).parent
@@ -528,7 +528,7 @@ cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
 
 cdef PyObject *refuse(PyObject *target) noexcept:
     PyErr_Format(
-        IsolationRequired,
+        IsolationRequiredError,
         "%R is outside of the call_on_stack() that the current greenlet is in, and greenlet cannot switch across "
         "stacks: wait for it outside of the call", target)
     return CROSSES

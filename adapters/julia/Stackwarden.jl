@@ -31,10 +31,9 @@ struct Table
     find_stack::Ptr{Cvoid}
     register_switch_callback::Ptr{Cvoid}
     unregister_switch_callback::Ptr{Cvoid}
-    leaving::Ptr{Cvoid}
-    ending::Ptr{Cvoid}
-    leaving_blocking::Ptr{Cvoid}
-    arrived::Ptr{Cvoid}
+    start_switch::Ptr{Cvoid}
+    start_switch_blocking::Ptr{Cvoid}
+    finish_switch::Ptr{Cvoid}
 end
 
 struct Stack
@@ -211,8 +210,8 @@ end
 
 # The core finds out on which stack it is by the place of this call: one frame for both ways.
 @noinline function go(to, ends)
-    check(ccall(table[].leaving_blocking, Cint, (Ptr{Stack}, Cint), to, ends))
-    ccall(table[].arrived, Cint, ())
+    check(ccall(table[].start_switch_blocking, Cint, (Ptr{Stack}, Cuint), to, ends))
+    ccall(table[].finish_switch, Cint, ())
     return nothing
 end
 

@@ -2,7 +2,7 @@
 
 Promises: a carried call shares the execution state of its caller, so it may suspend, raise and be traced like any
 nested call; the bounds in force are those of the stack that runs, on either way; nothing is allocated when a free
-stack of the size is there. A free stack keeps the memory of its uppermost SW_KEPT bytes and nothing else.
+stack of the size is there. A free stack keeps the memory of its uppermost SW_RETAINED bytes and nothing else.
 
 Carried stacks are registered for as long as they are mapped. They are not unregistered by others.
 """
@@ -32,7 +32,7 @@ from stackwarden cimport (
 )
 from switching.hook cimport sw_notify_stack_switch, sw_switch_to
 from switching.registration cimport sw_register_stack
-from switching.sync cimport sw_sync_stack, sync, sync_slowly
+from switching.sync cimport sw_sync_stack, sync, sync_slow
 from switching.threads cimport this_thread
 
 
@@ -47,42 +47,42 @@ cdef extern from "calls/run_on_stack.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_POOLED 16 /* free stacks that are kept, of all sizes */
-    #define SW_KEPT ((size_t)256 << 10)
-    #define SW_CARRIED_SIZE ((size_t)64 << 20) /* where nobody says how large */
-    #define SW_MOST_CARRIED ((size_t)1 << 40) /* its place in the index of addresses takes 128 MiB */
+    #define SW_POOL_SLOTS 16 /* free stacks that are kept, of all sizes */
+    #define SW_RETAINED ((size_t)256 << 10)
+    #define SW_DEFAULT_STACK_SIZE ((size_t)64 << 20) /* where nobody says how large */
+    #define SW_MOST_STACK_SIZE ((size_t)1 << 40) /* its place in the index of addresses takes 128 MiB */
 
     typedef struct {
         uintptr_t base;
         size_t size;
         sw_handle handle;
-    } sw_carried;
+    } sw_pooled_stack;
 
-    static sw_carried sw_pool[SW_POOLED]; /* the one that was given back last comes last. Under sw_lock() */
+    static sw_pooled_stack sw_pool[SW_POOL_SLOTS]; /* the one that was given back last comes last. Under sw_lock() */
     static int sw_pool_free;
 
     typedef struct {
         sw_handle handle;
         stackwarden_function function;
         void *arg;
-    } sw_carried_call;
+    } sw_stack_call;
     """
     enum:
-        SW_POOLED
+        SW_POOL_SLOTS
 
-    const size_t SW_KEPT
-    const size_t SW_CARRIED_SIZE
-    const size_t SW_MOST_CARRIED
+    const size_t SW_RETAINED
+    const size_t SW_DEFAULT_STACK_SIZE
+    const size_t SW_MOST_STACK_SIZE
 
-    ctypedef struct sw_carried:
+    ctypedef struct sw_pooled_stack:
         uintptr_t base
         size_t size
         sw_handle handle
 
-    sw_carried *sw_pool
+    sw_pooled_stack *sw_pool
     int sw_pool_free
 
-    ctypedef struct sw_carried_call:
+    ctypedef struct sw_stack_call:
         sw_handle handle
         stackwarden_function function
         void *arg
@@ -94,10 +94,10 @@ cdef inline void take_out(int place) noexcept nogil:
     """Under sw_lock()."""
     global sw_pool_free
     sw_pool_free -= 1
-    memmove(&sw_pool[place], &sw_pool[place + 1], (sw_pool_free - place) * sizeof(sw_carried))
+    memmove(&sw_pool[place], &sw_pool[place + 1], (sw_pool_free - place) * sizeof(sw_pooled_stack))
 
 
-cdef inline bint take_free(size_t size, sw_carried *stack) noexcept nogil:
+cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
     """A free stack of exactly this size, the one with the warmest memory. False: there is none."""
     cdef int place
     cdef bint found = False
@@ -113,7 +113,7 @@ cdef inline bint take_free(size_t size, sw_carried *stack) noexcept nogil:
     return found
 
 
-cdef inline bint take_oldest(sw_carried *stack) noexcept nogil:
+cdef inline bint take_oldest(sw_pooled_stack *stack) noexcept nogil:
     """The free stack that was not needed for the longest time. False: there is none."""
     cdef bint found = False
     sw_lock()
@@ -125,12 +125,12 @@ cdef inline bint take_oldest(sw_carried *stack) noexcept nogil:
     return found
 
 
-cdef inline bint put_free(const sw_carried *stack) noexcept nogil:
+cdef inline bint put_free(const sw_pooled_stack *stack) noexcept nogil:
     """False: there are enough."""
     global sw_pool_free
     cdef bint put = False
     sw_lock()
-    if sw_pool_free < SW_POOLED:
+    if sw_pool_free < SW_POOL_SLOTS:
         sw_pool[sw_pool_free] = stack[0]
         sw_pool_free += 1
         put = True
@@ -140,7 +140,7 @@ cdef inline bint put_free(const sw_carried *stack) noexcept nogil:
 
 # ---- from the making of a stack to its end ----
 
-cdef inline void end_stack(const sw_carried *stack) noexcept nogil:
+cdef inline void end_stack(const sw_pooled_stack *stack) noexcept nogil:
     cdef sw_record *record = record_of(stack.handle)
     if record != NULL:
         retire_record(record, record.generation)
@@ -150,10 +150,10 @@ cdef inline void end_stack(const sw_carried *stack) noexcept nogil:
     sw_unmap_stack(<void *>stack.base, stack.size)
 
 
-cdef inline stackwarden_status make_stack(size_t size, sw_carried *stack) noexcept nogil:
+cdef inline stackwarden_status make_stack(size_t size, sw_pooled_stack *stack) noexcept nogil:
     """A new stack. Free ones of other sizes make room where there is no address space for it."""
     cdef stackwarden_status status
-    cdef sw_carried oldest
+    cdef sw_pooled_stack oldest
     stack.size = size
     stack.base = <uintptr_t>sw_map_stack(size)
     while stack.base == 0 and take_oldest(&oldest):
@@ -163,13 +163,13 @@ cdef inline stackwarden_status make_stack(size_t size, sw_carried *stack) noexce
         return STACKWARDEN_NO_MEMORY
     status = sw_register_stack(stack.base, size, b"call_on_stack", b"stackwarden", 0, &stack.handle)
     if status == STACKWARDEN_DONE:
-        record_of(stack.handle).carried = True
+        record_of(stack.handle).pooled = True
     else:
         sw_unmap_stack(<void *>stack.base, size)
     return status
 
 
-cdef inline stackwarden_status take_stack(size_t size, sw_carried *stack) noexcept nogil:
+cdef inline stackwarden_status take_stack(size_t size, sw_pooled_stack *stack) noexcept nogil:
     """A stack of at least `size` bytes, free or new."""
     cdef size_t wanted = max(size, swpy_size_for_limit(swpy_attached()))
     wanted = (wanted + SW_GUARD_SIZE - 1) // SW_GUARD_SIZE * SW_GUARD_SIZE
@@ -180,14 +180,14 @@ cdef inline stackwarden_status take_stack(size_t size, sw_carried *stack) noexce
     return make_stack(wanted, stack)
 
 
-cdef inline stackwarden_status give_back(const sw_carried *stack) noexcept nogil:
-    cdef sw_carried oldest
+cdef inline stackwarden_status give_back(const sw_pooled_stack *stack) noexcept nogil:
+    cdef sw_pooled_stack oldest
     cdef sw_record *record = record_of(stack.handle)
-    if record == NULL or record.kept:
+    if record == NULL or record.retained:
         sw_count(&sw_process.leaked)
         return STACKWARDEN_LOST
-    if stack.size > SW_KEPT:
-        sw_discard_stack(<void *>stack.base, stack.size - SW_KEPT)
+    if stack.size > SW_RETAINED:
+        sw_discard_stack(<void *>stack.base, stack.size - SW_RETAINED)
     while not put_free(stack):
         if take_oldest(&oldest):
             end_stack(&oldest)
@@ -196,10 +196,10 @@ cdef inline stackwarden_status give_back(const sw_carried *stack) noexcept nogil
 
 # ---- carrying ----
 
-cdef inline void run_carried(void *call) noexcept nogil:
+cdef inline void run_call(void *call) noexcept nogil:
     """The first function on the stack, and the last."""
-    sw_switch_to((<sw_carried_call *>call).handle)
-    (<sw_carried_call *>call).function((<sw_carried_call *>call).arg)
+    sw_switch_to((<sw_stack_call *>call).handle)
+    (<sw_stack_call *>call).function((<sw_stack_call *>call).arg)
 
 
 cdef inline void go_back(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
@@ -209,22 +209,22 @@ cdef inline void go_back(const stackwarden_stack *left, stackwarden_status statu
     sw_sync_stack()
 
 
-cdef inline void carry(const sw_carried *stack, stackwarden_function function, void *arg) noexcept nogil:
-    cdef sw_carried_call call = sw_carried_call(stack.handle, function, arg)
-    cdef stackwarden_status status = sync_slowly(sw_stack_pointer(), False)
+cdef inline void call_on(const sw_pooled_stack *stack, stackwarden_function function, void *arg) noexcept nogil:
+    cdef sw_stack_call call = sw_stack_call(stack.handle, function, arg)
+    cdef stackwarden_status status = sync_slow(sw_stack_pointer(), False)
     cdef stackwarden_stack left
     describe_record(this_thread().current, &left)
     if is_unknown(this_thread().current):
         status = STACKWARDEN_UNKNOWN_STACK
-    sw_run_on_stack(<void *>stack.base, stack.size, run_carried, &call)
+    sw_run_on_stack(<void *>stack.base, stack.size, run_call, &call)
     go_back(&left, status)
 
 
 cdef inline stackwarden_status sw_call_on_stack(
         size_t size, stackwarden_function function, void *arg) noexcept nogil:
-    cdef sw_carried stack
+    cdef sw_pooled_stack stack
     cdef stackwarden_status status
-    if size == 0 or size > SW_MOST_CARRIED:
+    if size == 0 or size > SW_MOST_STACK_SIZE:
         return STACKWARDEN_BAD_RANGE
     if not SW_CAN_RUN_ON_STACK:
         return STACKWARDEN_NOT_AVAILABLE
@@ -236,17 +236,17 @@ cdef inline stackwarden_status sw_call_on_stack(
         return STACKWARDEN_NO_MEMORY
     status = take_stack(size, &stack)
     if status == STACKWARDEN_DONE:
-        carry(&stack, function, arg)
+        call_on(&stack, function, arg)
         status = give_back(&stack)
     return status
 
 
-cdef inline stackwarden_status sw_keep_stack() noexcept nogil:
+cdef inline stackwarden_status sw_retain_stack() noexcept nogil:
     cdef stackwarden_status status = sw_sync_stack()
     if status == STACKWARDEN_DONE:
-        if not this_thread().current.carried:
+        if not this_thread().current.pooled:
             return STACKWARDEN_UNKNOWN_STACK
-        this_thread().current.kept = True
+        this_thread().current.retained = True
     return status
 
 

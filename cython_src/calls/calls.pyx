@@ -13,7 +13,7 @@ from libc.stddef cimport size_t
 
 cimport stackwarden
 from stackwarden._core import status as package_status
-from stackwarden._guests import GUEST, watch
+from stackwarden._greenlets import GREENLET, watch
 from stackwarden.errors import (
     NotRunningError,
     RegistryFullError,
@@ -77,18 +77,18 @@ cdef struct Call:
 
 
 cdef void _call(void *call) noexcept:
-    if has_guests() and current() != (<Call *>call).caller:
+    if has_greenlets() and current() != (<Call *>call).caller:
         (<Call *>call).result = (<PyObject *(*)(Call *) noexcept><void *>_call_watched)(<Call *>call)
     else:
         (<Call *>call).result = PyObject_Call((<Call *>call).func, (<Call *>call).args, (<Call *>call).kwargs)
 
 
-cdef stackwarden.stackwarden_status _carry(size_t size, Call *call) noexcept:
+cdef stackwarden.stackwarden_status _call_on_other_stack(size_t size, Call *call) noexcept:
     return stackwarden.call_on_stack(size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
-cdef stackwarden.stackwarden_status _carry_if_needed(size_t least, size_t size, Call *call) noexcept:
-    if has_guests():
+cdef stackwarden.stackwarden_status _call_with_stack(size_t least, size_t size, Call *call) noexcept:
+    if has_greenlets():
         call.caller = current()
     return stackwarden.call_with_stack(least, size, <stackwarden.stackwarden_function><void *>_call, call)
 
@@ -111,8 +111,8 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
 _loaded = sys.modules  # each interpreter has its own
 
 
-cdef bint has_guests() noexcept:
-    return GUEST in <dict>_loaded
+cdef bint has_greenlets() noexcept:
+    return GREENLET in <dict>_loaded
 
 
 cdef stackwarden.stackwarden_handle current() noexcept:
@@ -123,17 +123,17 @@ cdef stackwarden.stackwarden_handle current() noexcept:
 
 
 cdef object _call_watched(Call *call):
-    guests = watch()
+    greenlets = watch()
     try:
         result = result_of(PyObject_Call(call.func, call.args, call.kwargs))
     except BaseException as error:
-        if guests is not None and guests.remain():
-            stackwarden.keep_stack()
-            raise guests.complaint(<object>call.func) from error
+        if greenlets is not None and greenlets.remain():
+            stackwarden.retain_stack()
+            raise greenlets.complaint(<object>call.func) from error
         raise
-    if guests is not None and guests.remain():
-        stackwarden.keep_stack()
-        raise guests.complaint(<object>call.func)
+    if greenlets is not None and greenlets.remain():
+        stackwarden.retain_stack()
+        raise greenlets.complaint(<object>call.func)
     return result
 
 
@@ -149,7 +149,7 @@ def call_on_stack(func, /, *args, stack_size=None, **kwargs):
     """
     cdef size_t size = _size_of(stack_size)
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = _carry(size, &call)
+    cdef stackwarden.stackwarden_status status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
     return result_of(call.result)
@@ -168,7 +168,7 @@ def maybe_grow(func, /, *args, **kwargs):
 cdef PyObject *_call_grown(size_t least, func, tuple args, dict kwargs) except? NULL:
     cdef size_t size = _default_size()
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = _carry_if_needed(least, size, &call)
+    cdef stackwarden.stackwarden_status status = _call_with_stack(least, size, &call)
     if status < 0:
         _refuse(status, func, size)
     return call.result
@@ -200,10 +200,10 @@ cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NU
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
     cdef stackwarden.stackwarden_status status
     stackwarden.sync_stack()
-    if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.carried and here.size >= size:
-        status = _carry_if_needed(GROW_LEAST_ROOM, size, &call)
+    if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.pooled and here.size >= size:
+        status = _call_with_stack(GROW_LEAST_ROOM, size, &call)
     else:
-        status = _carry(size, &call)
+        status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
     return call.result

@@ -50,7 +50,7 @@ static void swpy_stop_tracing(PyThreadState *own)
  * that is attached: they may switch stacks. */
 static void swpy_end_own(PyThreadState *own)
 {
-    swpy_drain(own); /* PyThreadState_Clear does not */
+    swpy_drain_trashcan(own); /* PyThreadState_Clear does not */
     PyThreadState_Clear(own);
     PyThreadState_Delete(own);
 }

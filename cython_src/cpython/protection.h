@@ -12,7 +12,7 @@
  *   swpy_protect(ts, thread, to)          put the bounds of `to` in force. The hot path: no allocation, no
  *                                         lock, no system call, GIL held or not; `ts` is the caller's own.
  *   swpy_adopt(ts, thread, to)            the same where somebody else has put the counters of `to` in force
- *   swpy_covers_straight, swpy_protect_straight   the same two where swpy_is_straight(): a few loads and stores
+ *   swpy_covers_fast, swpy_protect_fast   the same two where swpy_has_fast_path(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
  *   swpy_budget_entered(ts, to, sp, lowest)   attached, on the stack of `to`, whose details say of a budget that CPython
  *                                         is to raise before it uses what lies below `lowest`. What
@@ -20,18 +20,18 @@
  *   swpy_budget_left(ts, to, former)
  *   swpy_budget_set(ts, thread, to, budget)   the stack's own budget becomes that, in bytes / 16; 0: too many calls are
  *                                         active for that, and it is as before
- *   swpy_lift_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
+ *   swpy_drop_passed_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
  *   swpy_room(ts, record, sp)             bytes under `sp` that CPython lets the stack of `record` use, which is in
  *                                         force; `ts` may be NULL
  *   swpy_size_for_limit(ts)               the size at which a stack does not end before the user's recursion limit
  *                                         does; 0 where that does not count C calls. `ts` may be NULL
- *   swpy_lowest(record)                   the base as CPython is told of it: a budget moves it up
- *   swpy_budget_is_lower(thread)          attached: where one counter serves both, is it the stack's budget that runs
+ *   swpy_low_end(record)                   the base as CPython is told of it: a budget moves it up
+ *   swpy_stack_ends_first(thread)          attached: where one counter serves both, is it the stack's budget that runs
  *                                         out before the user's recursion limit does?
  *   swpy_guard_limit()                    attached, with the first foreign stack: from now on budgets survive that the
  *                                         user's recursion limit is set. -1: an exception is pending
  *   swpy_assume_used(record, sp)          nobody knows what called what on a stack that is seen first at `sp`
- *   swpy_forget_budgets(thread)           the thread is new
+ *   swpy_forget_counters(thread)           the thread is new
  *   swpy_limit_changing(), swpy_limit_changed()   attached: before and after the user's recursion limit is set
  *
  * Policies: `exact` and `estimate` put bounds in force; `disabled` has CPython check nothing, as far as it can be had;
@@ -65,13 +65,13 @@ typedef struct {
     size_t exact_size; /* bytes; from here on the protection holds for every measured workload */
     swpy_setter setter;
     int native_levels; /* CPython's own budget of calls for a fresh thread state */
-    size_t kept_back; /* bytes above the base that are left to those who handle an overflow */
+    size_t reserve; /* bytes above the base that are left to those who handle an overflow */
 } swpy_protection_block;
 
 static swpy_protection_block swpy_protection;
 
 /* What CPython 3.14 and later keep back on release builds; ours where it keeps back nothing. */
-#define SWPY_KEPT_BACK ((size_t)32 << 10)
+#define SWPY_DEFAULT_RESERVE ((size_t)32 << 10)
 
 static inline const char *swpy_mechanism_name(void)
 {
@@ -79,14 +79,14 @@ static inline const char *swpy_mechanism_name(void)
     return names[swpy_protection.mechanism];
 }
 
-/* Bytes / 16 above the base that the budgets of a stack keep back. CPython raises where kept_back bytes are left. */
-static inline uint32_t swpy_kept_by_budgets(const sw_record *record)
+/* Bytes / 16 above the base that the budgets of a stack keep back. CPython raises where reserve bytes are left. */
+static inline uint32_t swpy_withheld_by_budgets(const sw_record *record)
 {
-    const sw_details *details = sw_details_of(record);
+    const sw_record_cold *cold = sw_cold_of(record);
     uintptr_t size = record->top - record->base;
-    uintptr_t may_be_used = ((uintptr_t)details->budget << 4) + swpy_protection.kept_back;
-    uint32_t own = details->budget != 0 && may_be_used < size ? (uint32_t)((size - may_be_used) >> 4) : 0;
-    return own > details->entered ? own : details->entered;
+    uintptr_t may_be_used = ((uintptr_t)cold->own_budget << 4) + swpy_protection.reserve;
+    uint32_t own = cold->own_budget != 0 && may_be_used < size ? (uint32_t)((size - may_be_used) >> 4) : 0;
+    return own > cold->withheld_for_now ? own : cold->withheld_for_now;
 }
 
 #if SWPY_311
@@ -100,12 +100,12 @@ static inline uint32_t swpy_kept_by_budgets(const sw_record *record)
 #endif
 
 /* Are thread block and thread state one load away, and the bounds plain stores? */
-static inline int swpy_is_straight(void)
+static inline int swpy_has_fast_path(void)
 {
     return swpy_protection.mechanism == SWPY_POINTER && swpy_attached_place != 0 && sw_thread_local_place != 0;
 }
 
-static inline PyThreadState *swpy_attached_straight(void)
+static inline PyThreadState *swpy_attached_fast(void)
 {
     return (PyThreadState *)sw_tls_word(swpy_attached_place);
 }

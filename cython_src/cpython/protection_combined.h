@@ -31,13 +31,13 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->recursion_remaining;
 }
 
-static inline int swpy_budget_is_lower(sw_thread *thread)
+static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     PyThreadState *ts = swpy_attached();
-    const sw_budget *budget = swpy_find_budget(ts, thread);
-    const sw_record *record = budget != NULL ? budget->record : thread->native;
-    return sw_details_of(record)->taken > 0
-        || swpy_budget_of(thread, record, ts->recursion_limit) < ts->recursion_limit;
+    const sw_counter *counter = swpy_find_counter(ts, thread);
+    const sw_record *record = budget != NULL ? counter->record : thread->native;
+    return sw_cold_of(record)->calls_withheld > 0
+        || swpy_levels_within(thread, record, ts->recursion_limit) < ts->recursion_limit;
 }
 
 static void swpy_protection_start(swpy_probe probe)
@@ -45,7 +45,7 @@ static void swpy_protection_start(swpy_probe probe)
     PyThreadState *ts = swpy_attached();
     swpy_protection.least_size = (size_t)48 << 10;
     swpy_protection.exact_size = (size_t)512 << 10;
-    swpy_protection.kept_back = SWPY_KEPT_BACK;
+    swpy_protection.reserve = SWPY_DEFAULT_RESERVE;
     swpy_protection.mechanism = SWPY_NONE;
     swpy_protection.native_levels = Py_GetRecursionLimit();
     const char *reason = "";
@@ -82,28 +82,28 @@ static int swpy_guard_limit(void)
     return module != NULL ? 0 : -1;
 }
 
-typedef void swpy_budget_step(PyThreadState *ts, sw_thread *thread, sw_budget *budget);
+typedef void swpy_counter_step(PyThreadState *ts, sw_thread *thread, sw_counter *counter);
 
-static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_budget *budget)
+static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
     int used = swpy_depth_used(ts, budget);
-    int *kept = swpy_kept_depth(thread, budget, budget->record);
+    int *kept = swpy_depth_place(thread, budget, counter->record);
     *kept = used > 0 ? used : 0;
     ts->recursion_remaining = ts->recursion_limit - *kept;
 }
 
-static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_budget *budget)
+static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
-    swpy_count_down(ts, thread, budget, budget->record);
+    swpy_count_down(ts, thread, budget, counter->record);
 }
 
 /* Take a step with every budget that is in force in this interpreter. */
-static void swpy_for_each_budget(swpy_budget_step *step)
+static void swpy_for_each_counter(swpy_counter_step *step)
 {
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
-            sw_budget *budget = thread->ident != 0 ? swpy_find_budget(ts, thread) : NULL;
+            sw_counter *counter = thread->ident != 0 ? swpy_find_counter(ts, thread) : NULL;
             if (budget != NULL) {
                 step(ts, thread, budget);
             }
@@ -113,10 +113,10 @@ static void swpy_for_each_budget(swpy_budget_step *step)
 
 static void swpy_limit_changing(void)
 {
-    swpy_for_each_budget(swpy_step_aside);
+    swpy_for_each_counter(swpy_step_aside);
 }
 
 static void swpy_limit_changed(void)
 {
-    swpy_for_each_budget(swpy_step_back);
+    swpy_for_each_counter(swpy_step_back);
 }

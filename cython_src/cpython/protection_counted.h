@@ -14,9 +14,9 @@ static inline int swpy_limit(PyThreadState *ts);
 /* What is counted down. */
 static inline int *swpy_remaining(PyThreadState *ts);
 
-static inline uintptr_t swpy_lowest(const sw_record *record)
+static inline uintptr_t swpy_low_end(const sw_record *record)
 {
-    return record->base + ((uintptr_t)swpy_kept_by_budgets(record) << 4);
+    return record->base + ((uintptr_t)swpy_withheld_by_budgets(record) << 4);
 }
 
 static inline int swpy_levels(size_t size)
@@ -28,7 +28,7 @@ static inline int swpy_levels(size_t size)
 /* The calls that a stack has room for, or its own budget. */
 static inline int swpy_levels_of(const sw_record *record)
 {
-    uintptr_t budget = (uintptr_t)sw_details_of(record)->budget << 4;
+    uintptr_t budget = (uintptr_t)sw_cold_of(record)->own_budget << 4;
     uintptr_t size = record->top - record->base;
     return swpy_levels(budget != 0 && budget < size ? budget : size);
 }
@@ -38,11 +38,11 @@ static inline int swpy_levels_of(const sw_record *record)
 static inline int swpy_has_most(const sw_thread *thread, const sw_record *record)
 {
     return record->policy == SW_DISABLED
-        || (record == thread->native && !thread->is_foreign && sw_details_of(record)->budget == 0);
+        || (record == thread->native && !thread->is_foreign && sw_cold_of(record)->own_budget == 0);
 }
 
 /* The calls that a stack may have in all, under a recursion limit of `limit`. */
-static inline int swpy_budget_of(const sw_thread *thread, const sw_record *record, int limit)
+static inline int swpy_levels_within(const sw_thread *thread, const sw_record *record, int limit)
 {
     int most = swpy_most(record, limit);
     int levels = swpy_has_most(thread, record) ? most : swpy_levels_of(record);
@@ -50,103 +50,103 @@ static inline int swpy_budget_of(const sw_thread *thread, const sw_record *recor
 }
 
 /* The budget that is in force in a thread state, or NULL: it is the native stack's, as CPython set it. */
-static inline sw_budget *swpy_find_budget(PyThreadState *ts, sw_thread *thread)
+static inline sw_counter *swpy_find_counter(PyThreadState *ts, sw_thread *thread)
 {
-    for (int i = 0; i < SW_BUDGETS; i++) {
-        sw_budget *budget = &thread->budgets[i];
-        if (budget->ts_id == ts->id && budget->interpreter == ts->interp) {
+    for (int i = 0; i < SW_COUNTERS; i++) {
+        sw_counter *counter = &thread->counters[i];
+        if (counter->ts_id == ts->id && counter->interpreter == ts->interp) {
             return budget;
         }
     }
     return NULL;
 }
 
-static inline sw_budget *swpy_new_budget(PyThreadState *ts, sw_thread *thread)
+static inline sw_counter *swpy_new_counter(PyThreadState *ts, sw_thread *thread)
 {
-    sw_budget *budget = &thread->budgets[thread->next_budget++ % SW_BUDGETS];
-    budget->interpreter = ts->interp;
-    budget->ts_id = ts->id;
-    budget->record = thread->native;
-    budget->native_depth_used = 0;
-    budget->limit = swpy_limit(ts);
-    budget->levels = swpy_most(thread->native, budget->limit);
+    sw_counter *counter = &thread->counters[thread->next_counter++ % SW_COUNTERS];
+    counter->interpreter = ts->interp;
+    counter->ts_id = ts->id;
+    counter->record = thread->native;
+    counter->native_depth_used = 0;
+    counter->limit = swpy_limit(ts);
+    counter->levels = swpy_most(thread->native, counter->limit);
     return budget;
 }
 
-static inline int swpy_is_in_force(const sw_thread *thread, const sw_budget *budget, const sw_record *record)
+static inline int swpy_is_effective(const sw_thread *thread, const sw_counter *counter, const sw_record *record)
 {
     if (budget == NULL) {
         return record == thread->native && swpy_has_most(thread, record);
     }
-    return budget->record == record && budget->levels == swpy_budget_of(thread, record, budget->limit);
+    return counter->record == record && counter->levels == swpy_levels_within(thread, record, counter->limit);
 }
 
-static inline void swpy_forget_budgets(sw_thread *thread)
+static inline void swpy_forget_counters(sw_thread *thread)
 {
-    memset(thread->budgets, 0, sizeof thread->budgets);
+    memset(thread->counters, 0, sizeof thread->counters);
 }
 
 static inline int swpy_covers(PyThreadState *ts, sw_thread *thread, uintptr_t sp)
 {
     const sw_record *current = thread->current;
     return sp - current->base < current->top - current->base && current->bounds_from < SW_FROM_MAP
-        && swpy_is_in_force(thread, swpy_find_budget(ts, thread), current);
+        && swpy_is_effective(thread, swpy_find_counter(ts, thread), current);
 }
 
 /* Where the depth of a stack is kept that is left: the native one's belongs to the thread state. */
-static inline int *swpy_kept_depth(const sw_thread *thread, sw_budget *budget, sw_record *record)
+static inline int *swpy_depth_place(const sw_thread *thread, sw_counter *counter, sw_record *record)
 {
-    return record == thread->native ? &budget->native_depth_used : &record->depth_used;
+    return record == thread->native ? &counter->native_depth_used : &record->depth_used;
 }
 
 /* Calls in use on the stack whose budget is in force. Someone may have called Py_SetRecursionLimit from C, which
  * adds the difference to what remains. */
-static inline int swpy_depth_used(PyThreadState *ts, const sw_budget *budget)
+static inline int swpy_depth_used(PyThreadState *ts, const sw_counter *counter)
 {
-    int added = swpy_limit(ts) - budget->limit;
-    return budget->levels - (*swpy_remaining(ts) - added);
+    int added = swpy_limit(ts) - counter->limit;
+    return counter->levels - (*swpy_remaining(ts) - added);
 }
 
-static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, sw_budget *budget, sw_record *to)
+static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, sw_counter *counter, sw_record *to)
 {
-    budget->record = to;
-    budget->limit = swpy_limit(ts);
-    budget->levels = swpy_budget_of(thread, to, budget->limit);
-    int *kept = swpy_kept_depth(thread, budget, to);
-    *swpy_remaining(ts) = budget->levels - *kept;
+    counter->record = to;
+    counter->limit = swpy_limit(ts);
+    counter->levels = swpy_levels_within(thread, to, counter->limit);
+    int *kept = swpy_depth_place(thread, budget, to);
+    *swpy_remaining(ts) = counter->levels - *kept;
     *kept = 0; /* the thread state counts on; another one that is made on this stack starts anew */
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    sw_budget *budget = swpy_find_budget(ts, thread);
-    sw_record *from = budget != NULL ? budget->record : thread->native;
-    if (swpy_protection.mechanism == SWPY_NONE || swpy_is_in_force(thread, budget, to)) {
+    sw_counter *counter = swpy_find_counter(ts, thread);
+    sw_record *from = budget != NULL ? counter->record : thread->native;
+    if (swpy_protection.mechanism == SWPY_NONE || swpy_is_effective(thread, budget, to)) {
         return;
     }
     if (budget == NULL) {
-        budget = swpy_new_budget(ts, thread);
+        budget = swpy_new_counter(ts, thread);
     }
     int used = swpy_depth_used(ts, budget);
     if (used < 0) {
-        int *kept = swpy_kept_depth(thread, budget, to);
+        int *kept = swpy_depth_place(thread, budget, to);
         *kept = *kept + used > 0 ? *kept + used : 0;
         used = 0;
     }
-    *swpy_kept_depth(thread, budget, from) = used;
+    *swpy_depth_place(thread, budget, from) = used;
     swpy_count_down(ts, thread, budget, to);
 }
 
 static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    sw_budget *budget = swpy_find_budget(ts, thread);
-    if (budget == NULL && !swpy_is_in_force(thread, budget, to)) {
-        budget = swpy_new_budget(ts, thread);
+    sw_counter *counter = swpy_find_counter(ts, thread);
+    if (budget == NULL && !swpy_is_effective(thread, budget, to)) {
+        budget = swpy_new_counter(ts, thread);
     }
     if (budget != NULL) {
-        budget->record = to;
-        budget->limit = swpy_limit(ts);
-        budget->levels = swpy_budget_of(thread, to, budget->limit);
+        counter->record = to;
+        counter->limit = swpy_limit(ts);
+        counter->levels = swpy_levels_within(thread, to, counter->limit);
     }
 }
 
@@ -160,7 +160,7 @@ static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
 static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
     if (is_new && swpy_protection.mechanism != SWPY_NONE) {
-        *swpy_remaining(ts) = swpy_budget_of(thread, to, swpy_limit(ts));
+        *swpy_remaining(ts) = swpy_levels_within(thread, to, swpy_limit(ts));
     }
 }
 
@@ -169,15 +169,15 @@ static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uin
 {
     int *remaining = swpy_remaining(ts);
     size_t levels = sp > lowest ? (sp - lowest) / SWPY_BYTES_PER_LEVEL : 0;
-    uint32_t taken = *remaining > 0 && levels < (size_t)*remaining ? (uint32_t)*remaining - (uint32_t)levels : 0;
-    sw_details_of(to)->taken += (int)taken;
+    uint32_t calls_withheld = *remaining > 0 && levels < (size_t)*remaining ? (uint32_t)*remaining - (uint32_t)levels : 0;
+    sw_cold_of(to)->calls_withheld += (int)taken;
     *remaining -= (int)taken;
     return taken;
 }
 
-static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t taken)
+static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t calls_withheld)
 {
-    sw_details_of(to)->taken -= (int)taken;
+    sw_cold_of(to)->calls_withheld -= (int)taken;
     *swpy_remaining(ts) += (int)taken;
 }
 
@@ -185,17 +185,17 @@ static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t t
 
 static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
 {
-    sw_details *details = sw_details_of(to);
-    uint32_t former = details->budget;
-    sw_budget *counted = swpy_find_budget(ts, thread);
+    sw_record_cold *cold = sw_cold_of(to);
+    uint32_t former = cold->own_budget;
+    sw_counter *counted = swpy_find_counter(ts, thread);
     if (counted == NULL && to == thread->native) {
-        counted = swpy_new_budget(ts, thread);
+        counted = swpy_new_counter(ts, thread);
     }
     int in_force = counted != NULL && counted->record == to;
-    details->budget = budget;
-    int more = in_force ? swpy_budget_of(thread, to, counted->limit) - counted->levels : 0;
+    cold->own_budget = budget;
+    int more = in_force ? swpy_levels_within(thread, to, counted->limit) - counted->levels : 0;
     if (more < 0 && *swpy_remaining(ts) + more < SWPY_SPARE_LEVELS) {
-        details->budget = former;
+        cold->own_budget = former;
         return 0;
     }
     if (in_force) {
@@ -205,7 +205,7 @@ static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_recor
     return 1;
 }
 
-static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
+static inline void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
 {
     (void)to;
     (void)sp;
@@ -233,15 +233,15 @@ static inline int swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
     return 0;
 }
 
-/* There is no straight way: budgets are kept in the records. sw_process.straight stays 0. */
-static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
+/* There is no fast path: budgets are kept in the records. sw_process.fast_path stays 0. */
+static inline int swpy_covers_fast(PyThreadState *ts, uintptr_t sp)
 {
     (void)ts;
     (void)sp;
     return 0;
 }
 
-static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+static inline void swpy_protect_fast(PyThreadState *ts, const sw_record *to)
 {
     (void)ts;
     (void)to;

@@ -16,7 +16,7 @@
 static inline int swpy_most(const sw_record *record, int limit)
 {
     (void)limit;
-    return record->carried ? SWPY_MOST_LEVELS : swpy_protection.native_levels;
+    return record->pooled ? SWPY_MOST_LEVELS : swpy_protection.native_levels;
 }
 
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
@@ -37,7 +37,7 @@ static inline int *swpy_remaining(PyThreadState *ts)
 }
 
 /* The user's limit has a counter of its own. */
-static inline int swpy_budget_is_lower(sw_thread *thread)
+static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     (void)thread;
     return 0;
@@ -50,7 +50,7 @@ static void swpy_protection_start(swpy_probe probe)
     const char *reason = "";
     swpy_protection.least_size = (size_t)48 << 10;
     swpy_protection.exact_size = (size_t)512 << 10;
-    swpy_protection.kept_back = SWPY_KEPT_BACK;
+    swpy_protection.reserve = SWPY_DEFAULT_RESERVE;
     swpy_protection.mechanism = SWPY_NONE;
     if (fresh == NULL) {
         PyErr_Clear();

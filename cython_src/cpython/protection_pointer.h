@@ -36,13 +36,13 @@ static inline uintptr_t *swpy_bounds(PyThreadState *ts)
     return (uintptr_t *)((char *)ts + swpy_protection.place);
 }
 
-static inline uintptr_t swpy_lowest(const sw_record *record)
+static inline uintptr_t swpy_low_end(const sw_record *record)
 {
-    return record->base + ((uintptr_t)record->floor << 4);
+    return record->base + ((uintptr_t)record->withheld << 4);
 }
 
 /* swpy_covers and swpy_protect where the mechanism is known to be `pointer`. The top of an estimate is odd. */
-static inline int swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
+static inline int swpy_covers_fast(PyThreadState *ts, uintptr_t sp)
 {
     const uintptr_t *bounds = swpy_bounds(ts);
     uintptr_t base = 2 * bounds[SWPY_HARD] - bounds[SWPY_SOFT];
@@ -59,9 +59,9 @@ static inline void swpy_write_bounds(PyThreadState *ts, uintptr_t base, uintptr_
     bounds[SWPY_HARD] = base + margin;
 }
 
-static inline void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+static inline void swpy_protect_fast(PyThreadState *ts, const sw_record *to)
 {
-    swpy_write_bounds(ts, swpy_lowest(to), to->top);
+    swpy_write_bounds(ts, swpy_low_end(to), to->top);
 }
 
 /* Are a record's own bounds in force, and nobody else's? 0 where that can't be told. */
@@ -69,26 +69,26 @@ static inline int swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
 {
     const uintptr_t *bounds = swpy_bounds(ts);
     return swpy_protection.mechanism == SWPY_POINTER && bounds[SWPY_TOP] == record->top
-        && bounds[SWPY_HARD] == swpy_lowest(record) + swpy_protection.margin;
+        && bounds[SWPY_HARD] == swpy_low_end(record) + swpy_protection.margin;
 }
 
 static inline int swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
 {
     (void)thread;
     /* There is no getter: where only the setter can be had, sync puts the bounds in force each time. */
-    return swpy_protection.mechanism == SWPY_POINTER && swpy_covers_straight(ts, sp);
+    return swpy_protection.mechanism == SWPY_POINTER && swpy_covers_fast(ts, sp);
 }
 
 /* The base where no policy says otherwise. Without checks it lies below all memory, and no stack is ever used up:
  * at a hard limit of 0 CPython would ask the operating system for the bounds. */
-static inline uintptr_t swpy_lowest_in_force(const sw_record *to)
+static inline uintptr_t swpy_effective_low_end(const sw_record *to)
 {
-    return to->policy >= SW_COUNTED && to->floor == 0 ? SWPY_UNCHECKED : swpy_lowest(to);
+    return to->policy >= SW_COUNTED && to->withheld == 0 ? SWPY_UNCHECKED : swpy_low_end(to);
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    uintptr_t base = swpy_lowest_in_force(to);
+    uintptr_t base = swpy_effective_low_end(to);
     (void)thread;
     if (swpy_protection.mechanism == SWPY_POINTER) {
         swpy_write_bounds(ts, base, to->top);
@@ -109,7 +109,7 @@ static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uin
     (void)ts;
     (void)sp;
     (void)lowest;
-    to->floor = swpy_kept_by_budgets(to);
+    to->withheld = swpy_withheld_by_budgets(to);
     return 0;
 }
 
@@ -117,30 +117,30 @@ static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t f
 {
     (void)ts;
     (void)former;
-    to->floor = swpy_kept_by_budgets(to);
+    to->withheld = swpy_withheld_by_budgets(to);
 }
 
 static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
 {
     (void)ts;
     (void)thread;
-    sw_details_of(to)->budget = budget;
-    to->floor = swpy_kept_by_budgets(to);
+    sw_cold_of(to)->own_budget = budget;
+    to->withheld = swpy_withheld_by_budgets(to);
     return 1;
 }
 
-static inline void swpy_lift_budget(sw_record *to, uintptr_t sp)
+static inline void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
 {
-    if (sp < swpy_lowest(to)) {
-        sw_details_of(to)->budget = sw_details_of(to)->entered = 0;
-        to->floor = 0;
+    if (sp < swpy_low_end(to)) {
+        sw_cold_of(to)->own_budget = sw_cold_of(to)->withheld_for_now = 0;
+        to->withheld = 0;
     }
 }
 
 static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
 {
     (void)ts;
-    return sp > swpy_lowest(record) ? sp - swpy_lowest(record) : 0;
+    return sp > swpy_low_end(record) ? sp - swpy_low_end(record) : 0;
 }
 
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
@@ -172,7 +172,7 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
 }
 
 /* The user's limit has a counter of its own. */
-static inline int swpy_budget_is_lower(sw_thread *thread)
+static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     (void)thread;
     return 0;
@@ -328,7 +328,7 @@ static void swpy_protection_start(swpy_probe probe)
         PyThreadState_Delete(ts);
     }
     /* The least size is three margins. */
-    swpy_protection.kept_back = swpy_protection.least_size != 0 ? swpy_protection.least_size / 3 * 2 : SWPY_KEPT_BACK;
+    swpy_protection.reserve = swpy_protection.least_size != 0 ? swpy_protection.least_size / 3 * 2 : SWPY_DEFAULT_RESERVE;
     swpy_protection.mechanism = reason == NULL ? SWPY_POINTER
                               : swpy_protection.setter != NULL && swpy_protection.least_size != 0 ? SWPY_SETTER
                                                                                                   : SWPY_NONE;
@@ -356,7 +356,7 @@ static inline int swpy_guard_limit(void)
 {
     return 0;
 }
-static inline void swpy_forget_budgets(sw_thread *thread)
+static inline void swpy_forget_counters(sw_thread *thread)
 {
     (void)thread;
 }

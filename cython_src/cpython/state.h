@@ -16,7 +16,7 @@
  *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
  *   swpy_leave_own(state), swpy_enter_own(state)   what a stack with a thread state of its own shares with others all
  *                                the same; attached to it
- *   swpy_mark(ts)                current frame and data stack folded into a word that is never 0
+ *   swpy_frame_tag(ts)                current frame and data stack folded into a word that is never 0
  *
  * Not swapped: gilstate_counter and dict (the thread's); datastack_cached_chunk (appended in 3.14.4: compiled in, it
  * would write past 3.14.0's struct); delete_later (left in the thread state it is freed from the next stack with
@@ -147,7 +147,7 @@ static inline int swpy_is_pristine(PyThreadState *ts)
     return ts->datastack_chunk == NULL && ts->context == NULL;
 }
 
-static inline uint32_t swpy_mark(PyThreadState *ts)
+static inline uint32_t swpy_frame_tag(PyThreadState *ts)
 {
     uint64_t place = (uint64_t)(uintptr_t)swpy_version_current_frame(ts) * 31 + (uint64_t)(uintptr_t)ts->datastack_top;
     return (uint32_t)(place >> 3) | 1;

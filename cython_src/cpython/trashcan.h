@@ -19,7 +19,7 @@
 static int (*swpy_trash_begin)(PyThreadState *ts, PyObject *object);
 static void (*swpy_trash_end)(PyThreadState *ts);
 
-static int swpy_drain_start(void)
+static int swpy_trashcan_start(void)
 {
     swpy_trash_begin = (int (*)(PyThreadState *, PyObject *))swpy_find_symbol("_PyTrash_begin");
     swpy_trash_end = (void (*)(PyThreadState *))swpy_find_symbol("_PyTrash_end");
@@ -32,12 +32,12 @@ static int swpy_drain_start(void)
 #define SWPY_TRASH(ts, field) (ts)->trash.field
 #endif
 
-static inline int swpy_has_deferred(PyThreadState *ts)
+static inline int swpy_has_trash(PyThreadState *ts)
 {
     return SWPY_TRASH(ts, delete_later) != NULL;
 }
 
-static inline void swpy_drain(PyThreadState *ts)
+static inline void swpy_drain_trashcan(PyThreadState *ts)
 {
     if (swpy_trash_begin != NULL && swpy_trash_end != NULL && SWPY_TRASH(ts, delete_nesting) == 0
         && !swpy_trash_begin(ts, Py_None)) {
@@ -47,18 +47,18 @@ static inline void swpy_drain(PyThreadState *ts)
 #else
 static void (*swpy_destroy_chain)(PyThreadState *ts); /* exported since 3.13 */
 
-static int swpy_drain_start(void)
+static int swpy_trashcan_start(void)
 {
     swpy_destroy_chain = (void (*)(PyThreadState *))swpy_find_symbol("_PyTrash_thread_destroy_chain");
     return swpy_destroy_chain != NULL;
 }
 
-static inline int swpy_has_deferred(PyThreadState *ts)
+static inline int swpy_has_trash(PyThreadState *ts)
 {
     return ts->delete_later != NULL;
 }
 
-static inline void swpy_drain(PyThreadState *ts)
+static inline void swpy_drain_trashcan(PyThreadState *ts)
 {
     if (swpy_destroy_chain != NULL && ts->delete_later != NULL) {
         swpy_destroy_chain(ts);

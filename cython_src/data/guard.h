@@ -41,26 +41,26 @@ typedef struct {
     uint8_t given_policy : 4; /* when it was registered; SW_INHERITED: none was */
     uint8_t isolation : 4;
     uint8_t detached : 1; /* the stack was detached when it was left */
-    uint8_t carried : 1; /* call_on_stack() made it */
-    uint8_t kept : 1; /* and it is not to be used for another call */
+    uint8_t pooled : 1; /* call_on_stack() made it */
+    uint8_t retained : 1; /* and it is not to be used for another call */
     union {
         int32_t depth_used; /* calls counted by CPython on this stack when it was left (3.11 to 3.13) */
-        uint32_t floor; /* bytes / 16 above the base that a budget keeps back (3.14 and later) */
+        uint32_t withheld; /* bytes / 16 above the base that a budget keeps back (3.14 and later) */
     };
     uint64_t switches; /* how often it was entered */
     uint32_t high_water; /* bytes / 16 in use at the lowest stack pointer seen */
-    uint32_t mark; /* swpy_mark() when it was left with Python on it; 0: nothing to compare */
+    uint32_t frame_tag; /* swpy_frame_tag() when it was left with Python on it; 0: nothing to compare */
     char *name; /* "name\0system\0", or NULL */
     struct sw_execution *execution; /* its own; or of the chain that it was entered from last; or NULL */
 } sw_record;
 
 /* What a record has that no switch needs; found by the record's index. */
 typedef struct {
-    uint32_t budget; /* bytes / 16 that may be used, from the top; 0: all of the stack */
-    uint32_t entered; /* bytes / 16 above the base that a budget which was entered keeps back; 0: nothing */
+    uint32_t own_budget; /* bytes / 16 that may be used, from the top; 0: all of the stack */
+    uint32_t withheld_for_now; /* bytes / 16 above the base that a budget which was entered keeps back; 0: nothing */
     uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
-    int32_t taken; /* calls that budgets which were entered took away (3.11 to 3.13) */
-} sw_details;
+    int32_t calls_withheld; /* calls that budgets which were entered took away (3.11 to 3.13) */
+} sw_record_cold;
 
 /* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
 typedef uint64_t sw_handle;
@@ -102,9 +102,9 @@ typedef struct {
     int native_depth_used; /* calls in use on the native stack, as depth_used for others */
     int limit; /* the user's recursion limit when it was put in force */
     int levels; /* the calls that it was then */
-} sw_budget;
+} sw_counter;
 
-#define SW_BUDGETS 4 /* thread states that one thread goes between */
+#define SW_COUNTERS 4 /* thread states that one thread goes between */
 
 typedef struct sw_thread {
     sw_record *current; /* the stack told last; never NULL */
@@ -112,23 +112,23 @@ typedef struct sw_thread {
     sw_record *transient; /* the unregistered stack told last; base 0 before there was one */
     sw_record *spare; /* takes its place when the thread goes straight from one such stack to another */
     struct sw_execution *loaded; /* the execution state that the thread state holds */
-    struct sw_execution *arriving; /* the one that sw_arrived() is to load, or NULL */
-    struct sw_execution *ended; /* one that is over and to be released by sw_arrived(), or NULL */
+    struct sw_execution *incoming; /* the one that sw_finish_switch() is to load, or NULL */
+    struct sw_execution *finished; /* one that is over and to be released by sw_finish_switch(), or NULL */
     uint64_t ident; /* as threading.get_ident(); 0: the thread has ended */
     uint64_t serial; /* never used again, as idents are */
     uint64_t checked_version; /* the registry's version when the transient range was last compared with it */
-    sw_budget budgets[SW_BUDGETS]; /* 3.11 to 3.13; see cpython/protection_counted.h */
-    unsigned next_budget;
+    sw_counter counters[SW_COUNTERS]; /* 3.11 to 3.13; see cpython/protection_counted.h */
+    unsigned next_counter;
     /* switch callbacks that wait for the thread to be attached and on its new stack */
-    uint64_t unannounced; /* switches that callbacks were not told of yet */
+    uint64_t pending_switches; /* switches that callbacks were not told of yet */
     sw_handle left_handle; /* the stack that the first of them left */
     uintptr_t left_base, left_top;
-    uint64_t noted_at; /* callback_serial at the last of them */
+    uint64_t pending_since; /* callback_serial at the last of them */
     int in_callback;
     int is_foreign; /* Python did not create it */
     uint8_t policies[SW_POLICY_KINDS]; /* its own; none for its own native stack */
     uint64_t policies_seen; /* policy_serial when they were put in force last */
-    SW_ATOMIC(int) writes_detached; /* it is at its thread state without the GIL: see leave_detached_alone() */
+    SW_ATOMIC(int) writes_detached; /* it is at its thread state without the GIL: see stop_detached_writes() */
     struct sw_thread *next, *previous;
 } sw_thread;
 
@@ -136,8 +136,8 @@ typedef struct sw_thread {
 
 typedef struct {
     SW_ATOMIC(int) running; /* Python is initialised and this core is imported */
-    SW_ATOMIC(int) straight; /* running, no callbacks, bounds are checked, swpy_is_straight(): the hook may take the straight way */
-    SW_ATOMIC(int) ending; /* Python ends: thread states are left alone by those who are detached */
+    SW_ATOMIC(int) fast_path; /* running, no callbacks, bounds are checked, swpy_has_fast_path(): the hook may take the fast path */
+    SW_ATOMIC(int) finalizing; /* Python ends: thread states are left alone by those who are detached */
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
     uint8_t policies[SW_POLICY_KINDS];
@@ -146,13 +146,13 @@ typedef struct {
     SW_ATOMIC(uint64_t) policy_serial; /* counts changes */
     size_t assumed_size; /* bytes; of an unknown stack */
     size_t min_stack, stack_size; /* bytes; of calls that may be carried, where the caller does not say */
-    SW_ATOMIC(int) foreign_seen; /* a record was made for a stack that is not native */
-    SW_ATOMIC(int) first_met; /* and what comes with the first one is there: cpython/first_stack.h */
+    SW_ATOMIC(int) has_foreign; /* a record was made for a stack that is not native */
+    SW_ATOMIC(int) first_foreign_done; /* and what comes with the first one is there: cpython/first_stack.h */
     uint64_t version; /* counts new ranges, registered and transient */
     uint64_t thread_serial;
     uint64_t callback_serial; /* counts registrations of callbacks */
     sw_record *chunks[SW_CHUNKS];
-    sw_details *details[SW_CHUNKS];
+    sw_record_cold *cold[SW_CHUNKS];
     sw_middle *root[1 << SW_ROOT_BITS];
     SW_ATOMIC(uint32_t) records; /* high-water mark of the table */
     uint32_t free_record; /* head of the list of free records, 0: none */
@@ -170,9 +170,9 @@ typedef struct {
 /* Zero at load; the one instance. Cython modules have no initialised globals in .pxd files, hence here. */
 static sw_process_block sw_process;
 
-static inline sw_details *sw_details_of(const sw_record *record)
+static inline sw_record_cold *sw_cold_of(const sw_record *record)
 {
-    return &sw_process.details[record->index >> SW_CHUNK_BITS][record->index & (SW_CHUNK_RECORDS - 1)];
+    return &sw_process.cold[record->index >> SW_CHUNK_BITS][record->index & (SW_CHUNK_RECORDS - 1)];
 }
 
 #endif

@@ -23,7 +23,7 @@ from stackwarden cimport (
     stackwarden_budget,
     stackwarden_status,
 )
-from switching.sync cimport sync_slowly
+from switching.sync cimport sync_slow
 from switching.threads cimport this_thread, thread_on
 
 
@@ -36,16 +36,16 @@ cdef extern from * nogil:
 
 # ---- for a while ----
 
-cdef inline uint32_t kept_back_by(const sw_record *record, uintptr_t lowest) noexcept nogil:
+cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t lowest) noexcept nogil:
     """Bytes / 16 above the base of a record that are kept back where nothing below `lowest` is to be used."""
-    cdef uintptr_t base = lowest - swpy_protection.kept_back
-    return <uint32_t>((base - record.base) >> 4) if lowest > record.base + swpy_protection.kept_back else 0
+    cdef uintptr_t base = lowest - swpy_protection.reserve
+    return <uint32_t>((base - record.base) >> 4) if lowest > record.base + swpy_protection.reserve else 0
 
 
 cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_budget *former) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_details *details
+    cdef sw_record_cold *cold
     cdef sw_thread *thread
     cdef stackwarden_status status
     memset(former, 0, sizeof(stackwarden_budget))
@@ -53,14 +53,14 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_bud
         return STACKWARDEN_DETACHED
     if lowest > sp or sp - lowest < swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
-    status = sync_slowly(sp, False)
+    status = sync_slow(sp, False)
     if status != STACKWARDEN_DONE:
         return status
     thread = this_thread()
-    details = sw_details_of(thread.current)
+    cold = sw_cold_of(thread.current)
     former.stack = handle_of(thread.current)
-    former.former = <uint64_t>details.entered << 32
-    details.entered = max(details.entered, kept_back_by(thread.current, lowest))
+    former.former = <uint64_t>cold.withheld_for_now << 32
+    cold.withheld_for_now = max(cold.withheld_for_now, withheld_above(thread.current, lowest))
     former.former |= swpy_budget_entered(ts, thread.current, sp, lowest)
     swpy_protect(ts, thread, thread.current)
     return STACKWARDEN_DONE
@@ -74,7 +74,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former)
     thread = this_thread()
     if thread == NULL or record_of(former.stack) is not thread.current:
         return STACKWARDEN_UNKNOWN_STACK
-    sw_details_of(thread.current).entered = <uint32_t>(former.former >> 32)
+    sw_cold_of(thread.current).withheld_for_now = <uint32_t>(former.former >> 32)
     swpy_budget_left(ts, thread.current, <uint32_t>former.former)
     swpy_protect(ts, thread, thread.current)
     return STACKWARDEN_DONE
@@ -88,7 +88,7 @@ cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) n
     cdef PyThreadState *ts = swpy_attached()
     cdef sw_thread *thread = this_thread()
     cdef const sw_thread *runs_on = thread_on(record)
-    if (runs_on != NULL and runs_on is not thread) or sw_details_of(record).entered or sw_details_of(record).taken:
+    if (runs_on != NULL and runs_on is not thread) or sw_cold_of(record).withheld_for_now or sw_cold_of(record).calls_withheld:
         return STACKWARDEN_IN_USE
     if budget and budget < used_of(record, sp) + swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL

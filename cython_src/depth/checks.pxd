@@ -1,6 +1,6 @@
 """How deep a thread is on its stack: what is left, what is used, and a check before going deeper.
 
-Promises: what is left is found by address where nobody told of the stack under the caller; the straight way takes
+Promises: what is left is found by address where nobody told of the stack under the caller; the fast path takes
 no lock, makes no system call and needs no GIL. A check raises by the real bounds of the stack on every version,
 whatever CPython counts.
 
@@ -11,12 +11,13 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 from records.execution cimport *
+from records.executions cimport has_not_begun
 from records.guard cimport *
 from records.index cimport find_stack
 from records.protection cimport *
 from records.records cimport record_holds
 from switching.hook cimport note_depth
-from switching.sync cimport sync_slowly
+from switching.sync cimport sync_slow
 from switching.threads cimport this_thread, thread_on
 
 
@@ -35,8 +36,8 @@ cdef extern from "cpython/overflow.h" nogil:
 
 cdef extern from * nogil:
     """
-    static SW_NOINLINE int sw_bounds_slowly(uintptr_t sp, uintptr_t *base, uintptr_t *top);
-    static SW_NOINLINE int sw_check_slowly(const char *where);
+    static SW_NOINLINE int sw_bounds_slow(uintptr_t sp, uintptr_t *base, uintptr_t *top);
+    static SW_NOINLINE int sw_check_slow(const char *where);
 
     #define SW_PAINT ((uint64_t)0x6B636174735F7773) /* "sw_stack" */
     #define SW_PAINT_GAP ((uintptr_t)4 << 10) /* bytes below the stack pointer that calls made now may be using */
@@ -58,10 +59,10 @@ cdef inline bint bounds_under(uintptr_t sp, uintptr_t *base, uintptr_t *top) noe
         base[0] = thread.current.base
         top[0] = thread.current.top & ~<uintptr_t>1
         return True
-    return bounds_slowly(sp, base, top)
+    return bounds_slow(sp, base, top)
 
 
-cdef inline bint bounds_slowly "sw_bounds_slowly"(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
+cdef inline bint bounds_slow "sw_bounds_slow"(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
     cdef sw_handle handle
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     if thread == NULL:
@@ -89,7 +90,7 @@ cdef inline size_t sw_stack_used() noexcept nogil:
 
 cdef inline bint has_room(sw_record *record, uintptr_t sp) noexcept nogil:
     """Is the stack pointer on the stack of a record, and above what is kept back there?"""
-    cdef uintptr_t lowest = swpy_lowest(record) + swpy_protection.kept_back
+    cdef uintptr_t lowest = swpy_low_end(record) + swpy_protection.reserve
     return sp - lowest < record.top - lowest
 
 
@@ -99,15 +100,15 @@ cdef inline int sw_check_stack_depth(const char *where) noexcept nogil:
     if SW_LIKELY(thread != NULL) and SW_LIKELY(has_room(thread.current, sp)):
         note_depth(thread.current, sp)
         return 0
-    return check_slowly(where)
+    return check_slow(where)
 
 
-cdef inline int check_slowly "sw_check_slowly"(const char *where) noexcept nogil:
+cdef inline int check_slow "sw_check_slow"(const char *where) noexcept nogil:
     """The stack is another one than was told, or nearly used up."""
     cdef swpy_overflow overflow
     cdef uintptr_t sp = sw_stack_pointer()
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
-    if thread == NULL or (not record_holds(thread.current, sp) and sync_slowly(sp, False) < 0):
+    if thread == NULL or (not record_holds(thread.current, sp) and sync_slow(sp, False) < 0):
         return 0
     note_depth(thread.current, sp)
     if has_room(thread.current, sp):
@@ -121,7 +122,7 @@ cdef inline swpy_overflow overflow_on(const sw_record *record, uintptr_t sp) noe
     """What an exception says of the current stack."""
     return swpy_overflow(
         name=record.name, size=(record.top - record.base) & ~<size_t>1, used=record.top - sp,
-        margin=swpy_protection.kept_back)
+        margin=swpy_protection.reserve)
 
 
 cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:
@@ -133,7 +134,7 @@ cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:
         return 0
     thread = this_thread()
     overflow = overflow_on(thread.current, sw_stack_pointer())
-    if swpy_budget_is_lower(thread):
+    if swpy_stack_ends_first(thread):
         swpy_raise_stack_overflow(&overflow, where)
     else:
         swpy_raise_recursion_overflow(&overflow, where)
@@ -150,10 +151,10 @@ cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
     """Bytes that are in use of a stack, or more: one without isolation may wait for the one under the caller."""
     if record_holds(record, sp):
         return record.top - sp
-    if record.isolation != SW_SHARED and record.execution.status == SW_NEW:
+    if record.isolation != SW_SHARED and has_not_begun(record.execution):
         return 0
-    if record.isolation != SW_SHARED and record.execution.status == SW_SAVED and record.execution.left_at:
-        return record.top - record.execution.left_at
+    if record.isolation != SW_SHARED and record.execution.status == SW_SUSPENDED and record.execution.suspended_at:
+        return record.top - record.execution.suspended_at
     return <uintptr_t>record.high_water << 4
 
 
@@ -164,7 +165,7 @@ cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
     if runs_on != NULL:
         return is_here and runs_on is sw_thread_local_get()
     return is_here or record.switches == 0 or (
-        record.isolation != SW_SHARED and record.execution.status in (SW_NEW, SW_SAVED))
+        record.isolation != SW_SHARED and record.execution.status != SW_LOADED)
 
 
 cdef inline bint paint(sw_record *record) noexcept nogil:
@@ -179,14 +180,14 @@ cdef inline bint paint(sw_record *record) noexcept nogil:
             (<uint64_t *>place)[0] = SW_PAINT
             (<uint64_t *>place)[1] = SW_PAINT
             place += 16
-        sw_details_of(record).painted = <uint32_t>((place - record.base) >> 4)
+        sw_cold_of(record).painted = <uint32_t>((place - record.base) >> 4)
     return True
 
 
 cdef inline uint64_t deepest(const sw_record *record) noexcept nogil:
     """Bytes that were in use at the most: as far as paint is gone, else at the deepest switch or check."""
     cdef uintptr_t place = record.base
-    cdef uintptr_t end = record.base + (<uintptr_t>sw_details_of(record).painted << 4)
+    cdef uintptr_t end = record.base + (<uintptr_t>sw_cold_of(record).painted << 4)
     if end == place:
         return <uint64_t>record.high_water << 4
     while place < end and (<uint64_t *>place)[0] == SW_PAINT and (<uint64_t *>place)[1] == SW_PAINT:

@@ -1,13 +1,14 @@
 """What libstackwarden_interpose asks of the core: its hooks, for foreign code that tells us nothing.
 
-    entered()     after a function through which foreign code enters Python: a sync
-    ending()      before the end of an outermost entry: frees what was put off, for the thread state may go with it
-    made()        a stack was made, with exact bounds: a record for it
-    leaving()     before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
-    arrived()     after it: a sync, for the stacks that nobody had told of
+    entered()         after a function through which foreign code enters Python: a sync
+    outermost_exit()  before the end of an outermost entry: empties the trashcan, as the thread state may go with it
+    made()            a stack was made, with exact bounds: a record for it
+    start_switch()    before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
+    finish_switch()   after it: a sync, for the stacks that nobody had told of
 
-With isolation "frames" leaving() and arrived() are those of start_switch.pxd and finish_switch.pxd: the execution
-state goes with the stack. A switch that was not seen is made good when its stack next enters Python (arrive_late).
+With isolation "frames" the two are those of start_switch.pxd and finish_switch.pxd: the execution state goes with the
+stack. A switch that was not seen is finished when its stack next enters Python
+(finish_unseen_switch).
 
 Promises: what the hook promises; no hook changes anything while Python is not running, or on a thread that is not
 attached (but where a detached thread leaves Python's frames behind, and isolation is on: that attaches, and may
@@ -34,11 +35,11 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from switching.finish_switch cimport sw_arrived
+from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport enter_told
 from switching.registration cimport sw_register_stack, sw_unregister_stack
-from switching.start_switch cimport leave, sw_leaving_blocking
-from switching.sync cimport find_stack_of, is_right, sync_slowly
+from switching.start_switch cimport has_to_release, start_switch_to, sw_start_switch_blocking, thread_to_switch
+from switching.sync cimport find_stack_of, is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport this_thread
 from switching.unknown cimport is_around
@@ -117,7 +118,7 @@ cdef inline sw_entry interposed_entered(uint64_t *former, int comes_back) noexce
     cdef uintptr_t sp = sw_stack_pointer()
     if SW_LIKELY(is_right(sp)):
         return SW_RIGHT
-    return enter_slowly(sp, former, comes_back)
+    return interposed_entered_slow(sp, former, comes_back)
 
 
 cdef inline bint compares_addresses() noexcept nogil:
@@ -130,17 +131,17 @@ cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t 
         and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
 
 
-cdef inline sw_entry enter_slowly(uintptr_t sp, uint64_t *former, bint comes_back) noexcept nogil:
+cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uint64_t *former, bint comes_back) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
     if thread == NULL or (comes_back and is_still_there(thread, ts, sp)):
         return SW_RIGHT
     if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
-        sync_slowly(sp, False)  # another policy, or another thread state whose calls are to be counted
+        sync_slow(sp, False)  # another policy, or another thread state whose calls are to be counted
         return SW_RIGHT
     former[0] = name_of_stack(thread.current)
     sw_count(&sw_interposition.mended)
-    arrive_late(thread, ts, sp)
+    finish_unseen_switch(thread, ts, sp)
     return SW_CHANGED if interposed_current() != former[0] else SW_MENDED
 
 
@@ -159,9 +160,9 @@ cdef inline int interposed_is_attached() noexcept nogil:
     return sw_process.running and swpy_attached() != NULL
 
 
-cdef inline void interposed_ending() noexcept nogil:
-    cdef PyThreadState *ts = swpy_attached_straight() if sw_process.straight else swpy_attached()
-    if ts != NULL and swpy_has_deferred(ts):
+cdef inline void interposed_outermost_exit() noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached_fast() if sw_process.fast_path else swpy_attached()
+    if ts != NULL and swpy_has_trash(ts):
         sw_drain()
 
 
@@ -175,7 +176,7 @@ cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
     if not sw_process.running or base >= top:
         return
     record = find_record(top - 1)
-    if record != NULL and record.top == top and record.base - base <= SW_GUARD_AT_MOST and keep_made(record):
+    if record != NULL and record.top == top and record.base - base <= SW_GUARD_AT_MOST and reuse_made(record):
         return
     forget_made(base, top)
     sw_register_stack(
@@ -193,7 +194,7 @@ cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:
         record = find_overlap(base, top, &generation)
 
 
-cdef inline bint keep_made(sw_record *record) noexcept nogil:
+cdef inline bint reuse_made(sw_record *record) noexcept nogil:
     """A stack is made anew on memory that has a record. False: what was there is forgotten, frames and all."""
     cdef int isolation = SW_FRAMES if sw_interposition.frames else SW_SHARED
     if record.isolation == isolation:
@@ -207,35 +208,35 @@ cdef inline bint keep_made(sw_record *record) noexcept nogil:
 
 # ---- switches ----
 
-cdef inline void interposed_leaving(uintptr_t to) noexcept nogil:
+cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread
     cdef sw_record *record
     if ts == NULL and not (sw_interposition.frames and sw_process.running):
         return
     thread = this_thread()
-    if thread == NULL or thread.arriving != NULL:
+    if thread == NULL or thread.incoming != NULL:
         return  # whoever switches has told of it already
     record = find_stack_of(thread, to)
     if record == NULL or record is thread.current:
         return
-    if sw_interposition.frames and leave_isolated(thread, ts, record):
+    if sw_interposition.frames and start_isolated_switch(thread, ts, record):
         return
     if ts != NULL:
         enter_told(thread, record)
 
 
-cdef inline bint leave_isolated(sw_thread *thread, PyThreadState *ts, sw_record *record) noexcept nogil:
+cdef inline bint start_isolated_switch(sw_thread *thread, PyThreadState *ts, sw_record *record) noexcept nogil:
     """False: the execution state stays in the thread state."""
     cdef stackwarden_stack to
     cdef stackwarden_status status
-    describe_record(record, &to)
-    if ts != NULL:
-        status = leave(&to, sw_stack_pointer(), False)
-    elif must_swap(thread, record):
-        status = sw_leaving_blocking(&to, False)
-    else:
+    if ts == NULL and not must_swap(thread, record):
         return False
+    if ts != NULL and not has_to_release(thread, False):
+        status = start_switch_to(thread, ts, record, sw_stack_pointer(), False, False)
+    else:
+        describe_record(record, &to)
+        status = sw_start_switch_blocking(&to, 0)
     if status != STACKWARDEN_DONE:
         sw_count(&sw_interposition.refused)
     return status == STACKWARDEN_DONE
@@ -248,44 +249,45 @@ cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept 
     return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
 
 
-cdef inline void interposed_arrived() noexcept nogil:
+cdef inline void interposed_finish_switch() noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     cdef PyThreadState *ts
     cdef sw_thread *thread
     if not sw_process.running:
         return
     thread = <sw_thread *>sw_thread_local_get()
-    if thread != NULL and thread.arriving != NULL:
+    if thread != NULL and thread.incoming != NULL:
         if not sw_interposition.frames:
             return  # whoever switches says so himself
-        sw_arrived()
+        sw_finish_switch()
     ts = swpy_attached()
-    if ts == NULL or (sw_process.straight and swpy_covers_straight(ts, sp)):
+    if ts == NULL or (sw_process.fast_path and swpy_covers_fast(ts, sp)):
         return
     thread = this_thread()
     if thread != NULL:
-        arrive_late(thread, ts, sp)
+        finish_unseen_switch(thread, ts, sp)
 
 
-cdef inline void arrive_late(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The stack under the caller is not the one that is believed to be. Where its execution state belongs to it
-    alone, the one that is loaded is left now; if it has no frames it is over (left for good: uc_link)."""
+cdef inline void finish_unseen_switch(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """The stack under the caller is another one than the last one told. Where its execution state belongs to it alone,
+    the loaded one is suspended now; without frames it is over (uc_link: its function has returned)."""
     cdef sw_record *record = find_stack_of(thread, sp)
-    cdef sw_execution *left = thread.loaded
-    cdef stackwarden_stack to
-    if record == NULL or execution_of(thread, record) is left or thread.arriving != NULL:
-        sync_slowly(sp, False)
+    cdef sw_execution *left
+    if record == NULL or execution_of(thread, record) is thread.loaded or thread.incoming != NULL:
+        sync_slow(sp, False)
         return
-    describe_record(record, &to)
-    if leave(&to, 0, False) != STACKWARDEN_DONE:
+    thread = thread_to_switch(ts, False)
+    left = thread.loaded
+    record = find_stack_of(thread, sp)
+    if record == NULL or start_switch_to(thread, ts, record, 0, False, False) != STACKWARDEN_DONE:
         sw_count(&sw_interposition.refused)
-        sync_slowly(sp, False)
+        sync_slow(sp, False)
         return
-    if left is not this_thread().native.execution and left.isolation == SW_FRAMES \
+    if left is not thread.native.execution and left.isolation == SW_FRAMES \
             and swpy_state_is_idle(&left.state):
-        thread.ended = left
-    record.detached = False  # it may have been when it was left; it is attached by now
-    sw_arrived()
+        thread.finished = left
+    record.detached = False  # it may have been when it was suspended; it is attached by now
+    sw_finish_switch()
 
 
 # ---- the library ----
@@ -297,10 +299,10 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.go_back = interposed_go_back
     sw_core_hooks.current = interposed_current
     sw_core_hooks.is_attached = interposed_is_attached
-    sw_core_hooks.ending = interposed_ending
+    sw_core_hooks.ending = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
-    sw_core_hooks.leaving = interposed_leaving
-    sw_core_hooks.arrived = interposed_arrived
+    sw_core_hooks.leaving = interposed_start_switch
+    sw_core_hooks.arrived = interposed_finish_switch
     return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
 
 

@@ -101,7 +101,7 @@ int sw_find_tls_words(const void *value, ptrdiff_t *places, int most);
 /* The calling thread's block, NULL before sw_thread_local_set. */
 SW_HIDDEN extern ptrdiff_t sw_thread_local_place;
 void *sw_thread_local_call(void);
-static inline void *sw_thread_local_straight(void) /* where sw_thread_local_place is known not to be 0 */
+static inline void *sw_thread_local_fast(void) /* where sw_thread_local_place is known not to be 0 */
 {
     return sw_tls_word(sw_thread_local_place);
 }

@@ -74,9 +74,9 @@ cdef class stack_budget:
         sw_leave_budget(&self._former)
 
 
-def _budget_is_lower():
+def _stack_ends_first():
     """Was it the stack's budget of calls that ran out, and not the user's recursion limit? On 3.11 alone."""
-    return swpy_budget_is_lower(this_thread())
+    return swpy_stack_ends_first(this_thread())
 
 
 def _set_recursion_limit(set_limit, limit):

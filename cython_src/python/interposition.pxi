@@ -20,7 +20,7 @@ cdef _load_interposition(bytes library):
 def _begin_interposition(path, frames):
     """Count one more, and turn it on; with `frames` or without, as all that were begun."""
     if frames and not sw_process.frames:
-        raise errors.IsolationUnavailable(f"isolation 'frames' cannot be had here: {_isolation_reason()}")
+        raise errors.IsolationUnavailableError(f"isolation 'frames' cannot be had here: {_isolation_reason()}")
     if sw_interposition.begun and bool(frames) != bool(sw_interposition.frames):
         raise errors.InterpositionError(
             f"{sw_interposition.begun} interpositions are on with another isolation: status {_interposition()!r}")

@@ -22,7 +22,7 @@ cdef inline sw_handle begin_task() noexcept nogil:
     return handle_of(thread.native)
 
 
-cdef inline void keep_thread_state() noexcept:
+cdef inline void retain_thread_state() noexcept:
     """From now on the thread's own thread state stays when those who attached it let it go, and with it what
     threading.local holds. Requires: attached."""
     if PyGILState_Check():
@@ -42,7 +42,7 @@ def _adopt_worker(stackwarden_handle worker, str name):
     cdef bytes name_bytes = name.encode()
     if not name_stack(worker, name_bytes, "thread pool"):
         raise MemoryError("stackwarden: no memory for a stack's name")
-    keep_thread_state()
+    retain_thread_state()
 
 
 def _is_alive(stackwarden_handle worker):

@@ -34,9 +34,9 @@ _REFUSALS = {
     STACKWARDEN_STALE_HANDLE: errors.StaleStackError,
     STACKWARDEN_NOT_REGISTERED: errors.CallbackError,
     STACKWARDEN_DETACHED: errors.NotRunningError,
-    STACKWARDEN_ISOLATION_REQUIRED: errors.IsolationRequired,
+    STACKWARDEN_ISOLATION_REQUIRED: errors.IsolationRequiredError,
     STACKWARDEN_OTHER_THREAD: errors.OtherThreadError,
-    STACKWARDEN_NO_ISOLATION: errors.IsolationUnavailable,
+    STACKWARDEN_NO_ISOLATION: errors.IsolationUnavailableError,
     STACKWARDEN_BAD_POLICY: errors.PolicyError,
 }
 

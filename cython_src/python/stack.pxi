@@ -122,7 +122,7 @@ cdef class Stack:
         stack_budget() is in force there.
         """
         cdef sw_record *record = self._record()
-        return <uint64_t>sw_details_of(record).budget << 4 or None
+        return <uint64_t>sw_cold_of(record).own_budget << 4 or None
 
     @budget.setter
     def budget(self, size):

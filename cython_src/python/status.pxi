@@ -77,7 +77,7 @@ def status():
         "margin": swpy_protection.margin,
         "least_stack_size": sw_process.least_size,
         "exact_stack_size": swpy_protection.exact_size,
-        "kept_back": swpy_protection.kept_back,
+        "reserve": swpy_protection.reserve,
         "native_levels": swpy_protection.native_levels,
         "isolation": _isolations(),
         "isolation_reason": _isolation_reason(),

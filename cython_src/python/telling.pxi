@@ -71,7 +71,7 @@ def register_stack(
     ``budget``: bytes, from the top, that CPython may use before it raises; see ``Stack.budget``.
 
     Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
-    RegistryFullError, IsolationUnavailable, PolicyError; then nothing was changed. Warns with StackSizeWarning
+    RegistryFullError, IsolationUnavailableError, PolicyError; then nothing was changed. Warns with StackSizeWarning
     where CPython 3.14 and later would hold back memory on so small a stack (under 128 KiB).
     """
     cdef stackwarden_stack made
@@ -119,7 +119,7 @@ def notify_stack_switch(base, size):
     For whoever switches stacks; may be called right before or after the switch. A registered stack's record is
     used; any other range gets a transient record.
 
-    Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequired (bounds alone are not enough
+    Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequiredError (bounds alone are not enough
     for a stack with execution state of its own), and then changes nothing; StackTooSmallError: then the policy for
     unknown stacks is in force, not the bounds of another stack.
     """
@@ -147,7 +147,7 @@ def sync_stack():
     A stack of which nobody told is looked up in the operating system's map of memory (``bounds_from`` is "map");
     where that does not tell its end, the policy for unknown stacks is put in force.
     """
-    _check(sync_slowly(sw_stack_pointer(), False), 0, 0)
+    _check(sync_slow(sw_stack_pointer(), False), 0, 0)
     stack = current_stack()
     return stack if stack.bounds_from != "estimate" else None
 

@@ -8,9 +8,10 @@ cdef extern from "Python.h":
 
 cdef extern from "records/execution.h" nogil:
     enum:
-        SW_NEW
+        SW_IDLE
+        SW_READY
         SW_LOADED
-        SW_SAVED
+        SW_SUSPENDED
         SW_THREAD_STATE
 
     ctypedef struct swpy_state:
@@ -21,11 +22,10 @@ cdef extern from "records/execution.h" nogil:
         PyThreadState *ts
         uint64_t ts_id
         uintptr_t entered_at
-        uintptr_t left_at
-        uint32_t mark
+        uintptr_t suspended_at
+        uint32_t frame_tag
         uint8_t status
         uint8_t isolation
-        uint8_t prepared
         uint8_t holds
         uint8_t empty_context
 
@@ -42,11 +42,11 @@ cdef extern from "records/execution.h" nogil:
     bint swpy_is_pristine(PyThreadState *ts)
     void swpy_leave_own(swpy_state *state)
     void swpy_enter_own(swpy_state *state)
-    uint32_t swpy_mark(PyThreadState *ts)
+    uint32_t swpy_frame_tag(PyThreadState *ts)
     bint swpy_state_is_checked(PyThreadState *ts)
     void swpy_check_asyncio(PyThreadState *ts)
-    bint swpy_has_deferred(PyThreadState *ts)
-    void swpy_drain(PyThreadState *ts)
+    bint swpy_has_trash(PyThreadState *ts)
+    void swpy_drain_trashcan(PyThreadState *ts)
     bint SWPY_HAS_OWN_STATES
     PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
     void swpy_end_own(PyThreadState *own)
@@ -56,7 +56,7 @@ cdef extern from "records/execution.h" nogil:
 cdef extern from "records/execution.h":
     void *PyThreadState_GetFrame(PyThreadState *ts)
     const char *swpy_state_start()
-    bint swpy_drain_start()
+    bint swpy_trashcan_start()
     PyObject *swpy_state_frame(PyThreadState *ts, swpy_state *state)
 
 cdef extern from "Python.h" nogil:

@@ -37,12 +37,11 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
     if execution != NULL:
         swpy_state_clear(&execution.state)
         execution.isolation = isolation
-        execution.status = SW_NEW
+        execution.status = SW_IDLE
         execution.ts = NULL
         execution.ts_id = 0
-        execution.left_at = 0
-        execution.mark = 0
-        execution.prepared = False
+        execution.suspended_at = 0
+        execution.frame_tag = 0
         execution.holds = False
     return execution
 
@@ -66,8 +65,8 @@ cdef inline void take_orphan() noexcept nogil:
 cdef inline void free_execution(sw_execution *execution) noexcept nogil:
     """Under sw_lock()."""
     global sw_free_executions
-    execution.status = SW_NEW
-    execution.mark = 0
+    execution.status = SW_IDLE
+    execution.frame_tag = 0
     execution.ts = <PyThreadState *>sw_free_executions
     sw_free_executions = execution
 
@@ -84,8 +83,12 @@ cdef inline bint isolate(sw_record *record, int isolation, bint empty_context) n
     return True
 
 
+cdef inline bint has_not_begun(const sw_execution *execution) noexcept nogil:
+    return execution.status == SW_IDLE or execution.status == SW_READY
+
+
 cdef inline bint is_suspended(const sw_execution *execution) noexcept nogil:
-    return execution.status == SW_SAVED and (
+    return execution.status == SW_SUSPENDED and (
         execution.isolation == SW_THREAD_STATE or not swpy_state_is_idle(&execution.state))
 
 
@@ -94,11 +97,11 @@ cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
     return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
 
 
-cdef inline void forget_ended(const sw_execution *execution) noexcept nogil:
-    """Unregistered or renewed between ending() and arrived(): arrived() has nothing to release any more."""
+cdef inline void forget_finished(const sw_execution *execution) noexcept nogil:
+    """Unregistered or renewed between start_switch() and finish_switch(), which then has nothing to release."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
-    if thread != NULL and thread.ended is execution:
-        thread.ended = NULL
+    if thread != NULL and thread.finished is execution:
+        thread.finished = NULL
 
 
 cdef inline void release_execution(sw_execution *execution) noexcept nogil:
@@ -107,7 +110,7 @@ cdef inline void release_execution(sw_execution *execution) noexcept nogil:
     cdef bint holds = execution.holds
     cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \
         and execution.status != SW_LOADED else NULL
-    forget_ended(execution)
+    forget_finished(execution)
     execution.ts = NULL
     execution.holds = False
     swpy_state_clear(&execution.state)
@@ -139,10 +142,9 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         PyErr_Clear()
         return STACKWARDEN_NO_MEMORY
     swpy_check_asyncio(ts)
-    record.execution.status = SW_NEW
-    record.execution.prepared = True
-    record.mark = 0
-    record.execution.left_at = 0
+    record.execution.status = SW_READY
+    record.frame_tag = 0
+    record.execution.suspended_at = 0
     record.execution.state.context = context
     record.execution.holds = True
     return STACKWARDEN_DONE
@@ -164,7 +166,7 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
     if swpy_attached() != NULL:
         release_execution(execution)
     else:
-        forget_ended(execution)
+        forget_finished(execution)
     sw_lock()
     give_back_execution(execution)
     sw_unlock()
@@ -192,8 +194,8 @@ cdef inline stackwarden_status sw_drain() noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     if ts == NULL:
         return STACKWARDEN_DETACHED
-    if swpy_has_deferred(ts):
+    if swpy_has_trash(ts):
         sw_count(&sw_process.drained)
-        swpy_drain(ts)
+        swpy_drain_trashcan(ts)
     release_orphans()
     return STACKWARDEN_DONE

@@ -52,21 +52,21 @@ cdef extern from "data/guard.h" nogil:
         uint8_t given_policy
         uint8_t isolation
         uint8_t detached
-        uint8_t carried
-        uint8_t kept
+        uint8_t pooled
+        uint8_t retained
         int32_t depth_used
-        uint32_t floor
+        uint32_t withheld
         uint64_t switches
         uint32_t high_water
-        uint32_t mark
+        uint32_t frame_tag
         char *name
         sw_execution *execution
 
-    ctypedef struct sw_details:
-        uint32_t budget
-        uint32_t entered
+    ctypedef struct sw_record_cold:
+        uint32_t own_budget
+        uint32_t withheld_for_now
         uint32_t painted
-        int32_t taken
+        int32_t calls_withheld
 
     ctypedef struct sw_leaf:
         uint64_t *granules
@@ -80,16 +80,16 @@ cdef extern from "data/guard.h" nogil:
         sw_record *transient
         sw_record *spare
         sw_execution *loaded
-        sw_execution *arriving
-        sw_execution *ended
+        sw_execution *incoming
+        sw_execution *finished
         uint64_t ident
         uint64_t serial
         uint64_t checked_version
-        uint64_t unannounced
+        uint64_t pending_switches
         sw_handle left_handle
         uintptr_t left_base
         uintptr_t left_top
-        uint64_t noted_at
+        uint64_t pending_since
         int in_callback
         int is_foreign
         uint8_t *policies
@@ -100,8 +100,8 @@ cdef extern from "data/guard.h" nogil:
 
     ctypedef struct sw_process_block:
         int running
-        int straight
-        int ending
+        int fast_path
+        int finalizing
         int callbacks
         int frames
         uint8_t *policies
@@ -111,13 +111,13 @@ cdef extern from "data/guard.h" nogil:
         size_t assumed_size
         size_t min_stack
         size_t stack_size
-        int foreign_seen
-        int first_met
+        int has_foreign
+        int first_foreign_done
         uint64_t version
         uint64_t thread_serial
         uint64_t callback_serial
         sw_record **chunks
-        sw_details **details
+        sw_record_cold **cold
         sw_middle **root
         uint32_t records
         uint32_t free_record
@@ -132,7 +132,7 @@ cdef extern from "data/guard.h" nogil:
         size_t least_size
 
     sw_process_block sw_process
-    sw_details *sw_details_of(const sw_record *record)
+    sw_record_cold *sw_cold_of(const sw_record *record)
 
 
 cdef extern from "platform/platform.h" nogil:
@@ -151,7 +151,7 @@ cdef extern from "platform/platform.h" nogil:
     uintptr_t sw_stack_pointer()
 
     void *sw_thread_local_get()
-    void *sw_thread_local_straight()
+    void *sw_thread_local_fast()
     int sw_thread_local_set(void *block)
     int sw_platform_start(void (*at_thread_exit)(void *) noexcept nogil, void (*after_fork)() noexcept nogil)
     void sw_lock()

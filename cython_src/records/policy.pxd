@@ -5,14 +5,14 @@ that of the thread, else that of the process, which are kept apart for known sta
 native stacks of threads that Python did not create. What a policy means to CPython is known in cpython/ alone.
 
 A change is in force at once on the calling thread, and elsewhere with the next switch or sync. Once a policy was
-asked for under which bounds are not checked, the hook goes the long way (sw_process.straight stays off): the short
+asked for under which bounds are not checked, the hook takes the slow path (sw_process.fast_path stays off): the short
 one asks for no policy.
 """
 
 from libc.stdint cimport uint32_t
 
 from records.execution cimport *
-from records.fast_path cimport update_straight
+from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport record_at
@@ -60,7 +60,7 @@ cdef inline void note_unchecked(int policy) noexcept nogil:
     """A policy was asked for. Under sw_lock()."""
     if policy >= SW_COUNTED and not sw_process.unchecked:
         sw_process.unchecked = True
-        update_straight()
+        update_fast_path()
 
 
 cdef inline void use_policies_of(const sw_thread *thread) noexcept nogil:

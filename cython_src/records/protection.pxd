@@ -27,7 +27,7 @@ cdef extern from "cpython/protection.h" nogil:
         size_t least_size
         size_t exact_size
         int native_levels
-        size_t kept_back
+        size_t reserve
 
     swpy_protection_block swpy_protection
 
@@ -40,28 +40,28 @@ cdef extern from "cpython/protection.h" nogil:
     uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
     void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t former)
     bint swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
-    void swpy_lift_budget(sw_record *to, uintptr_t sp)
-    uintptr_t swpy_lowest(const sw_record *record)
-    bint swpy_budget_is_lower(sw_thread *thread)
+    void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
+    uintptr_t swpy_low_end(const sw_record *record)
+    bint swpy_stack_ends_first(sw_thread *thread)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
     size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
     size_t swpy_size_for_limit(PyThreadState *ts)
-    bint swpy_is_straight()
-    PyThreadState *swpy_attached_straight()
-    bint swpy_covers_straight(PyThreadState *ts, uintptr_t sp)
-    void swpy_protect_straight(PyThreadState *ts, const sw_record *to)
+    bint swpy_has_fast_path()
+    PyThreadState *swpy_attached_fast()
+    bint swpy_covers_fast(PyThreadState *ts, uintptr_t sp)
+    void swpy_protect_fast(PyThreadState *ts, const sw_record *to)
     void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
     void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
     void swpy_assume_used(sw_record *record, uintptr_t sp)
     bint swpy_is_foreign(PyThreadState *ts)
-    void swpy_forget_budgets(sw_thread *thread)
+    void swpy_forget_counters(sw_thread *thread)
     void swpy_check_attached_place()
 
 
 cdef extern from "cpython/first_stack.h" nogil:
-    void (*swpy_before_the_end)() noexcept nogil
-    bint swpy_first_foreign_stack()
+    void (*swpy_on_finalization)() noexcept nogil
+    bint swpy_call_on_first_foreign_stack()
 
 
 cdef extern from "cpython/protection.h":

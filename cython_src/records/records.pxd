@@ -112,8 +112,8 @@ cdef inline sw_record *take_record() noexcept nogil:
     if index == SW_MAX_RECORDS:
         return NULL
     if sw_process.chunks[chunk] == NULL:
-        sw_process.details[chunk] = <sw_details *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_details))
-        if sw_process.details[chunk] == NULL:
+        sw_process.cold[chunk] = <sw_record_cold *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record_cold))
+        if sw_process.cold[chunk] == NULL:
             return NULL
         sw_process.chunks[chunk] = <sw_record *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record))
         if sw_process.chunks[chunk] == NULL:
@@ -125,13 +125,13 @@ cdef inline sw_record *take_record() noexcept nogil:
     return record
 
 
-cdef inline void forget_details(sw_details *details) noexcept nogil:
+cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
     """Reads first: most details are never written, and take no memory."""
-    if details.budget or details.entered or details.painted or details.taken:
-        details.budget = 0
-        details.entered = 0
-        details.painted = 0
-        details.taken = 0
+    if cold.own_budget or cold.withheld_for_now or cold.painted or cold.calls_withheld:
+        cold.own_budget = 0
+        cold.withheld_for_now = 0
+        cold.painted = 0
+        cold.calls_withheld = 0
 
 
 cdef inline void set_bounds(
@@ -143,14 +143,14 @@ cdef inline void set_bounds(
     record.depth_used = 0
     record.switches = 0
     record.high_water = 0
-    record.mark = 0
-    forget_details(sw_details_of(record))
+    record.frame_tag = 0
+    clear_cold(sw_cold_of(record))
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)
     sw_store_generation(&record.generation, record.generation + 1)
     if kind != SW_NATIVE:
-        if not sw_process.foreign_seen:
-            sw_process.foreign_seen = True
+        if not sw_process.has_foreign:
+            sw_process.has_foreign = True
 
 
 cdef inline void free_name(char *name) noexcept nogil:
@@ -172,10 +172,10 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
     record.switches = 0
     record.name = NULL
     record.execution = NULL
-    record.mark = 0
+    record.frame_tag = 0
     record.isolation = SW_SHARED
-    record.carried = False
-    record.kept = False
+    record.pooled = False
+    record.retained = False
     record.index = sw_process.free_record
     sw_process.free_record = index
 

@@ -10,7 +10,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from records.execution cimport *
-from records.fast_path cimport update_straight
+from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_holds
@@ -64,7 +64,7 @@ cdef inline stackwarden_status add_callback(
             sw_count(&sw_process.callback_serial)
             sw_callbacks[i] = sw_callback(function, arg, thread, sw_process.callback_serial)
             sw_process.callbacks += 1
-            update_straight()
+            update_fast_path()
             status = STACKWARDEN_DONE
             break
     sw_unlock()
@@ -82,7 +82,7 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
         if sw_callbacks[i].function == function and sw_callbacks[i].arg == arg:
             sw_callbacks[i].function = NULL
             sw_process.callbacks -= 1
-            update_straight()
+            update_fast_path()
             status = STACKWARDEN_DONE
             break
     sw_unlock()
@@ -96,7 +96,7 @@ cdef inline void drop_callbacks_of(const sw_thread *thread) noexcept nogil:
         if sw_callbacks[i].function != NULL and sw_callbacks[i].thread == thread.serial:
             sw_callbacks[i].function = NULL
             sw_process.callbacks -= 1
-    update_straight()
+    update_fast_path()
 
 
 cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept nogil:
@@ -104,7 +104,7 @@ cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept no
     sw_lock()
     callback = sw_callbacks[i]
     sw_unlock()
-    if (callback.thread and callback.thread != thread.serial) or callback.serial > thread.noted_at:
+    if (callback.thread and callback.thread != thread.serial) or callback.serial > thread.pending_since:
         callback.function = NULL
     return callback
 
@@ -120,8 +120,8 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     left.handle = thread.left_handle
     left.base = thread.left_base
     left.size = (thread.left_top - thread.left_base) & ~<size_t>1
-    sw_add(&sw_process.coalesced, thread.unannounced - 1)
-    thread.unannounced = 0
+    sw_add(&sw_process.coalesced, thread.pending_switches - 1)
+    thread.pending_switches = 0
     thread.in_callback = 1
     PyErr_Fetch(&error[0], &error[1], &error[2])
     for i in range(SW_CALLBACKS):
@@ -134,12 +134,12 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
 
 cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
     """A switch that callbacks are to be told of: now, or at the next sync."""
-    if not thread.unannounced:
+    if not thread.pending_switches:
         thread.left_handle = handle_of(left)
         thread.left_base = left.base
         thread.left_top = left.top
-    thread.unannounced += 1
-    thread.noted_at = sw_load_acquire(&sw_process.callback_serial)
+    thread.pending_switches += 1
+    thread.pending_since = sw_load_acquire(&sw_process.callback_serial)
 
 
 cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:

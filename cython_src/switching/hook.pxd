@@ -1,7 +1,7 @@
 """The switch hook: what happens when a thread goes on on another stack.
 
-Promises: from the entry to the thread state one straight line, notify/switch_to/reset -> enter -> swpy_protect,
-(and a shorter one, enter_straight, for attached threads on 3.14 and later while nobody wants callbacks), which
+Promises: from the entry to the thread state one line, notify/switch_to/reset -> enter -> swpy_protect,
+(and a shorter one, enter_fast, for attached threads on 3.14 and later while nobody wants callbacks), which
 allocates nothing, takes no lock and makes no system call, attached or not. The first call on a thread
 makes the thread's block. After Python is finalised nothing happens.
 
@@ -36,8 +36,8 @@ from switching.unknown cimport SW_PAGE
 cdef extern from * nogil:
     """
     /* Kept out of line: the hot paths need no registers for them. */
-    static SW_NOINLINE stackwarden_status sw_notify_slowly(sw_record *record, uintptr_t base, size_t size);
-    static SW_NOINLINE stackwarden_status sw_switch_slowly(sw_record *record);
+    static SW_NOINLINE stackwarden_status sw_notify_slow(sw_record *record, uintptr_t base, size_t size);
+    static SW_NOINLINE stackwarden_status sw_switch_to_slow(sw_record *record);
     """
 
 
@@ -56,25 +56,25 @@ cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     if to is not thread.current:
         sw_store_pointer(&thread.current, to)
         to.switches += 1
-    to.mark = 0
+    to.frame_tag = 0
 
 
-cdef inline void put_in_force(PyThreadState *ts, sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+cdef inline void apply_bounds(PyThreadState *ts, sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
     if adopts:
         swpy_adopt(ts, thread, to)
     else:
         swpy_protect(ts, thread, to)
 
 
-cdef inline void put_in_force_detached(sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
+cdef inline void apply_bounds_detached(sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
     """In the thread state that this thread is going to attach, if that is not freed already."""
     cdef PyThreadState *ts
     thread.writes_detached = True
     sw_fence_full()
-    if not sw_process.ending:
+    if not sw_process.finalizing:
         ts = swpy_own()
         if ts != NULL:
-            put_in_force(ts, thread, to, adopts)
+            apply_bounds(ts, thread, to, adopts)
     thread.writes_detached = False
 
 
@@ -87,22 +87,22 @@ cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adop
     if sw_process.own_policies:
         use_policy(thread, to)
     if ts != NULL:
-        put_in_force(ts, thread, to, adopts)
+        apply_bounds(ts, thread, to, adopts)
     else:
-        put_in_force_detached(thread, to, adopts)
+        apply_bounds_detached(thread, to, adopts)
     if to is not left and sw_process.callbacks:
         announce(thread, left)
     return STACKWARDEN_DONE
 
 
-cdef inline bint enter_straight(sw_record *to) noexcept nogil:
-    """enter() without a question asked, where sw_process.straight allows it. False: nothing was done."""
-    cdef sw_thread *thread = <sw_thread *>sw_thread_local_straight()
-    cdef PyThreadState *ts = swpy_attached_straight()
+cdef inline bint enter_fast(sw_record *to) noexcept nogil:
+    """enter() without a question asked, where sw_process.fast_path allows it. False: nothing was done."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_fast()
+    cdef PyThreadState *ts = swpy_attached_fast()
     if not SW_LIKELY(thread != NULL and ts != NULL and to.execution is thread.loaded):
         return False
     count_switch(thread, to)
-    swpy_protect_straight(ts, to)
+    swpy_protect_fast(ts, to)
     return True
 
 
@@ -121,10 +121,10 @@ cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil
     enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + sw_process.assumed_size)))
 
 
-cdef inline void meet_first_stack() noexcept nogil:
+cdef inline void on_first_foreign_stack() noexcept nogil:
     """What comes with the first foreign stack. May run Python: hold no lock."""
-    if sw_process.foreign_seen and not sw_process.first_met:
-        sw_process.first_met = swpy_first_foreign_stack()
+    if sw_process.has_foreign and not sw_process.first_foreign_done:
+        sw_process.first_foreign_done = swpy_call_on_first_foreign_stack()
 
 
 # ---- telling ----
@@ -142,19 +142,19 @@ cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t bas
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
         status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
-        meet_first_stack()
+        on_first_foreign_stack()
     return status
 
 
 cdef inline stackwarden_status sw_notify_stack_switch(uintptr_t base, size_t size) noexcept nogil:
     cdef sw_record *record = find_record(base)
     if record != NULL and record.base == base and record.top == base + size \
-            and SW_LIKELY(sw_process.straight) and enter_straight(record):
+            and SW_LIKELY(sw_process.fast_path) and enter_fast(record):
         return STACKWARDEN_DONE
-    return notify_slowly(record, base, size)
+    return notify_slow(record, base, size)
 
 
-cdef inline stackwarden_status notify_slowly "sw_notify_slowly"(
+cdef inline stackwarden_status notify_slow "sw_notify_slow"(
         sw_record *record, uintptr_t base, size_t size) noexcept nogil:
     cdef sw_thread *thread
     cdef stackwarden_status status = check_range(base, size)
@@ -177,12 +177,12 @@ cdef inline stackwarden_status notify_slowly "sw_notify_slowly"(
 
 cdef inline stackwarden_status sw_switch_to(sw_handle handle) noexcept nogil:
     cdef sw_record *record = record_of(handle)
-    if SW_LIKELY(record != NULL and sw_process.straight) and enter_straight(record):
+    if SW_LIKELY(record != NULL and sw_process.fast_path) and enter_fast(record):
         return STACKWARDEN_DONE
-    return switch_slowly(record)
+    return switch_to_slow(record)
 
 
-cdef inline stackwarden_status switch_slowly "sw_switch_slowly"(sw_record *record) noexcept nogil:
+cdef inline stackwarden_status switch_to_slow "sw_switch_to_slow"(sw_record *record) noexcept nogil:
     cdef sw_thread *thread
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING

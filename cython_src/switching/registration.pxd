@@ -47,7 +47,7 @@ from stackwarden cimport (
     stackwarden_switch_callback,
 )
 from switching.callbacks cimport add_callback
-from switching.hook cimport meet_first_stack
+from switching.hook cimport on_first_foreign_stack
 from switching.threads cimport this_thread, thread_on
 
 
@@ -142,7 +142,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
     status = register_names(base, top, names, flags, handle)
     if status != STACKWARDEN_DONE:
         free(names)
-    meet_first_stack()
+    on_first_foreign_stack()
     return status
 
 
@@ -156,10 +156,10 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     record = record_of(handle)
     if record == NULL:
         status = STACKWARDEN_STALE_HANDLE
-    elif record.kind != SW_REGISTERED or record.carried or thread_on(record) != NULL or is_loaded(record):
+    elif record.kind != SW_REGISTERED or record.pooled or thread_on(record) != NULL or is_loaded(record):
         status = STACKWARDEN_IN_USE
     else:
-        status = STACKWARDEN_DONE if not record.mark or record.isolation != SW_SHARED else STACKWARDEN_LOST
+        status = STACKWARDEN_DONE if not record.frame_tag or record.isolation != SW_SHARED else STACKWARDEN_LOST
         execution = take_execution(record)
         retire_record(record, <uint32_t>(handle >> 32))
     sweep_retired()
@@ -209,7 +209,7 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
         return STACKWARDEN_NO_MEMORY
     describe_record(thread.current, stack)
     stack.chain = <uintptr_t>thread.loaded
-    stack.carried = thread.current.carried
+    stack.pooled = thread.current.pooled
     return STACKWARDEN_DONE
 
 

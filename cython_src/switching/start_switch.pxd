@@ -1,20 +1,20 @@
-"""Leaving a stack with Python on it, and arriving on another: the execution state goes with the stack.
+"""The start of a switch in the middle of Python: the execution state goes with the stack.
 
-    leaving(to) saves what the thread state holds            ... on the stack that is left
+    start_switch(to)  saves what the thread state holds          ... on the stack that is suspended
     (the jump)
-    arrived()   loads what belongs to the stack under it     ... on the stack that was gone to
+    finish_switch()   loads what belongs to the stack under it   ... on the other stack: finish_switch.pxd
 
-Promises: everything that can be refused is refused by leaving(), before anything is saved. Between the two no
-Python runs. Stacks of one chain share one execution state: between them nothing is swapped, and a stack that is
-resumed must find the frames that it left. Nothing is allocated, but for an unregistered stack that must be kept in
-mind (keep_marked) and for an own thread state when its stack is entered for the first time (prepare).
+Promises: what is refused is refused before anything is saved. No Python runs between the two. Stacks of one chain
+share one execution state: nothing is swapped between them, and a stack that is resumed must find the frames that it
+had. Memory is allocated for an own thread state when its stack is entered for the first time (begin_execution), and
+for an unregistered stack that must be found again (index_suspended in target.pxd).
 """
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
-from records.executions cimport release_execution, sw_renew_stack
+from records.executions cimport has_not_begun, release_execution, sw_renew_stack
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport handle_of, record_of
@@ -23,30 +23,31 @@ from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
+    STACKWARDEN_SWITCH_ENDS,
     stackwarden_stack,
     stackwarden_status,
 )
 from switching.callbacks cimport note_switch
 from switching.hook cimport count_switch, note_depth
-from switching.target cimport check_target, execution_of, find_target, forget_kept
+from switching.target cimport check_target, execution_of, find_target, drop_indexed
 from switching.threads cimport this_thread
 
 
 cdef extern from * nogil:
     """
     /* Kept out of line: the hot paths need no registers for them. */
-    static SW_NOINLINE stackwarden_status sw_leave(const stackwarden_stack *to, uintptr_t sp, int ends);
+    static SW_NOINLINE stackwarden_status sw_start_switch_slow(const stackwarden_stack *to, uintptr_t sp, int ends);
     """
 
 
-cdef inline void note_left(const sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The loaded execution state is left: where, and in which thread state it lives."""
-    cdef sw_execution *leaving = thread.loaded
-    leaving.ts = ts
-    leaving.ts_id = swpy_id(ts) if ts != NULL else 0
-    leaving.left_at = sp
-    leaving.mark = thread.current.mark
-    leaving.status = SW_SAVED
+cdef inline void note_suspended(const sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """Where the loaded execution state is suspended, and in which thread state it lives."""
+    cdef sw_execution *execution = thread.loaded
+    execution.ts = ts
+    execution.ts_id = swpy_id(ts) if ts != NULL else 0
+    execution.suspended_at = sp
+    execution.frame_tag = thread.current.frame_tag
+    execution.status = SW_SUSPENDED
 
 
 cdef inline void save_frames(const sw_thread *thread, PyThreadState *ts) noexcept nogil:
@@ -54,83 +55,92 @@ cdef inline void save_frames(const sw_thread *thread, PyThreadState *ts) noexcep
     thread.loaded.holds = True
 
 
-cdef inline void put_away(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The loaded execution state is left: save it. Without a thread state to save from it still holds what was
-    never loaded, or what it was loaded into is gone."""
-    cdef sw_execution *leaving = thread.loaded
-    if ts != NULL and leaving.isolation == SW_FRAMES:
+cdef inline void save_loaded(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
+    """Save the loaded execution state. Without a thread state to save from it still holds what was never loaded, or
+    what it was loaded into is gone."""
+    cdef sw_execution *execution = thread.loaded
+    if ts != NULL and execution.isolation == SW_FRAMES:
         if not swpy_state_is_checked(ts):
             swpy_check_asyncio(ts)
         save_frames(thread, ts)
-    elif not leaving.holds:
-        swpy_state_clear(&leaving.state)
+    elif not execution.holds:
+        swpy_state_clear(&execution.state)
         if ts != NULL:
-            swpy_leave_own(&leaving.state)
-    note_left(thread, ts, sp)
+            swpy_leave_own(&execution.state)
+    note_suspended(thread, ts, sp)
 
 
-cdef inline void end_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil:
-    """What is over is released by arrived(); what still waits to be loaded, by whoever renews the stack."""
+cdef inline void finish_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil:
+    """What ran is over: finish_switch() releases it. What was never loaded is there for the next who enters."""
     if ts != NULL:
-        thread.ended = thread.loaded
+        thread.finished = thread.loaded
     else:
-        thread.loaded.status = SW_NEW
-        thread.loaded.prepared = thread.loaded.holds
-        thread.loaded.left_at = 0
+        thread.loaded.status = SW_READY if thread.loaded.holds else SW_IDLE
 
 
-cdef inline void settle(sw_thread *thread, PyThreadState *ts, bint ends) noexcept nogil:
-    """What may run Python comes before anything else is done. An execution state that was gone to without a thread
-    state, and is left with one that was made meanwhile, goes on with what that one has."""
+cdef inline bint has_to_release(const sw_thread *thread, bint ends) noexcept nogil:
+    return thread.loaded.holds or (ends and thread.loaded.isolation == SW_THREAD_STATE)
+
+
+cdef inline void release_unloaded(sw_thread *thread, PyThreadState *ts, bint ends) noexcept nogil:
+    """An execution state that was entered without a thread state, and is suspended with one that was made meanwhile,
+    goes on with what that one has. May run Python."""
     if thread.loaded.holds:
         release_execution(thread.loaded)
     if ends and thread.loaded.isolation == SW_THREAD_STATE:
         swpy_stop_tracing(ts)
 
 
-cdef inline bint is_settled(const sw_thread *thread, bint ends) noexcept nogil:
-    return not thread.loaded.holds and not (ends and thread.loaded.isolation == SW_THREAD_STATE)
+cdef inline sw_thread *thread_to_switch(PyThreadState *ts, bint ends) noexcept nogil:
+    """The calling thread, once what may run Python before a switch is over; NULL: no memory."""
+    cdef sw_thread *thread = this_thread()
+    if thread != NULL and ts != NULL and not SW_LIKELY(not has_to_release(thread, ends)):
+        release_unloaded(thread, ts, ends)
+        thread = this_thread()
+    return thread
 
 
-cdef inline void go(
-        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends) noexcept nogil:
-    """Leave the current stack for that of a record, which check_target() let pass."""
+cdef inline void commit_switch(
+        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends, bint detached) noexcept nogil:
+    """From here on nothing is refused: the current stack is suspended, or over, and `record` is the next one."""
     cdef sw_record *current = thread.current
     cdef sw_execution *to = execution_of(thread, record)
-    current.mark = 0 if ends or ts == NULL else swpy_mark(ts)
+    current.detached = detached
+    current.frame_tag = 0 if ends or ts == NULL else swpy_frame_tag(ts)
     if current.isolation == SW_SHARED and current.kind != SW_NATIVE:
         current.execution = thread.loaded if not ends else NULL
     if to is not thread.loaded:
-        put_away(thread, ts, sp)
+        save_loaded(thread, ts, sp)
         if ends and current.isolation != SW_SHARED:
-            end_loaded(thread, ts)
-    if to.status == SW_NEW or (to is thread.loaded and not record.mark):
+            finish_loaded(thread, ts)
+    if has_not_begun(to) or (to is thread.loaded and not record.frame_tag):
         record.detached = current.detached
     record.execution = to
-    record.mark = 0
-    thread.arriving = to
+    record.frame_tag = 0
+    thread.incoming = to
     if sw_process.callbacks:
         note_switch(thread, current)
     count_switch(thread, record)
     if ends:
-        forget_kept(thread, current)
+        drop_indexed(thread, current)
 
 
-cdef inline stackwarden_status prepare(sw_thread *thread, sw_record *record) noexcept nogil:
+cdef inline stackwarden_status begin_execution(sw_thread *thread, sw_record *record) noexcept nogil:
     """An isolated stack is entered for the first time: as it was registered, where nobody renewed it. Its own
-    thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran."""
+    thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran
+    (tests/isolation/test_shutdown.py)."""
     cdef sw_execution *execution = record.execution
     cdef stackwarden_status status = STACKWARDEN_DONE
     cdef PyObject *context
-    if record.isolation == SW_SHARED or execution.status != SW_NEW:
+    if record.isolation == SW_SHARED or not has_not_begun(execution):
         return STACKWARDEN_DONE
-    if not execution.prepared:
+    if execution.status == SW_IDLE:
         status = sw_renew_stack(handle_of(record), NULL)
     if status == STACKWARDEN_DONE and execution.isolation == SW_THREAD_STATE and execution.ts == NULL:
         context = execution.state.context
         execution.state.context = NULL
         execution.holds = False
-        execution.prepared = False
+        execution.status = SW_IDLE
         execution.ts = swpy_make_own(swpy_attached(), context)
         status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
         if status == STACKWARDEN_DONE:
@@ -139,7 +149,18 @@ cdef inline stackwarden_status prepare(sw_thread *thread, sw_record *record) noe
     return status
 
 
-cdef inline stackwarden_status leave "sw_leave"(
+cdef inline stackwarden_status start_switch_to(
+        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends, bint detached) noexcept nogil:
+    """Start a switch to the stack of a record. `ts`: attached by now, or NULL; `detached`: it was not before."""
+    cdef stackwarden_status status = check_target(thread, ts, record)
+    if status == STACKWARDEN_DONE and ts != NULL:
+        status = begin_execution(thread, record)
+    if status == STACKWARDEN_DONE:
+        commit_switch(thread, ts, record, sp, ends, detached)
+    return status
+
+
+cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
         const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
@@ -150,80 +171,70 @@ cdef inline stackwarden_status leave "sw_leave"(
     ts = swpy_attached()
     if ts == NULL:
         return STACKWARDEN_DETACHED
-    thread = this_thread()
+    thread = thread_to_switch(ts, ends)
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    if not SW_LIKELY(is_settled(thread, ends)):
-        settle(thread, ts, ends)
-        thread = this_thread()
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
-        status = check_target(thread, ts, record)
-    if status == STACKWARDEN_DONE:
-        status = prepare(thread, record)
-    if status == STACKWARDEN_DONE:
-        thread.current.detached = False
-        go(thread, ts, record, sp, ends)
+        status = start_switch_to(thread, ts, record, sp, ends, False)
     return status
 
 
-cdef inline bint may_go_straight(
+cdef inline bint may_start_fast(
         const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
-    """Two stacks that were both left in the middle of Python, and live in one thread state: leave() would refuse
-    nothing, and do no more than leave_straight() does."""
-    cdef const sw_execution *left = thread.loaded
+    """Two stacks that were both suspended in the middle of Python, and live in one thread state: the slow path would
+    refuse nothing, and do no more than start_switch_fast() does."""
+    cdef const sw_execution *loaded = thread.loaded
     cdef const sw_execution *to = record.execution
-    return to != NULL and to.status == SW_SAVED and to.ts is ts and to.ts_id == swpy_id(ts) \
-        and record.mark and record.mark == to.mark \
-        and to.isolation == SW_FRAMES and left.isolation == SW_FRAMES and not left.holds \
-        and thread.current.execution is left and swpy_state_is_checked(ts)
+    return to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
+        and record.frame_tag and record.frame_tag == to.frame_tag \
+        and to.isolation == SW_FRAMES and loaded.isolation == SW_FRAMES and not loaded.holds \
+        and thread.current.execution is loaded and swpy_state_is_checked(ts)
 
 
-cdef inline bint leave_straight(const stackwarden_stack *to, uintptr_t sp) noexcept nogil:
-    """leave() where sw_process.straight allows it and nothing is new. False: nothing was done."""
+cdef inline bint start_switch_fast(const stackwarden_stack *to, uintptr_t sp) noexcept nogil:
+    """The fast path: both stacks were suspended before, in this thread state. False: nothing was done."""
     cdef sw_thread *thread
     cdef PyThreadState *ts
     cdef sw_record *record
-    if to == NULL or not SW_LIKELY(sw_process.straight):
+    if to == NULL or not SW_LIKELY(sw_process.fast_path):
         return False
-    thread = <sw_thread *>sw_thread_local_straight()
-    ts = swpy_attached_straight()
+    thread = <sw_thread *>sw_thread_local_fast()
+    ts = swpy_attached_fast()
     record = record_of(to.handle)
-    if not SW_LIKELY(thread != NULL and ts != NULL and record != NULL and may_go_straight(thread, ts, record)):
+    if not SW_LIKELY(thread != NULL and ts != NULL and record != NULL and may_start_fast(thread, ts, record)):
         return False
-    thread.current.mark = swpy_mark(ts)
+    thread.current.frame_tag = swpy_frame_tag(ts)
     thread.current.detached = False
     note_depth(thread.current, sp)
     save_frames(thread, ts)
-    note_left(thread, ts, sp)
-    record.mark = 0
+    note_suspended(thread, ts, sp)
+    record.frame_tag = 0
     record.switches += 1
-    thread.arriving = record.execution
+    thread.incoming = record.execution
     sw_store_pointer(&thread.current, record)
     return True
 
 
-cdef inline stackwarden_status sw_leaving(const stackwarden_stack *to) noexcept nogil:
+cdef inline stackwarden_status sw_start_switch(const stackwarden_stack *to, unsigned flags) noexcept nogil:
     cdef uintptr_t sp = sw_callers_stack_pointer()
-    return STACKWARDEN_DONE if SW_LIKELY(leave_straight(to, sp)) else leave(to, sp, False)
+    if SW_LIKELY(flags == 0 and start_switch_fast(to, sp)):
+        return STACKWARDEN_DONE
+    return start_switch_slow(to, sp, flags & STACKWARDEN_SWITCH_ENDS)
 
 
-cdef inline stackwarden_status sw_ending(const stackwarden_stack *to) noexcept nogil:
-    return leave(to, sw_callers_stack_pointer(), True)
-
-
-cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, int ends) noexcept nogil:
-    """Attached or not; arrived() detaches again where the stack that goes on was detached."""
+cdef inline stackwarden_status sw_start_switch_blocking(const stackwarden_stack *to, unsigned flags) noexcept nogil:
+    """Attached or not; finish_switch() detaches again where the stack that goes on was suspended detached."""
     cdef uintptr_t sp = sw_callers_stack_pointer()
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
     cdef stackwarden_status status
+    cdef bint ends = flags & STACKWARDEN_SWITCH_ENDS
     cdef bint detached
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
-    if thread == NULL:
+    if this_thread() == NULL:
         return STACKWARDEN_NO_MEMORY
     ts = swpy_attached()
     detached = ts == NULL
@@ -231,17 +242,10 @@ cdef inline stackwarden_status sw_leaving_blocking(const stackwarden_stack *to, 
         ts = swpy_own()
         if ts != NULL:
             PyEval_RestoreThread(ts)
-    if ts != NULL and not is_settled(thread, ends):
-        settle(thread, ts, ends)
-        thread = this_thread()
+    thread = thread_to_switch(ts, ends)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
-        status = check_target(thread, ts, record)
-    if status == STACKWARDEN_DONE and ts != NULL:
-        status = prepare(thread, record)
-    if status == STACKWARDEN_DONE:
-        thread.current.detached = detached
-        go(thread, ts, record, sp, ends)
-    elif detached and ts != NULL:
+        status = start_switch_to(thread, ts, record, sp, ends, detached)
+    if status != STACKWARDEN_DONE and detached and ts != NULL:
         PyEval_SaveThread()
     return status

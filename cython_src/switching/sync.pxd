@@ -21,7 +21,7 @@ from stackwarden cimport (
     stackwarden_synced,
 )
 from switching.callbacks cimport call_callbacks
-from switching.hook cimport enter, enter_told, meet_first_stack, sw_notify_stack_switch, sw_switch_to
+from switching.hook cimport enter, enter_told, on_first_foreign_stack, sw_notify_stack_switch, sw_switch_to
 from switching.threads cimport renew_transient, this_thread
 from switching.unknown cimport unknown_record
 
@@ -33,15 +33,15 @@ cdef extern from "beacon/find.h" nogil:
 cdef extern from * nogil:
     """
     /* Kept out of line: the hot paths need no registers for them. */
-    static SW_NOINLINE stackwarden_status sw_sync_slowly(uintptr_t sp, int adopts);
-    static SW_NOINLINE stackwarden_status sw_enter_sync_slowly(uintptr_t sp, stackwarden_synced *former);
+    static SW_NOINLINE stackwarden_status sw_sync_slow(uintptr_t sp, int adopts);
+    static SW_NOINLINE stackwarden_status sw_enter_sync_slow(uintptr_t sp, stackwarden_synced *former);
     """
 
 
 cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
     cdef sw_record *record = unknown_record(thread, sp)
     enter(thread, record)
-    meet_first_stack()
+    on_first_foreign_stack()
     return STACKWARDEN_DONE if record.bounds_from == SW_FROM_MAP else STACKWARDEN_UNKNOWN_STACK
 
 
@@ -65,16 +65,16 @@ cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
 
 
 cdef inline bint is_right(uintptr_t sp) noexcept nogil:
-    """Attached, with the bounds of the stack at `sp` in force? False too where only the long way can tell."""
+    """Attached, with the bounds of the stack at `sp` in force? False too where only the slow path can tell."""
     cdef PyThreadState *ts
-    if not SW_LIKELY(sw_process.straight):
+    if not SW_LIKELY(sw_process.fast_path):
         return False
-    ts = swpy_attached_straight()
-    return SW_LIKELY(ts != NULL and swpy_covers_straight(ts, sp))
+    ts = swpy_attached_fast()
+    return SW_LIKELY(ts != NULL and swpy_covers_fast(ts, sp))
 
 
 cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
-    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else sync_slowly(sp, adopts)
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else sync_slow(sp, adopts)
 
 
 cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:
@@ -95,11 +95,11 @@ cdef inline stackwarden_status enter_here(
     if record == NULL:
         sw_find_late_beacons()
         return enter_unknown(thread, sp)
-    swpy_lift_budget(record, sp)
+    swpy_drop_passed_budget(record, sp)
     return enter(thread, record, adopts)
 
 
-cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint adopts) noexcept nogil:
+cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopts) noexcept nogil:
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef stackwarden_status status = STACKWARDEN_DONE
@@ -112,7 +112,7 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint a
     if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
             or not record_holds(thread.current, sp):
         status = enter_here(thread, ts, sp, adopts)
-    if thread.unannounced and sw_process.callbacks and ts != NULL and not thread.in_callback:
+    if thread.pending_switches and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)
     return status
 
@@ -122,10 +122,10 @@ cdef inline stackwarden_status sync_slowly "sw_sync_slowly"(uintptr_t sp, bint a
 cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     memset(former, 0, sizeof(stackwarden_synced))
-    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slowly(sp, former)
+    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slow(sp, former)
 
 
-cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(
+cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
         uintptr_t sp, stackwarden_synced *former) noexcept nogil:
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     cdef sw_record *left
@@ -133,7 +133,7 @@ cdef inline stackwarden_status enter_sync_slowly "sw_enter_sync_slowly"(
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
     left = thread.current
-    status = sync_slowly(sp, False)
+    status = sync_slow(sp, False)
     if thread.current is not left:
         former.stack = handle_of(left)
         former.base = left.base

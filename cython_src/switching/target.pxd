@@ -1,7 +1,7 @@
 """Where a switch in the middle of Python goes, and whether it may.
 
 Promises: what is refused is refused before anything is saved. Nothing is allocated, but for an unregistered stack
-that must be kept in mind (keep_marked).
+that must be kept in mind (index_suspended).
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
@@ -49,19 +49,19 @@ cdef inline stackwarden_status find_target(
     if overlaps_record(thread.native, to.base, to.base + to.size):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, to.base, to.base + to.size)
-    if status == STACKWARDEN_DONE and not keep_marked(thread):
+    if status == STACKWARDEN_DONE and not index_suspended(thread):
         status = STACKWARDEN_NO_MEMORY
     if status == STACKWARDEN_DONE:
         record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
     return status
 
 
-cdef inline bint keep_marked(sw_thread *thread) noexcept nogil:
+cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
     """An unregistered stack that was left in the middle of Python is to be known when it is gone back to, however
     many others come between: before its record is used anew it goes into the index. False: no memory."""
     cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
     cdef sw_record *fresh
-    if not place[0].mark or not place[0].generation & 1:
+    if not place[0].frame_tag or not place[0].generation & 1:
         return True
     sw_lock()
     fresh = take_record()
@@ -74,8 +74,8 @@ cdef inline bint keep_marked(sw_thread *thread) noexcept nogil:
     return fresh != NULL
 
 
-cdef inline void forget_kept(const sw_thread *thread, sw_record *ended) noexcept nogil:
-    """An unregistered stack that keep_marked() put into the index is over."""
+cdef inline void drop_indexed(const sw_thread *thread, sw_record *ended) noexcept nogil:
+    """An unregistered stack that index_suspended() put into the index is over."""
     if ended.kind == SW_TRANSIENT and ended is not thread.transient and ended is not thread.spare:
         retire_record(ended, ended.generation)
 
@@ -95,7 +95,7 @@ cdef inline sw_record *find_range(sw_thread *thread, uintptr_t base, uintptr_t t
 cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
     """The execution state that goes on when the thread goes to a stack: its own; or that of the chain in which it
     was left in the middle of Python; or the one that is loaded."""
-    if record.isolation != SW_SHARED or record.kind == SW_NATIVE or record.mark:
+    if record.isolation != SW_SHARED or record.kind == SW_NATIVE or record.frame_tag:
         return record.execution
     return thread.loaded
 
@@ -129,7 +129,7 @@ cdef inline stackwarden_status check_own_states(
         return STACKWARDEN_DETACHED
     if swpy_is_finalizing():
         return STACKWARDEN_NOT_RUNNING
-    return STACKWARDEN_OTHER_THREAD if owner.ts == NULL and owner.status == SW_SAVED else STACKWARDEN_DONE
+    return STACKWARDEN_OTHER_THREAD if owner.ts == NULL and owner.status == SW_SUSPENDED else STACKWARDEN_DONE
 
 
 cdef inline stackwarden_status check_target(
@@ -137,17 +137,17 @@ cdef inline stackwarden_status check_target(
     """May the thread go to that stack? DONE, or the refusal."""
     cdef sw_execution *execution = execution_of(thread, record)
     cdef stackwarden_status status = STACKWARDEN_DONE
-    cdef uint32_t mark = execution.mark
+    cdef uint32_t frame_tag = execution.frame_tag
     if execution is thread.loaded:
         if record.execution is not execution and runs_elsewhere(thread, record):
             return STACKWARDEN_IN_USE
-        mark = swpy_mark(ts) if ts != NULL else 0
+        frame_tag = swpy_frame_tag(ts) if ts != NULL else 0
     elif execution.status == SW_LOADED:
         return STACKWARDEN_IN_USE
     elif not may_be_loaded(thread, ts, execution):
         return STACKWARDEN_OTHER_THREAD
     elif execution.isolation == SW_THREAD_STATE or thread.loaded.isolation == SW_THREAD_STATE:
         status = check_own_states(thread, ts, execution)
-    if status == STACKWARDEN_DONE and record.mark and record.mark != mark:
+    if status == STACKWARDEN_DONE and record.frame_tag and record.frame_tag != frame_tag:
         status = STACKWARDEN_ISOLATION_REQUIRED
     return status

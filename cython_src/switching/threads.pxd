@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc
 
 from records.execution cimport *
 from records.executions cimport give_back_execution, new_execution
-from records.fast_path cimport update_straight
+from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.overlaps cimport supersede_overlaps
 from records.policy cimport forget_policies, use_policy
@@ -47,15 +47,15 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     cdef uintptr_t top = 0
     cdef sw_thread *thread
     cdef bint known = sw_native_bounds(&base, &top) == 0
-    cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.ending else swpy_own())
+    cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.finalizing else swpy_own())
     if not known:
         base = sw_stack_pointer() - sw_process.assumed_size // 2
         top = base + sw_process.assumed_size
     swpy_native_bounds(swpy_attached_call(), &base, top)
     sw_lock()
-    sw_process.straight = False
+    sw_process.fast_path = False
     swpy_check_attached_place()
-    update_straight()
+    update_fast_path()
     thread = reuse_or_make_block()
     if thread != NULL:
         thread.is_foreign = is_foreign
@@ -72,11 +72,11 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             use_policy(thread, thread.native)
             thread.loaded.status = SW_LOADED
             thread.native.execution = thread.loaded
-            thread.arriving = NULL
-            thread.ended = NULL
+            thread.incoming = NULL
+            thread.finished = NULL
             sw_store_pointer(&thread.current, thread.native)
-            swpy_forget_budgets(thread)
-            thread.unannounced = 0
+            swpy_forget_counters(thread)
+            thread.pending_switches = 0
             thread.in_callback = 0
             thread.checked_version = 0
             sw_process.thread_serial += 1
@@ -92,8 +92,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
 cdef inline void end_executions(sw_thread *thread) noexcept nogil:
     """Of a thread that has ended: frames on its stack are gone, and what they held is leaked. Under sw_lock()."""
     cdef sw_execution *execution = thread.native.execution
-    thread.loaded.status = SW_NEW
-    thread.loaded.prepared = thread.loaded.holds
+    thread.loaded.status = SW_READY if thread.loaded.holds else SW_IDLE
     if execution.holds and not swpy_state_is_idle(&execution.state):
         sw_count(&sw_process.leaked)
         execution.holds = False
@@ -136,7 +135,7 @@ cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
     cdef sw_record *record
     for index in range(1, sw_process.records):
         record = record_at(index)
-        if record.generation & 1 and record.isolation == SW_THREAD_STATE and record.execution.status == SW_SAVED:
+        if record.generation & 1 and record.isolation == SW_THREAD_STATE and record.execution.status == SW_SUSPENDED:
             record.execution.ts = NULL
     if own != NULL and own.loaded.isolation == SW_THREAD_STATE:
         own.native.execution.ts = NULL
@@ -175,11 +174,11 @@ cdef inline sw_record *renew_transient(
     return record
 
 
-cdef inline void leave_detached_alone() noexcept nogil:
+cdef inline void stop_detached_writes() noexcept nogil:
     """Python ends, and CPython is about to free the thread states of detached threads, which do not learn of it:
     from now on such threads leave them alone. Waits for those that are at it."""
     cdef sw_thread *thread
-    sw_process.ending = True
+    sw_process.finalizing = True
     sw_fence_full()
     thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     while thread != NULL:

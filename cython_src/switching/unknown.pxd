@@ -89,7 +89,7 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
     return answer
 
 
-cdef inline void leave_room(found *answer, uintptr_t sp) noexcept nogil:
+cdef inline void make_room(found *answer, uintptr_t sp) noexcept nogil:
     """Move the base down where there is little room below the stack pointer. Nothing lies below zero."""
     if sp - answer.base < least_room():
         answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
@@ -176,7 +176,7 @@ cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept 
     answer = look_up(sp) if checked else assume(sp)
     if is_as_good(thread, record, &answer, sp):
         return record
-    leave_room(&answer, sp)
+    make_room(&answer, sp)
     if is_as_good(thread, record, &answer, sp):
         return record
     record = renew_transient(thread, answer.bounds_from, answer.base, answer.top)

@@ -44,6 +44,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_ISOLATION_FRAMES
         STACKWARDEN_ISOLATION_THREAD_STATE
         STACKWARDEN_EMPTY_CONTEXT
+        STACKWARDEN_SWITCH_ENDS
 
     const char *STACKWARDEN_CAPSULE
 
@@ -54,7 +55,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         uintptr_t base
         size_t size
         uint64_t chain
-        uint64_t carried
+        uint64_t pooled
 
     ctypedef struct stackwarden_budget:
         stackwarden_handle stack
@@ -97,10 +98,9 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
         stackwarden_status (*register_switch_callback)(stackwarden_switch_callback, void *, int) noexcept nogil
         stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback, void *) noexcept nogil
-        stackwarden_status (*leaving)(const stackwarden_stack *) noexcept nogil
-        stackwarden_status (*ending)(const stackwarden_stack *) noexcept nogil
-        stackwarden_status (*leaving_blocking)(const stackwarden_stack *, int) noexcept nogil
-        stackwarden_status (*arrived)() noexcept nogil
+        stackwarden_status (*start_switch)(const stackwarden_stack *, unsigned) noexcept nogil
+        stackwarden_status (*start_switch_blocking)(const stackwarden_stack *, unsigned) noexcept nogil
+        stackwarden_status (*finish_switch)() noexcept nogil
         stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
         stackwarden_status (*drain)() noexcept nogil
         stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
@@ -117,7 +117,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
             stackwarden_stacks, stackwarden_policy, int, stackwarden_policy *) noexcept nogil
         stackwarden_status (*enter_sync)(stackwarden_synced *) noexcept nogil
         stackwarden_status (*leave_sync)(const stackwarden_synced *) noexcept nogil
-        stackwarden_status (*keep_stack)() noexcept nogil
+        stackwarden_status (*retain_stack)() noexcept nogil
         stackwarden_handle (*current_handle)() noexcept nogil
 
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
@@ -141,10 +141,10 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_switch_callback callback, void *arg, int all_threads)
     stackwarden_status unregister_switch_callback "stackwarden_unregister_switch_callback"(
         stackwarden_switch_callback callback, void *arg)
-    stackwarden_status leaving "stackwarden_leaving"(const stackwarden_stack *to)
-    stackwarden_status ending "stackwarden_ending"(const stackwarden_stack *to)
-    stackwarden_status leaving_blocking "stackwarden_leaving_blocking"(const stackwarden_stack *to, int ends)
-    stackwarden_status arrived "stackwarden_arrived"()
+    stackwarden_status start_switch "stackwarden_start_switch"(const stackwarden_stack *to, unsigned flags)
+    stackwarden_status start_switch_blocking "stackwarden_start_switch_blocking"(
+        const stackwarden_stack *to, unsigned flags)
+    stackwarden_status finish_switch "stackwarden_finish_switch"()
     stackwarden_status renew_stack "stackwarden_renew_stack"(stackwarden_handle handle, PyObject *context)
     stackwarden_status drain "stackwarden_drain"()
     stackwarden_status enter_budget "stackwarden_enter_budget"(const void *lowest, stackwarden_budget *former)
@@ -156,7 +156,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     size_t stack_remaining "stackwarden_stack_remaining"()
     size_t stack_used "stackwarden_stack_used"()
     void leave_recursive_call "stackwarden_leave_recursive_call"()
-    stackwarden_status keep_stack "stackwarden_keep_stack"()
+    stackwarden_status retain_stack "stackwarden_retain_stack"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
         const void *base, size_t size, stackwarden_stack *previous)
     stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)

@@ -12,10 +12,9 @@ calls. A runtime that switches stacks breaks both. Tell this package of the swit
 All sizes are in bytes; the base of a stack is its lowest usable byte.
 """
 
-from stackwarden._environment import interposed_environment
-from stackwarden._interpose import Interposition, interpose
+from stackwarden._interpose import Interposition, interpose, interposed_environment
+from stackwarden._paths import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden._tracebacks import format_stack, print_stacks
-from stackwarden._where import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden.errors import (
     AdapterError,
     AdapterInstalledError,
@@ -24,8 +23,8 @@ from stackwarden.errors import (
     CallbackError,
     CoroutineError,
     InterpositionError,
-    IsolationRequired,
-    IsolationUnavailable,
+    IsolationRequiredError,
+    IsolationUnavailableError,
     MechanismError,
     NotRunningError,
     OtherThreadError,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from stackwarden._pools import wrap_thread_pool
 
 try:
+    from stackwarden._calls import call_on_stack, deep_recursion, maybe_grow
     from stackwarden._core import (
         Stack,
         check_stack_depth,
@@ -76,10 +76,9 @@ try:
         sync_stack,
         unregister_switch_callback,
     )
-    from stackwarden._calls import call_on_stack, deep_recursion, maybe_grow
     from stackwarden._policy import apply_settings as _apply_settings
     from stackwarden._policy import stack_policy
-    from stackwarden._sync import sync_on_call
+    from stackwarden._sync_on_call import sync_on_call
 
     _apply_settings()
     from stackwarden._on_stack import on_stack
@@ -122,8 +121,8 @@ except ImportError as refused:
         path=refused.path,
     ) from refused
 
-from stackwarden._recursion import (  # noqa: E402 (it needs the core, or what stands for it)
-    classify,
+from stackwarden._recursion_errors import (  # noqa: E402 (it needs the core, or what stands for it)
+    classify_recursion_error,
     precise_recursion_errors,
 )
 
@@ -136,8 +135,8 @@ __all__ = [
     "CoroutineError",
     "Interposition",
     "InterpositionError",
-    "IsolationRequired",
-    "IsolationUnavailable",
+    "IsolationRequiredError",
+    "IsolationUnavailableError",
     "MechanismError",
     "NotRunningError",
     "OtherThreadError",
@@ -166,7 +165,7 @@ __all__ = [
     "UserThreadError",
     "call_on_stack",
     "check_stack_depth",
-    "classify",
+    "classify_recursion_error",
     "crash_reports",
     "current_stack",
     "deep_recursion",

@@ -1,12 +1,16 @@
-"""``interpose()``: foreign code that switches stacks and tells nobody is seen from now on. docs/interposition.md
+"""``interpose()``: foreign code that switches stacks and tells nobody is seen from now on; and the environment in
+which whole trees of processes are interposed, whatever programs they run. docs/interposition.md
 
 Promises: what is on is off again when all that was begun is undone; a second one is counted, not done twice.
 """
 
+import os
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Literal, Self
 
-from stackwarden import _where
+from stackwarden import _paths
+from stackwarden.errors import InterpositionError
 
 
 class Interposition:
@@ -47,7 +51,7 @@ def interpose(*, isolation: Literal["none", "frames"] = "none") -> Interposition
 
     With ``isolation="frames"`` a switch that is seen takes the execution state along, so that Python frames may
     interleave. Raises InterpositionError where it cannot be had (it needs Linux), and where it is on already with
-    another isolation; IsolationUnavailable; NotRunningError without a compiled core.
+    another isolation; IsolationUnavailableError; NotRunningError without a compiled core.
     """
     if isolation not in ("none", "frames"):
         raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
@@ -57,5 +61,38 @@ def interpose(*, isolation: Literal["none", "frames"] = "none") -> Interposition
         from stackwarden._no_core import _refuse
 
         _refuse()
-    _begin_interposition(_where.interpose_library(), isolation == "frames")
+    _begin_interposition(_paths.interpose_library(), isolation == "frames")
     return Interposition(isolation)
+
+
+def interposed_environment(
+    environment: Mapping[str, str] | None = None,
+    *,
+    isolation: Literal["none", "frames"] = "none",
+) -> dict[str, str]:
+    """The variables that are to be set, with their values; what `environment` has in them stays in force.
+
+    For a process and all that it starts: ``LD_PRELOAD`` reaches programs that are not Python, ``PYTHONPATH`` has
+    Pythons import the core where it is installed for their version, ``STACKWARDEN`` says what it is to do.
+    `environment` defaults to that of this process. Raises InterpositionError where there is no interposition.
+    """
+    former = os.environ if environment is None else environment
+    library = _paths.interpose_library()
+    if not os.path.exists(library):  # noqa: PTH110
+        raise InterpositionError(
+            f"there is no interposition on this platform: {library} is missing"
+        )
+    if " " in library or ":" in library:
+        raise InterpositionError(f"LD_PRELOAD cannot name a path with spaces or colons: {library}")
+    asked = f"interpose,isolation={isolation}"
+    return {
+        "LD_PRELOAD": _joined(library, former.get("LD_PRELOAD"), ":"),
+        "PYTHONPATH": _joined(_paths.startup_folder(), former.get("PYTHONPATH"), ":"),
+        "STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), asked])),
+    }
+
+
+def _joined(first: str, others: str | None, separator: str) -> str:
+    """`first` before the others, once."""
+    rest = [other for other in (others or "").split(separator) if other and other != first]
+    return separator.join([first, *rest])

@@ -66,7 +66,7 @@ def sync_on_call(
     return sync_on_call if function is None else function
 
 
-def _budget_is_lower() -> bool:
+def _stack_ends_first() -> bool:
     return False
 
 
@@ -84,7 +84,7 @@ def status() -> dict[str, Any]:
         "margin": 0,
         "least_stack_size": 0,
         "exact_stack_size": 0,
-        "kept_back": 0,
+        "reserve": 0,
         "native_levels": 0,
         "isolation": ("none",),
         "isolation_reason": _REASON,

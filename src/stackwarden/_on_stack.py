@@ -16,7 +16,7 @@ class on_stack:  # noqa: N801 (used like a function)
     """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
 
     The body calls C code that goes to ``stack`` and comes back without telling anybody. Such blocks nest. Raises,
-    on entering, StaleStackError, IsolationRequired for a stack with execution state of its own, and
+    on entering, StaleStackError, IsolationRequiredError for a stack with execution state of its own, and
     StackInUseError when it is entered already.
     """
 

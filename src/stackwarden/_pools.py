@@ -15,8 +15,8 @@ from functools import partial
 from itertools import count
 from typing import Any, NoReturn, SupportsIndex, TypeVar
 
-from stackwarden._core import _adopt_worker, _begin_task, _is_alive, status
 from stackwarden._calls import _call_synced
+from stackwarden._core import _adopt_worker, _begin_task, _is_alive, status
 from stackwarden._settings import settings
 from stackwarden._sizes import size_of
 from stackwarden.errors import ThreadPoolError

@@ -60,11 +60,11 @@ class CoroutineError(StackwardenError, RuntimeError):
     """The coroutine is done, or runs already, or was given what it cannot take now."""
 
 
-class IsolationRequired(StackwardenError, RuntimeError):  # noqa: N818
+class IsolationRequiredError(StackwardenError, RuntimeError):
     """The stack would be left with Python frames on it, and keeps no execution state of its own."""
 
 
-class IsolationUnavailable(StackwardenError, RuntimeError):  # noqa: N818
+class IsolationUnavailableError(StackwardenError, RuntimeError):
     """This isolation cannot be had here (``status()["isolation_reason"]``), or the stack has none."""
 
 

@@ -1,4 +1,4 @@
-"""What leaving a coroutine and coming back costs, Python calls included, by the ways there are.
+"""What a switch out of a coroutine and back costs, Python calls included, by the ways there are.
 
 Promises: each way runs the same program, a loop that resumes a coroutine which does nothing but suspend, at
 the bottom of so many Python calls; the ways take turns, and each number is the least of its turns. Each has code

@@ -130,13 +130,13 @@ static PyObject *overrun(PyObject *module, PyObject *unused)
 
 static void keep(void *status)
 {
-    *(stackwarden_status *)status = stackwarden_keep_stack();
+    *(stackwarden_status *)status = stackwarden_retain_stack();
 }
 
-/* keep(size): (status of keep_stack() outside, inside, of the call) */
-static PyObject *keep_stack(PyObject *module, PyObject *size)
+/* retain(size): (status of retain_stack() outside, inside, of the call) */
+static PyObject *retain_stack(PyObject *module, PyObject *size)
 {
-    stackwarden_status outside = stackwarden_keep_stack(), inside = STACKWARDEN_NOT_INSTALLED;
+    stackwarden_status outside = stackwarden_retain_stack(), inside = STACKWARDEN_NOT_INSTALLED;
     stackwarden_status status = stackwarden_call_on_stack(PyLong_AsSize_t(size), keep, &inside);
     (void)module;
     return Py_BuildValue("iii", (int)outside, (int)inside, (int)status);
@@ -147,7 +147,7 @@ static PyMethodDef methods[] = {
     {"by_settings", by_settings, METH_NOARGS, NULL},
     {"compare_traces", compare_traces, METH_NOARGS, NULL},
     {"overrun", overrun, METH_NOARGS, NULL},
-    {"keep", keep_stack, METH_O, NULL},
+    {"retain", retain_stack, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {

@@ -119,6 +119,6 @@ def test_writing_below_the_stack_ends_the_process(carried, child):
 def test_a_stack_that_is_kept_is_not_used_again(carried):
     size = 7 * MIB
     base = Call(*carried.make("attached", 0, size)).base
-    assert carried.keep(size) == (UNKNOWN_STACK, DONE, LOST)
+    assert carried.retain(size) == (UNKNOWN_STACK, DONE, LOST)
     assert Call(*carried.make("attached", 0, size)).base != base
     assert base in {stack.base for stack in stackwarden.stacks()}

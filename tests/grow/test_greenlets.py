@@ -179,7 +179,7 @@ CROSSING = """
         for switch in switches:
             try:
                 print(switch())
-            except stackwarden.IsolationRequired as error:
+            except stackwarden.IsolationRequiredError as error:
                 print("refused")
 
     def allow_no_large_copies():

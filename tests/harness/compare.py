@@ -1,7 +1,8 @@
 """Compare the machine code of two builds of the core, function for function, addresses masked.
 
 For changes that are to change nothing: moved code, other names. What lies in another order, or at another address,
-is the same; another instruction, register, constant or callee is not.
+is the same, and so is a callee under another name, if that stands for the former one everywhere; another instruction,
+register or constant is not.
 
 Command line:
     python3 tests/harness/compare.py COMMIT [--python VERSION] [--show FUNCTION]
@@ -27,8 +28,8 @@ HOT = {
     "reset_stack": ("sw_reset_stack",),
     "sync_stack": ("sw_sync_stack",),
     "enter_sync": ("sw_enter_sync",),
-    "start_switch": ("sw_start_switch", "sw_leaving"),
-    "finish_switch": ("sw_finish_switch", "sw_arrived"),
+    "start_switch": ("sw_start_switch", "sw_start_switch"),
+    "finish_switch": ("sw_finish_switch", "sw_finish_switch"),
     "unregister_stack": ("sw_unregister_stack",),
     "call_on_stack": ("sw_call_on_stack",),
     "check_stack_depth": ("sw_check_stack_depth",),
@@ -47,11 +48,17 @@ def main() -> int:
         new = _functions(_core_of(None, interpreter, Path(folder) / "new"))
     if options.show:
         print("\n".join(["--- old", *old[options.show], "--- new", *new[options.show]]))
-    differ = [name for name, names in HOT.items() if _of(old, names) != _of(new, names)]
+    renamed: dict[str, str] = {}
+    differ = [
+        name for name, names in HOT.items() if not _same(_of(old, names), _of(new, names), renamed)
+    ]
     for name, names in HOT.items():
         state = "DIFFERS" if name in differ else "the same"
         sizes = f"{len(_of(old, names))} and {len(_of(new, names))} instructions"
         print(f"{name:22} {state:10} {sizes}")
+    for before, now in sorted(renamed.items()):
+        if before != now:
+            print(f"{before} is {now} now")
     both = old.keys() & new.keys()
     same = sum(old[name] == new[name] for name in both)
     print(f"of {len(both)} functions that both have, {same} are the same; ", end="")
@@ -121,6 +128,17 @@ def _plain(symbol: str) -> str:
         while part := re.match(r"(\d+)", name):
             name = name[len(part[1]) + int(part[1]) + 1 :]
     return name
+
+
+_NAME = re.compile(r"<([^>+]+)")
+
+
+def _same(old: list[str], new: list[str], renamed: dict[str, str]) -> bool:
+    """Notes what has another name now; one name stands for one name."""
+    if [_NAME.sub("<", line) for line in old] != [_NAME.sub("<", line) for line in new]:
+        return False
+    names = zip(_NAME.findall("\n".join(old)), _NAME.findall("\n".join(new)), strict=True)
+    return all(renamed.setdefault(before, now) == now for before, now in names)
 
 
 def _of(functions: dict[str, list[str]], names: tuple[str, ...]) -> list[str]:

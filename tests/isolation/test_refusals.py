@@ -10,7 +10,7 @@ from stackwarden.adapters.ucontext import Coroutine, suspend
 import stackwarden
 from stackwarden import (
     CoroutineError,
-    IsolationRequired,
+    IsolationRequiredError,
     StackRangeError,
     StackTooSmallError,
 )
@@ -44,11 +44,11 @@ def native():
 
 
 def refused_inside(coroutine, call):
-    """Inside a coroutine, a call raises IsolationRequired, changes nothing, and work goes on."""
+    """Inside a coroutine, a call raises IsolationRequiredError, changes nothing, and work goes on."""
 
     def work():
         before = everything()
-        with pytest.raises(IsolationRequired):
+        with pytest.raises(IsolationRequiredError):
             call()
         assert everything() == before
         assert suspend("suspended") == "resumed"
@@ -76,7 +76,7 @@ def test_telling_of_another_coroutines_stack_is_refused_inside_and_outside(corou
 
     refused_inside(coroutine, tell)
     before = everything()
-    with pytest.raises(IsolationRequired):
+    with pytest.raises(IsolationRequiredError):
         tell()
     assert everything() == before
     other.close()
@@ -90,7 +90,7 @@ def test_a_nested_call_on_a_plain_stack_shares_the_coroutines_state(coroutine, m
         assert stackwarden.current_stack() == told
         assert told.isolation == "none"
         assert variable.get() == "inside"
-        with pytest.raises(IsolationRequired):
+        with pytest.raises(IsolationRequiredError):
             stackwarden.reset_stack()
         stackwarden.notify_stack_switch(mine.base, mine.size)
         assert stackwarden.current_stack() == mine
@@ -189,7 +189,7 @@ def test_an_isolated_stack_is_registered_and_forgotten(memory, mode, context):
     with stackwarden.register_stack(memory, MIB, isolation=mode, context=context) as stack:
         assert stack.isolation == mode
         assert stack.frame is None
-        with pytest.raises(IsolationRequired):
+        with pytest.raises(IsolationRequiredError):
             stackwarden.notify_stack_switch(memory, MIB)
         assert stackwarden.format_stack(stack).endswith("<no Python frame>")
     assert everything() == before

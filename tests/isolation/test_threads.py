@@ -10,7 +10,7 @@ from conftest import MODES
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
-from stackwarden import IsolationUnavailable, OtherThreadError, StackExit
+from stackwarden import IsolationUnavailableError, OtherThreadError, StackExit
 
 LOCAL = threading.local()
 
@@ -278,8 +278,8 @@ else:
 
     def test_thread_states_are_refused_on_3_11_with_the_reason():
         """PyGILState_Ensure deadlocks there in any thread state but the first."""
-        with pytest.raises(IsolationUnavailable, match=r"3\.11"):
+        with pytest.raises(IsolationUnavailableError, match=r"3\.11"):
             Coroutine(work, [], isolation="thread-state")
-        with pytest.raises(IsolationUnavailable, match=r"3\.11"):
+        with pytest.raises(IsolationUnavailableError, match=r"3\.11"):
             stackwarden.register_stack(1 << 20, 1 << 20, isolation="thread-state")
         assert stackwarden.status()["isolation"] == ("none", "frames")

@@ -14,13 +14,12 @@ extern "C" PyObject *PyInit_switching()
         return nullptr;
     }
     const stackwarden_stack stack{};
-    stackwarden_status (*const functions[])(const stackwarden_stack *) = {stackwarden_leaving, stackwarden_ending};
     stackwarden_status status = STACKWARDEN_DONE;
-    for (auto *function : functions) {
-        status = function(nullptr);
-        status = stackwarden_arrived();
+    for (unsigned flags : {0u, STACKWARDEN_SWITCH_ENDS}) {
+        status = stackwarden_start_switch(nullptr, flags);
+        status = stackwarden_finish_switch();
     }
-    status = stackwarden_leaving_blocking(&stack, 0);
+    status = stackwarden_start_switch_blocking(&stack, 0);
     status = stackwarden_renew_stack(0, nullptr);
     status = stackwarden_drain();
     definition.m_name = stackwarden_status_text(status);

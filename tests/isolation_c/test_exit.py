@@ -185,12 +185,12 @@ EMBEDDER = r"""
 static void say_all(const char *when, const stackwarden_stack *stack)
 {
     int statuses[] = {
-        stackwarden_leaving(stack),
-        stackwarden_leaving(NULL),
-        stackwarden_ending(NULL),
-        stackwarden_leaving_blocking(stack, 0),
-        stackwarden_leaving_blocking(NULL, 1),
-        stackwarden_arrived(),
+        stackwarden_start_switch(stack, 0),
+        stackwarden_start_switch(NULL, 0),
+        stackwarden_start_switch(NULL, STACKWARDEN_SWITCH_ENDS),
+        stackwarden_start_switch_blocking(stack, 0),
+        stackwarden_start_switch_blocking(NULL, STACKWARDEN_SWITCH_ENDS),
+        stackwarden_finish_switch(),
         stackwarden_unregister_stack(stack->handle),
     };
     printf("%s:", when);
@@ -213,10 +213,10 @@ int main(void)
     printf("running: %d", stackwarden_register_stack(memory, MIB, "a", "b", STACKWARDEN_ISOLATION_FRAMES,
                                                      &stack.handle));
     printf(" %d", stackwarden_renew_stack(stack.handle, NULL));
-    printf(" %d", stackwarden_leaving(&stack));
-    printf(" %d", stackwarden_arrived());
-    printf(" %d", stackwarden_leaving(NULL));
-    printf(" %d\n", stackwarden_arrived());
+    printf(" %d", stackwarden_start_switch(&stack, 0));
+    printf(" %d", stackwarden_finish_switch());
+    printf(" %d", stackwarden_start_switch(NULL, 0));
+    printf(" %d\n", stackwarden_finish_switch());
     if (Py_FinalizeEx() < 0) {
         return 1;
     }

@@ -1,4 +1,4 @@
-"""What leaving() refuses it refuses before anything is saved, loaded or counted."""
+"""What start_switch() refuses it refuses before anything is saved, loaded or counted."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import stackwarden
-from stackwarden import IsolationUnavailable
+from stackwarden import IsolationUnavailableError
 
 KIB = 1024
 ISOLATIONS = [word for word in stackwarden.status()["isolation"] if word != "none"]
@@ -202,11 +202,11 @@ def test_a_thread_state_of_ones_own_on_3_11_alone(fibers):
         with pytest.raises(RuntimeError, match="this isolation cannot be had here"):
             fibers.Stack(isolation="thread-state")
         memory = fibers.Stack(isolation=None)
-        with pytest.raises(IsolationUnavailable):
+        with pytest.raises(IsolationUnavailableError):
             stackwarden.register_stack(memory.base, memory.size, isolation="thread-state")
     else:
         assert "thread-state" in stackwarden.status()["isolation"]
 
 
 def test_arriving_where_nobody_left(fibers, unchanged):
-    assert fibers.arrived() == fibers.DONE
+    assert fibers.finish_switch() == fibers.DONE

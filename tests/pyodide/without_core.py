@@ -34,7 +34,7 @@ ANSWERED = {
     *("stacks", "status", "format_stack", "print_stacks"),
     *("get_cmake_dir", "get_include", "get_pkgconfig_dir"),
     *("check_stack_depth", "stack_remaining", "stack_used", "sync_on_call"),
-    *("classify", "precise_recursion_errors"),
+    *("classify_recursion_error", "precise_recursion_errors"),
     *("Interposition", "interposed_environment"),
 }
 

@@ -11,7 +11,7 @@
  *      carry(fibers, carriers, seed, own_states=True, attached=True)
  *      there_and_back(base, size, handle, blocking=False, detached=False)
  *      state_id()   in_new_state(function)   make_and_clear_state()   ensure_after_move(reattaches)
- *      drop_low(objects, base, room)   drop_deep(objects, left)   arrived()   drain(detached=False)   address()
+ *      drop_low(objects, base, room)   drop_deep(objects, left)   finish_switch()   drain(detached=False)   address()
  *
  * A program that raised, raises where it was started or resumed. */
 #define _GNU_SOURCE
@@ -586,11 +586,11 @@ static PyObject *ensure_after_a_move(PyObject *module, PyObject *reattaches)
 
 /* ---- the rest ---- */
 
-static PyObject *arrived(PyObject *module, PyObject *unused)
+static PyObject *finish_switch(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    return PyLong_FromLong(stackwarden_arrived());
+    return PyLong_FromLong(stackwarden_finish_switch());
 }
 
 /* drain(detached=False) */
@@ -627,9 +627,9 @@ static PyObject *there_and_back(PyObject *module, PyObject *args)
     stackwarden_current_stack(&from);
     stackwarden_status status = switch_ends(&to, BY_HANDLE, blocking, 0);
     if (status == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         switch_ends(&from, BY_HANDLE, blocking, 1);
-        stackwarden_arrived();
+        stackwarden_finish_switch();
     }
     if (detached) {
         PyEval_RestoreThread(saved);
@@ -658,7 +658,7 @@ static PyMethodDef functions[] = {
     {"in_new_state", in_new_state, METH_O, NULL},
     {"make_and_clear_state", make_and_clear_state, METH_NOARGS, NULL},
     {"ensure_after_move", ensure_after_a_move, METH_O, NULL},
-    {"arrived", arrived, METH_NOARGS, NULL},
+    {"finish_switch", finish_switch, METH_NOARGS, NULL},
     {"drain", drain, METH_VARARGS, NULL},
     {"there_and_back", there_and_back, METH_VARARGS, NULL},
     {"address", address, METH_NOARGS, NULL},

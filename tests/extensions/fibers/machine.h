@@ -107,7 +107,7 @@ static __attribute__((noinline)) void fiber_set_running(fiber *self)
     running = self;
 }
 
-static inline stackwarden_status switch_ends(const stackwarden_stack *to, naming name, int blocking, int ends)
+static inline stackwarden_status start_switch(const stackwarden_stack *to, naming name, int blocking, int ends)
 {
     stackwarden_stack named = *to;
     if (name == BY_BOUNDS) {
@@ -117,21 +117,20 @@ static inline stackwarden_status switch_ends(const stackwarden_stack *to, naming
         named.handle += (uint64_t)1000 << 32;
     }
     const stackwarden_stack *target = name == BY_NULL ? NULL : &named;
-    return blocking ? stackwarden_leaving_blocking(target, ends)
-         : ends     ? stackwarden_ending(target)
-                    : stackwarden_leaving(target);
+    unsigned flags = ends ? STACKWARDEN_SWITCH_ENDS : 0;
+    return blocking ? stackwarden_start_switch_blocking(target, flags) : stackwarden_start_switch(target, flags);
 }
 
 static void fiber_entry(unsigned high, unsigned low)
 {
     fiber *self = joined(high, low);
     if (!self->raw) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
     }
     self->body(self);
     self->done = 1;
     if (!self->raw) {
-        switch_ends(&self->back_place, self->to_back, self->blocking, 1);
+        start_switch(&self->back_place, self->to_back, self->blocking, 1);
     }
     jump(&self->here, &self->back);
     abort(); /* a fiber that is done was resumed */
@@ -151,7 +150,7 @@ static inline stackwarden_status fiber_resume(fiber *self)
     stackwarden_status status = STACKWARDEN_DONE;
     if (!self->raw) {
         stackwarden_current_stack(&self->back_place);
-        status = switch_ends(&self->place, self->to_fiber, self->blocking, 0);
+        status = start_switch(&self->place, self->to_fiber, self->blocking, 0);
     }
     if (status == STACKWARDEN_DONE) {
         self->started = 1;
@@ -160,7 +159,7 @@ static inline stackwarden_status fiber_resume(fiber *self)
         jump(&self->back, &self->here);
         fiber_set_running(self->outer);
         if (!self->raw) {
-            stackwarden_arrived(); /* runs destructors, which may park in turn */
+            stackwarden_finish_switch(); /* runs destructors, which may park in turn */
         }
     }
     return status;
@@ -173,12 +172,12 @@ static inline stackwarden_status fiber_park(void)
     stackwarden_status status = STACKWARDEN_DONE;
     if (!self->raw) {
         stackwarden_current_stack(&self->place);
-        status = switch_ends(&self->back_place, self->to_back, self->blocking, 0);
+        status = start_switch(&self->back_place, self->to_back, self->blocking, 0);
     }
     if (status == STACKWARDEN_DONE) {
         jump(&self->here, &self->back);
         if (!self->raw) {
-            stackwarden_arrived();
+            stackwarden_finish_switch();
         }
     }
     return status;
@@ -196,9 +195,9 @@ typedef struct {
 static void nested_entry(unsigned high, unsigned low)
 {
     nested *self = joined(high, low);
-    stackwarden_arrived();
+    stackwarden_finish_switch();
     self->call(self->argument);
-    stackwarden_ending(&self->from);
+    stackwarden_start_switch(&self->from, STACKWARDEN_SWITCH_ENDS);
     jump(&self->here, &self->back);
 }
 
@@ -206,11 +205,11 @@ static void nested_entry(unsigned high, unsigned low)
 static inline stackwarden_status nested_enter(nested *self, const stackwarden_stack *stack)
 {
     stackwarden_current_stack(&self->from);
-    stackwarden_status status = stackwarden_leaving(stack);
+    stackwarden_status status = stackwarden_start_switch(stack, 0);
     if (status == STACKWARDEN_DONE) {
         stop_make(&self->here, stack->base, stack->size, nested_entry, self);
         jump(&self->back, &self->here);
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         if (__tsan_destroy_fiber) {
             __tsan_destroy_fiber(self->here.tsan);
         }

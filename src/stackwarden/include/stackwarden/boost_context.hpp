@@ -140,8 +140,8 @@ inline bool is_attached() noexcept
 inline void finish_ended() noexcept
 {
     stackwarden_stack here{};
-    if (stackwarden_current_stack(&here) == STACKWARDEN_DONE && stackwarden_leaving(&here) == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+    if (stackwarden_current_stack(&here) == STACKWARDEN_DONE && stackwarden_start_switch(&here, 0) == STACKWARDEN_DONE) {
+        stackwarden_finish_switch();
     }
 }
 
@@ -193,7 +193,7 @@ public:
     void deallocate(context::stack_context &made) noexcept
     {
         stackwarden_stack stack{};
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         if (stackwarden_find_stack(detail::last_of(detail::range_of(made)), &stack) != STACKWARDEN_DONE
             || may_be_freed(forget(stack.handle))) {
             allocator_.deallocate(made);
@@ -244,10 +244,11 @@ inline void *exchange_binding(void *binding) noexcept
     return swap_binding != nullptr ? swap_binding(binding) : nullptr;
 }
 
-/* Leave for another stack, or end here. One that nothing is known of is a thread's own. */
-inline stackwarden_status leave(const stackwarden_stack &to, bool ends) noexcept
+/* Start a switch to another stack, or end here. One that nothing is known of is a thread's own. */
+inline stackwarden_status start_switch(const stackwarden_stack &to, bool ends) noexcept
 {
-    return stackwarden_leaving_blocking(to.handle != 0 || to.base != 0 ? &to : nullptr, ends);
+    return stackwarden_start_switch_blocking(to.handle != 0 || to.base != 0 ? &to : nullptr,
+                                             ends ? STACKWARDEN_SWITCH_ENDS : 0);
 }
 
 enum class role { thread, made, started };
@@ -285,7 +286,7 @@ BOOST_NOINLINE inline void set_running(side *self) noexcept
 /* Right after a jump. */
 inline void arrive(side *here) noexcept
 {
-    stackwarden_arrived();
+    stackwarden_finish_switch();
     set_running(here->role == role::thread ? nullptr : here);
     exchange_binding(std::exchange(here->binding, nullptr));
 }
@@ -384,7 +385,7 @@ template <typename Jump> fiber fiber::go(Jump jump) &&
         machine_ = std::move(here->exit_to);
         side_ = here->exit_side;
     }
-    stackwarden_status status = detail::leave(side_->stack, false);
+    stackwarden_status status = detail::start_switch(side_->stack, false);
     if (status < 0 && detail::is_running(status)) {
         throw refused(status);
     }
@@ -439,7 +440,7 @@ template <typename Function> struct fiber::entry {
             std::abort(); /* as in Boost: there is nowhere to go */
         }
         to.side_->from = nullptr;
-        stackwarden_status status = detail::leave(to.side_->stack, true);
+        stackwarden_status status = detail::start_switch(to.side_->stack, true);
         if (status < 0 && detail::is_running(status)) {
             std::abort(); /* the frames of a stack of another thread, or in another order: they would be spoilt */
         }
@@ -565,7 +566,7 @@ using context::detail::transfer_t;
 template <void (*entry)(transfer_t)> fcontext_t make_fcontext(void *top, std::size_t size)
 {
     return context::detail::make_fcontext(top, size, [](transfer_t from) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         entry(from);
     });
 }
@@ -574,19 +575,19 @@ template <void (*entry)(transfer_t)> fcontext_t make_fcontext(void *top, std::si
  * Fails with: refused, and nobody jumped. */
 inline transfer_t jump_fcontext(fcontext_t to, void *data, const stackwarden_stack &stack)
 {
-    stackwarden_status status = detail::leave(stack, false);
+    stackwarden_status status = detail::start_switch(stack, false);
     if (status < 0 && detail::is_running(status)) {
         throw refused(status);
     }
     transfer_t from = context::detail::jump_fcontext(to, data);
-    stackwarden_arrived();
+    stackwarden_finish_switch();
     return from;
 }
 
 /* The last jump from a stack, which may be unregistered and freed from then on. */
 [[noreturn]] inline void end_fcontext(fcontext_t to, void *data, const stackwarden_stack &stack)
 {
-    stackwarden_status status = detail::leave(stack, true);
+    stackwarden_status status = detail::start_switch(stack, true);
     if (status < 0 && detail::is_running(status)) {
         throw refused(status);
     }

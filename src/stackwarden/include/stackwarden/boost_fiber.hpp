@@ -191,8 +191,8 @@ private:
     {
         stackwarden_status status = stackwarden_switch_to(stack.handle);
         if (status == STACKWARDEN_ISOLATION_REQUIRED) {
-            status = detail::leave(stack, ends);
-            stackwarden_arrived();
+            status = detail::start_switch(stack, ends);
+            stackwarden_finish_switch();
         }
         return status == STACKWARDEN_DONE;
     }

@@ -113,10 +113,10 @@ static inline stackwarden_status stackwarden_carried_enter(stackwarden_carried *
         status = stackwarden_renew_stack(self->stack.handle, context);
     }
     if (status == STACKWARDEN_DONE) {
-        status = stackwarden_leaving_blocking(&self->stack, 0);
+        status = stackwarden_start_switch_blocking(&self->stack, 0);
     }
     if (status == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         stackwarden_current_stack(&self->stack); /* without the guard pages */
         return status;
     }
@@ -132,9 +132,9 @@ static inline stackwarden_status stackwarden_carried_enter(stackwarden_carried *
  * Guarantees: DONE: detached; its record is gone. Runs destructors. */
 static inline stackwarden_status stackwarden_carried_exit(stackwarden_carried *self)
 {
-    stackwarden_status status = stackwarden_leaving_blocking(NULL, 1);
+    stackwarden_status status = stackwarden_start_switch_blocking(NULL, STACKWARDEN_SWITCH_ENDS);
     if (status == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         stackwarden_unregister_stack(self->stack.handle);
         /* The carrier's thread state may end here, still on this stack: with other bounds CPython would put off
          * what is freed then, for ever. */
@@ -156,9 +156,9 @@ static inline stackwarden_status stackwarden_carried_leave(stackwarden_carried *
         self->saved = PyGILState_Check() ? PyEval_SaveThread() : NULL;
         return STACKWARDEN_DONE;
     }
-    stackwarden_status status = stackwarden_leaving_blocking(NULL, 0);
+    stackwarden_status status = stackwarden_start_switch_blocking(NULL, 0);
     if (status == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
         stackwarden_carrier_detach_(self);
     }
     return status;
@@ -184,9 +184,9 @@ static inline stackwarden_status stackwarden_carried_return(stackwarden_carried 
     }
     stackwarden_reset_stack();
     stackwarden_carrier_attach_(self);
-    stackwarden_status status = stackwarden_leaving_blocking(&self->stack, 0);
+    stackwarden_status status = stackwarden_start_switch_blocking(&self->stack, 0);
     if (status == STACKWARDEN_DONE) {
-        stackwarden_arrived();
+        stackwarden_finish_switch();
     }
     else {
         stackwarden_carrier_detach_(self);

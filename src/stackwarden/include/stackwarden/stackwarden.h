@@ -70,7 +70,7 @@ typedef struct {
     uintptr_t base; /* address of the lowest usable byte */
     size_t size; /* bytes */
     uint64_t chain; /* current_stack() only: names the execution state; nested calls on other stacks share it */
-    uint64_t carried; /* current_stack() only: 1 when call_on_stack() made it */
+    uint64_t pooled; /* current_stack() only: 1 when call_on_stack() made it */
     uint64_t reserved[3];
 } stackwarden_stack;
 
@@ -121,6 +121,9 @@ typedef void (*stackwarden_function)(void *arg);
 #define STACKWARDEN_EMPTY_CONTEXT 8u /* start with an empty context, not with a copy of the creator's */
 #define STACKWARDEN_WITH_POLICY(policy) ((unsigned)(policy) << 8) /* one of stackwarden_policy, for this stack */
 
+/* Flags of stackwarden_start_switch. */
+#define STACKWARDEN_SWITCH_ENDS 1u /* the current stack is not resumed */
+
 /* The table. Slots are only ever appended; tests/abi pins the layout. */
 typedef struct {
     uint32_t major;
@@ -137,10 +140,9 @@ typedef struct {
     stackwarden_status (*register_switch_callback)(stackwarden_switch_callback callback, void *arg,
                                                    int all_threads);
     stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback callback, void *arg);
-    stackwarden_status (*leaving)(const stackwarden_stack *to);
-    stackwarden_status (*ending)(const stackwarden_stack *to);
-    stackwarden_status (*leaving_blocking)(const stackwarden_stack *to, int ends);
-    stackwarden_status (*arrived)(void);
+    stackwarden_status (*start_switch)(const stackwarden_stack *to, unsigned flags);
+    stackwarden_status (*start_switch_blocking)(const stackwarden_stack *to, unsigned flags);
+    stackwarden_status (*finish_switch)(void);
     stackwarden_status (*renew_stack)(stackwarden_handle handle, PyObject *context);
     stackwarden_status (*drain)(void);
     stackwarden_status (*enter_budget)(uintptr_t lowest, stackwarden_budget *former);
@@ -157,7 +159,7 @@ typedef struct {
                                      stackwarden_policy *former);
     stackwarden_status (*enter_sync)(stackwarden_synced *former);
     stackwarden_status (*leave_sync)(const stackwarden_synced *former);
-    stackwarden_status (*keep_stack)(void);
+    stackwarden_status (*retain_stack)(void);
     stackwarden_handle (*current_handle)(void);
 } stackwarden_table;
 
@@ -208,7 +210,7 @@ static inline int stackwarden_import(void)
  * Guarantees: DONE: CPython's bounds are those of that stack; a registered stack's record is used, any other
  *   range gets this thread's transient record. With no thread state yet, they apply at the first sync_stack.
  * Fails with: BAD_RANGE, UNALIGNED, OVERLAP, ISOLATION_REQUIRED (the stack, or the one that is left, has execution
- *   state of its own: leaving() and arrived() take it along): nothing was changed. TOO_SMALL: the stack may well be current,
+ *   state of its own: start_switch() and finish_switch() take it along): nothing was changed. TOO_SMALL: the stack may well be current,
  *   so the policy for unknown stacks is in force and not the bounds of another stack. */
 static inline stackwarden_status stackwarden_notify_stack_switch(const void *base, size_t size)
 {
@@ -330,50 +332,46 @@ static inline stackwarden_status stackwarden_unregister_switch_callback(stackwar
 
 /* ---- switching in the middle of Python: bounds and execution state ----
  *
- *     status = stackwarden_leaving(&to);      // on the stack that is left, right before the jump
+ *     status = stackwarden_start_switch(&to, 0);      // on the stack that is left, right before the jump
  *     if (status == STACKWARDEN_DONE) {
  *         jump();
- *         stackwarden_arrived();              // here again, later; a new stack's first function calls it too
+ *         stackwarden_finish_switch();              // here again, later; a new stack's first function calls it too
  *     }
  *
  * A stack that was registered with STACKWARDEN_ISOLATION_* has execution state of its own: current frame, data
  * stack, handled exception, context, recursion depth; so has every native stack. Any other stack shares that of
  * the stack it is entered from. Between the two calls no Python may run. */
 
-/* Leave the current stack for `to`, which will be resumed, or entered for the first time. NULL: the native stack.
- * Requires: attached (with the GIL held); right before the jump.
- * Guarantees: DONE: the execution state of the current stack is saved; arrived() must follow on the other stack.
+/* Start a switch to the stack `to`, which is resumed, or entered for the first time. NULL: the native stack.
+ * `flags`: 0, or STACKWARDEN_SWITCH_ENDS: the current stack is not resumed, what runs on it is over; finish_switch()
+ * gives back its data stack and its context.
+ * Requires: attached (with the GIL held); right before the jump. finish_switch() runs on ANOTHER STACK than this, so
+ *   nothing local is shared between the two; and a new stack's first function begins with finish_switch() alone.
+ * Guarantees: DONE: the execution state of the current stack is saved, and finish_switch() must follow on the other.
  *   A handle that is 0 or stale stands for the transient stack with `to`'s bounds, if `to` has any.
- * Fails with, and nothing was changed: DETACHED; ISOLATION_REQUIRED: `to` was left in the middle of Python and the
- *   frames it left are not those that it would find; OTHER_THREAD: `to` keeps its frames in another thread's state;
+ * Fails with, and nothing was changed: DETACHED; ISOLATION_REQUIRED: `to` was suspended in the middle of Python and
+ *   would not find the frames that it had then; OTHER_THREAD: `to` keeps its frames in another thread's state;
  *   IN_USE: `to` runs on another thread; STALE_HANDLE: and `to` has no bounds (base and size 0); NOT_RUNNING: also
  *   where Python is being finalised and `to` has another thread state; NO_MEMORY; BAD_RANGE. */
-static inline stackwarden_status stackwarden_leaving(const stackwarden_stack *to)
+static inline stackwarden_status stackwarden_start_switch(const stackwarden_stack *to, unsigned flags)
 {
-    return STACKWARDEN_CALL_(leaving, (to));
+    return STACKWARDEN_CALL_(start_switch, (to, flags));
 }
 
-/* The same for a stack that is not resumed: what runs on it is over. Its data stack and its context are given back
- * on arrival. */
-static inline stackwarden_status stackwarden_ending(const stackwarden_stack *to)
-{
-    return STACKWARDEN_CALL_(ending, (to));
-}
-
-/* Leave or (ends != 0) end, attached or not: each stack goes on as it was left, attached or detached. A new stack
- * inherits that of the stack that it is entered from.
+/* start_switch(), attached or not: each stack goes on as it was suspended, attached or detached. A new stack is what
+ * the stack is that it is entered from.
  * MAY BLOCK waiting for the GIL: hold no lock that a thread with the GIL may want, a scheduler's above all. */
-static inline stackwarden_status stackwarden_leaving_blocking(const stackwarden_stack *to, int ends)
+static inline stackwarden_status stackwarden_start_switch_blocking(const stackwarden_stack *to, unsigned flags)
 {
-    return STACKWARDEN_CALL_(leaving_blocking, (to, ends));
+    return STACKWARDEN_CALL_(start_switch_blocking, (to, flags));
 }
 
-/* On the stack that was gone to: load its execution state, put its bounds in force, call switch callbacks; detach
- * when it was left detached. Harmless where no leaving() went before.
- * Requires: right after the jump, on the thread that called leaving(). */
-static inline stackwarden_status stackwarden_arrived(void)
+/* Finish the switch, on the stack that it went to: load its execution state, apply its bounds, call switch callbacks;
+ * detach where it was suspended detached. Harmless where no switch was started.
+ * Requires: right after the jump, on the thread that called start_switch(). */
+static inline stackwarden_status stackwarden_finish_switch(void)
 {
-    return STACKWARDEN_CALL_(arrived, ());
+    return STACKWARDEN_CALL_(finish_switch, ());
 }
 
 /* Make an isolated stack ready for new work: no frames, no handled exception, full recursion depth, and `context`
@@ -418,7 +416,7 @@ static inline stackwarden_status stackwarden_leave_budget(const stackwarden_budg
  * Requires: nothing; attached or not, as the function needs it, and the function leaves that as it is. A Python
  *   exception may be pending before and after.
  * Guarantees: DONE: the function was called, and the bounds are the caller's again. LOST: the same, and the stack is
- *   kept, because keep_stack() was called on it.
+ *   kept, because retain_stack() was called on it.
  * Fails with, and the function was not called: BAD_RANGE (size is 0 or more than 2**40), TOO_SMALL, NO_MEMORY, FULL,
  *   NOT_RUNNING, NOT_AVAILABLE. Takes a lock; makes system calls. */
 static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwarden_function function, void *arg)
@@ -492,9 +490,9 @@ static inline void stackwarden_leave_recursive_call(void)
 /* The stack under the caller, which call_on_stack() made, is not used again and stays mapped for good: others have
  * begun on it and go on there when the call is over, as greenlets do. Only they know, so they must say so.
  * Fails with: UNKNOWN_STACK: it is another stack, or not known. */
-static inline stackwarden_status stackwarden_keep_stack(void)
+static inline stackwarden_status stackwarden_retain_stack(void)
 {
-    return STACKWARDEN_CALL_(keep_stack, ());
+    return STACKWARDEN_CALL_(retain_stack, ());
 }
 
 /* Go to a stack and remember the one that was left; and go back there. A pair.

@@ -1,4 +1,4 @@
-"""classify() and precise_recursion_errors(): what they know, and what they leave alone."""
+"""classify_recursion_error() and precise_recursion_errors(): what they know, and what they leave alone."""
 
 import sys
 
@@ -6,7 +6,12 @@ import pytest
 from stackwarden.adapters.ucontext import Coroutine
 
 import stackwarden
-from stackwarden import RecursionOverflow, StackOverflow, classify, precise_recursion_errors
+from stackwarden import (
+    RecursionOverflow,
+    StackOverflow,
+    classify_recursion_error,
+    precise_recursion_errors,
+)
 
 
 def endless():
@@ -35,11 +40,11 @@ def raise_(error):
     ],
 )
 def test_what_is_raised_by_hand_has_no_class(error):
-    assert classify(error) is None  # not raised at all
+    assert classify_recursion_error(error) is None  # not raised at all
     with pytest.raises(type(error)) as found, precise_recursion_errors():
         raise_(error)
     assert found.value is error
-    assert classify(error) is None
+    assert classify_recursion_error(error) is None
 
 
 def test_what_somebody_made_a_class_of_has_none():
@@ -53,13 +58,13 @@ def test_what_somebody_made_a_class_of_has_none():
             raise DeepError(str(error)) from error
 
     error = caught(convert)
-    assert classify(error) is None
-    assert classify(error.__cause__) is RecursionOverflow
+    assert classify_recursion_error(error) is None
+    assert classify_recursion_error(error.__cause__) is RecursionOverflow
 
 
 def test_the_classes_are_their_own():
-    assert classify(StackOverflow("")) is StackOverflow
-    assert classify(RecursionOverflow("")) is RecursionOverflow
+    assert classify_recursion_error(StackOverflow("")) is StackOverflow
+    assert classify_recursion_error(RecursionOverflow("")) is RecursionOverflow
     with pytest.raises(StackOverflow) as found, precise_recursion_errors():
         raise_(StackOverflow("mine"))
     assert str(found.value) == "mine"
@@ -89,7 +94,7 @@ def test_as_a_decorator_it_does_the_same():
 
 def test_a_handler_may_be_deep_itself():
     def descend(levels):
-        return descend(levels - 1) if levels else classify(caught(endless))
+        return descend(levels - 1) if levels else classify_recursion_error(caught(endless))
 
     assert descend(sys.getrecursionlimit() // 2) is RecursionOverflow
 
@@ -101,7 +106,7 @@ def test_an_exception_that_was_raised_again_counts_each_call_once():
         except RecursionError as error:
             raise error from None
 
-    assert classify(caught(lambda: again(200))) is RecursionOverflow
+    assert classify_recursion_error(caught(lambda: again(200))) is RecursionOverflow
 
 
 def test_generators_count_too():
@@ -109,7 +114,10 @@ def test_generators_count_too():
         yield from endless_generator()
 
     expected = RecursionOverflow
-    assert classify(caught(lambda: list(endless_generator()))) in (expected, StackOverflow)
+    assert classify_recursion_error(caught(lambda: list(endless_generator()))) in (
+        expected,
+        StackOverflow,
+    )
 
 
 def overflow_of(size):
@@ -137,7 +145,7 @@ def test_the_exception_says_which_stack_and_how_much():
     error = overflow_of(size)
     assert type(error) is StackOverflow
     assert error.size == size
-    assert error.margin == stackwarden.status()["kept_back"] >= 32 * 1024
+    assert error.margin == stackwarden.status()["reserve"] >= 32 * 1024
     if sys.version_info >= (3, 14):
         assert 0 <= error.used - (size - error.margin) < 4096
     else:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import weakref
     from typing import Any
 
-GUEST = "greenlet"
+GREENLET = "greenlet"
 
 
-class Guests:
+class GreenletWatch:
     """A tracer that notes which greenlets run on the stack, and calls the tracer that there was."""
 
     def __init__(self, greenlet: "Any") -> None:
@@ -61,7 +61,7 @@ class Guests:
         return [found for ref in self.seen.values() if (found := ref())]
 
 
-def watch() -> "Guests | None":
+def watch() -> "GreenletWatch | None":
     """Watch for greenlets from now on; None while greenlet is being imported."""
-    greenlet = sys.modules[GUEST]
-    return Guests(greenlet) if hasattr(greenlet, "settrace") else None
+    greenlet = sys.modules[GREENLET]
+    return GreenletWatch(greenlet) if hasattr(greenlet, "settrace") else None

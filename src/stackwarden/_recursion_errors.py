@@ -16,10 +16,10 @@ import sys
 from stackwarden.errors import NotRunningError, RecursionOverflow, StackOverflow
 
 try:
-    from stackwarden._core import _budget_is_lower, current_stack, status
+    from stackwarden._core import _stack_ends_first, current_stack, status
 except ModuleNotFoundError:
     from stackwarden._no_core import (
-        _budget_is_lower,
+        _stack_ends_first,
         current_stack,
         status,
     )
@@ -42,7 +42,7 @@ _GENERATORS = (
 )  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: inspect costs import time
 
 
-def classify(error: BaseException) -> "Overflow | None":
+def classify_recursion_error(error: BaseException) -> "Overflow | None":
     """``StackOverflow`` or ``RecursionOverflow``; None for one raised by hand, not known, or of another kind.
 
     To be called on the stack that the exception was raised on, before anybody changes the recursion limit.
@@ -69,7 +69,7 @@ def _of_counters(error: BaseException) -> "Overflow | None":
         return StackOverflow
     if crossed:
         return None  # the counter was another stack's
-    return StackOverflow if _budget_is_lower() else RecursionOverflow
+    return StackOverflow if _stack_ends_first() else RecursionOverflow
 
 
 def _is_by_hand(traceback: "TracebackType | None") -> bool:
@@ -117,7 +117,7 @@ def _is_made_up(frame: "FrameType") -> bool:
 
 class precise_recursion_errors:  # noqa: N801 (used like a function)
     """``with precise_recursion_errors():`` or ``@precise_recursion_errors()``: RecursionError comes out as the
-    class that ``classify()`` tells, StackOverflow or RecursionOverflow, with the original as its cause.
+    class that ``classify_recursion_error()`` tells, StackOverflow or RecursionOverflow, with the original as its cause.
 
     So does the parser's MemoryError. What has no class comes out as it is.
     """
@@ -142,7 +142,7 @@ class precise_recursion_errors:  # noqa: N801 (used like a function)
         traceback: "TracebackType | None",
     ) -> None:
         if isinstance(error, (RecursionError, MemoryError)):
-            found = classify(error)
+            found = classify_recursion_error(error)
             if found is not None and not isinstance(error, found):
                 raise _described(found, error) from error
 
@@ -157,5 +157,5 @@ def _described(kind: "Overflow", error: BaseException) -> StackOverflow | Recurs
             stack = current_stack()
         except NotRunningError:
             return precise
-        precise.name, precise.size, precise.margin = stack.name, stack.size, status()["kept_back"]
+        precise.name, precise.size, precise.margin = stack.name, stack.size, status()["reserve"]
     return precise

@@ -1,4 +1,4 @@
-"""What runs inside arrived(): destructors of what a finished fiber held, and switch callbacks.
+"""What runs inside finish_switch(): destructors of what a finished fiber held, and switch callbacks.
 
 They are ordinary Python code on the stack that was gone to, and may switch in turn.
 """
