@@ -51,7 +51,7 @@ static int is_native(memory *own, uintptr_t sp)
     return sp >= own->native_base && sp < own->native_top;
 }
 
-static void apply_bounds(memory *own, void *ts, uintptr_t base)
+static void put_in_force(memory *own, void *ts, uintptr_t base)
 {
     own->ts_id = id_of(ts);
     own->base = base;
@@ -76,7 +76,7 @@ static sw_entry cover(uintptr_t sp, uint64_t *former)
         return SW_RIGHT;
     }
     *former = base;
-    apply_bounds(own, ts, is_native(own, sp) ? 0 : (sp & ~(PAGE - 1)) - ASSUMED_SIZE / 2);
+    put_in_force(own, ts, is_native(own, sp) ? 0 : (sp & ~(PAGE - 1)) - ASSUMED_SIZE / 2);
     return SW_CHANGED;
 }
 
@@ -94,7 +94,7 @@ static uint64_t alone_current(void)
 static void alone_go_back(uint64_t former)
 {
     if (alone_is_attached()) {
-        apply_bounds(this_memory(), attached(), former);
+        put_in_force(this_memory(), attached(), former);
     }
 }
 

@@ -115,7 +115,7 @@ static inline void came_back(void)
 static inline void end_outermost(void)
 {
     if (__builtin_expect(atomic_load_explicit(&met_other_stacks, memory_order_relaxed), 0)) {
-        sw_hooks()->finalizing();
+        sw_hooks()->ending();
     }
 }
 
