@@ -1,6 +1,6 @@
 """The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot."""
 
-from calls.call_on_stack cimport sw_call_on_stack, sw_call_with_stack, sw_retain_stack
+from calls.call_on_stack cimport sw_call_on_stack, sw_maybe_grow, sw_retain_stack
 from depth.budgets cimport sw_enter_budget, sw_leave_budget
 from depth.checks cimport (
     sw_check_stack_depth,
@@ -51,7 +51,7 @@ cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
     table.leave_budget = sw_leave_budget
     table.adopt_stack = sw_adopt_stack
     table.call_on_stack = sw_call_on_stack
-    table.call_with_stack = sw_call_with_stack
+    table.maybe_grow = sw_maybe_grow
     table.stack_remaining = sw_stack_remaining
     table.stack_used = sw_stack_used
     table.check_stack_depth = sw_check_stack_depth

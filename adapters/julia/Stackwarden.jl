@@ -171,19 +171,17 @@ const guard = Ref{Union{Nothing,UInt}}(nothing)
 
 function register(base, size)
     found = guard[]
-    found === nothing || return register(base + found, size - found, ISOLATION_FRAMES)
-    handle = register(base, size, ISOLATION_FRAMES | TRIM_GUARD)
-    stack = Ref(Stack())
-    ccall(table[].find_stack, Cint, (UInt, Ptr{Stack}), base + size - 1, stack)
-    guard[] = stack[].base - base
-    return handle
+    found === nothing || return register(base + found, size - found, ISOLATION_FRAMES).handle
+    stack = register(base, size, ISOLATION_FRAMES | TRIM_GUARD)
+    guard[] = stack.base - base
+    return stack.handle
 end
 
 function register(base, size, flags)
-    handle = Ref{UInt64}(0)
-    check(ccall(table[].register_stack, Cint, (UInt, Csize_t, Cstring, Cstring, Cuint, Ptr{UInt64}),
-                base, size, C_NULL, "julia", flags, handle))
-    return handle[]
+    stack = Ref(Stack())
+    check(ccall(table[].register_stack, Cint, (UInt, Csize_t, Cstring, Cstring, Cuint, Ptr{Stack}),
+                base, size, C_NULL, "julia", flags, stack))
+    return stack[]
 end
 
 unregister(handle) = attached(() -> ccall(table[].unregister_stack, Cint, (UInt64,), handle), gil[]...)

@@ -14,7 +14,13 @@ from records.execution cimport *
 from records.guard cimport *
 from records.index cimport find_stack
 from records.protection cimport *
-from stackwarden cimport STACKWARDEN_NOT_RUNNING, stackwarden_handle, stackwarden_status, status_text
+from stackwarden cimport (
+    STACKWARDEN_NOT_RUNNING,
+    stackwarden_handle,
+    stackwarden_stack,
+    stackwarden_status,
+    status_text,
+)
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
 from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.sync cimport sw_find_late_beacons
@@ -98,8 +104,8 @@ cdef inline void hear_reset(stackwarden_beacon *beacon) noexcept nogil:
 
 cdef inline void hear_register(
         stackwarden_beacon *beacon, const void *base, size_t size, const char *name) noexcept nogil:
-    cdef stackwarden_handle handle
-    note_refusal(beacon, sw_register_stack(<uintptr_t>base, size, name, beacon.name, 0, &handle))
+    cdef stackwarden_stack registered
+    note_refusal(beacon, sw_register_stack(<uintptr_t>base, size, name, beacon.name, 0, &registered))
 
 
 cdef inline void hear_unregister(stackwarden_beacon *beacon, const void *base) noexcept nogil:

@@ -153,6 +153,7 @@ cdef inline void end_stack(const sw_pooled_stack *stack) noexcept nogil:
 cdef inline stackwarden_status make_stack(size_t size, sw_pooled_stack *stack) noexcept nogil:
     """A new stack. Free ones of other sizes make room where there is no address space for it."""
     cdef stackwarden_status status
+    cdef stackwarden_stack registered
     cdef sw_pooled_stack oldest
     stack.size = size
     stack.base = <uintptr_t>sw_map_stack(size)
@@ -161,8 +162,9 @@ cdef inline stackwarden_status make_stack(size_t size, sw_pooled_stack *stack) n
         stack.base = <uintptr_t>sw_map_stack(size)
     if stack.base == 0:
         return STACKWARDEN_NO_MEMORY
-    status = sw_register_stack(stack.base, size, b"call_on_stack", b"stackwarden", 0, &stack.handle)
+    status = sw_register_stack(stack.base, size, b"call_on_stack", b"stackwarden", 0, &registered)
     if status == STACKWARDEN_DONE:
+        stack.handle = registered.handle
         record_of(stack.handle).pooled = True
     else:
         sw_unmap_stack(<void *>stack.base, size)
@@ -250,25 +252,25 @@ cdef inline stackwarden_status sw_retain_stack() noexcept nogil:
     return status
 
 
-cdef inline bint has_room_for(size_t least) noexcept nogil:
-    """Are `least` bytes left under the caller, for CPython too? Of a stack that is not known nobody can say."""
+cdef inline bint has_room_for(size_t room) noexcept nogil:
+    """Are `room` bytes left under the caller, for CPython too? Of an unknown stack nobody can say."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef sw_thread *thread
     if sync(sp, False) != STACKWARDEN_DONE:
         return False
     thread = this_thread()
-    return swpy_room(swpy_attached(), thread.current, sp) >= least
+    return swpy_room(swpy_attached(), thread.current, sp) >= room
 
 
-cdef inline stackwarden_status sw_call_with_stack(
-        size_t least, size_t size, stackwarden_function function, void *arg) noexcept nogil:
+cdef inline stackwarden_status sw_maybe_grow(
+        size_t room, size_t size, stackwarden_function function, void *arg) noexcept nogil:
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    if least == 0:
-        least = sw_process.min_stack
+    if room == 0:
+        room = sw_process.min_stack
     if size == 0:
         size = sw_process.stack_size
-    if has_room_for(least):
+    if has_room_for(room):
         function(arg)
         return STACKWARDEN_DONE
-    return sw_call_on_stack(max(least, size), function, arg)
+    return sw_call_on_stack(max(room, size), function, arg)

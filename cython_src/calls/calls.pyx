@@ -53,17 +53,20 @@ cdef size_t _default_size() except 0:
     return default_size
 
 
-cdef size_t _size_of(stack_size) except 0:
-    """Bytes; None stands for the setting `stack-size`. Raises StackRangeError, TypeError."""
-    if stack_size is None:
-        return _default_size()
-    if isinstance(stack_size, str):
+cdef size_t _bytes_of(size, str parameter) except 0:
+    """Bytes, of a number or a text. Raises StackRangeError, TypeError."""
+    if isinstance(size, str):
         from stackwarden._sizes import size_of
-        stack_size = size_of(stack_size, "stack_size")
-    stack_size = index(stack_size)
-    if not 0 < stack_size <= 2**40:
-        raise StackRangeError(f"stack_size of {stack_size} bytes: must be between 1 and 2**40")
-    return stack_size
+        size = size_of(size, parameter)
+    size = index(size)
+    if not 0 < size <= 2**40:
+        raise StackRangeError(f"{parameter} of {size} bytes: must be between 1 and 2**40")
+    return size
+
+
+cdef size_t _size_of(stack_size) except 0:
+    """None stands for the setting `stack-size`."""
+    return _default_size() if stack_size is None else _bytes_of(stack_size, "stack_size")
 
 
 # ---- calls ----
@@ -87,10 +90,10 @@ cdef stackwarden.stackwarden_status _call_on_other_stack(size_t size, Call *call
     return stackwarden.call_on_stack(size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
-cdef stackwarden.stackwarden_status _call_with_stack(size_t least, size_t size, Call *call) noexcept:
+cdef stackwarden.stackwarden_status _maybe_grow(size_t room, size_t size, Call *call) noexcept:
     if has_greenlets():
         call.caller = current()
-    return stackwarden.call_with_stack(least, size, <stackwarden.stackwarden_function><void *>_call, call)
+    return stackwarden.maybe_grow(room, size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
 _ERRORS = {
@@ -106,7 +109,15 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
     raise _ERRORS.get(status, StackwardenError)(f"{func!r} on a stack of {size} bytes: {text}")
 
 
-# ---- who else may live on the stack ----
+_NOT_RUN_BY_THE_CALL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+
+
+cdef _refuse_if_not_run(str decorator, func):
+    if getattr(getattr(func, "__code__", None), "co_flags", 0) & _NOT_RUN_BY_THE_CALL:
+        raise TypeError(f"{decorator}() cannot be used on {func!r}: calling it does not run it")
+
+
+# ---- greenlets that live on the stack ----
 
 _loaded = sys.modules  # each interpreter has its own
 
@@ -160,15 +171,40 @@ def maybe_grow(func, /, *args, **kwargs):
 
     For recursion of one's own through C code: put into its path it goes as deep as memory allows (and, for Python
     functions, ``sys.getrecursionlimit()``). The other stack has the size that ``call_on_stack`` gives by default,
-    and the same exceptions are raised.
+    and the same exceptions are raised. ``growing`` is the decorator, with sizes of its own.
     """
-    return result_of(_call_grown(GROW_LEAST_ROOM, func, args, kwargs))
+    return result_of(_call_grown(GROW_LEAST_ROOM, _default_size(), func, args, kwargs))
 
 
-cdef PyObject *_call_grown(size_t least, func, tuple args, dict kwargs) except? NULL:
-    cdef size_t size = _default_size()
+def growing(*, room=None, stack_size=None):
+    """Decorator: each call of the function goes through ``maybe_grow``, with these sizes.
+
+    ``room``: bytes that must be left for a call in place, by default 192 KiB; ``stack_size``: of another stack, by
+    default as for ``call_on_stack``. Both are bytes or a text such as "512K", and attributes of the decorated
+    function. Raises TypeError for generator and coroutine functions: calling one does not run it.
+    """
+    from functools import wraps  # 2 ms of import time
+
+    cdef size_t least = GROW_LEAST_ROOM if room is None else _bytes_of(room, "room")
+    cdef size_t size = max(_size_of(stack_size), least)
+
+    def decorate(func):
+        _refuse_if_not_run("growing", func)
+
+        @wraps(func)
+        def grown(*args, **kwargs):
+            return result_of(_call_grown(least, size, func, args, kwargs))
+
+        grown.room = least
+        grown.stack_size = size
+        return grown
+
+    return decorate
+
+
+cdef PyObject *_call_grown(size_t room, size_t size, func, tuple args, dict kwargs) except? NULL:
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
-    cdef stackwarden.stackwarden_status status = _call_with_stack(least, size, &call)
+    cdef stackwarden.stackwarden_status status = _maybe_grow(room, size, &call)
     if status < 0:
         _refuse(status, func, size)
     return call.result
@@ -176,16 +212,16 @@ cdef PyObject *_call_grown(size_t least, func, tuple args, dict kwargs) except? 
 
 # ---- sync_on_call ----
 
-def _call_synced(least, func, tuple args, dict kwargs):
-    """``func(*args, **kwargs)`` with the bounds of the stack under the caller, and what was in force put back.
+def _call_synced(room, func, tuple args, dict kwargs):
+    """``func(*args, **kwargs)`` with the bounds of the stack under the caller for the time of the call.
 
-    Where fewer than ``least`` bytes are left, or nobody knows, on another stack; 0: in place.
+    Where fewer than ``room`` bytes are left, or nobody knows, on another stack; 0: in place.
     """
     cdef stackwarden.stackwarden_synced former
     cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&former)
     try:
-        if least:
-            return result_of(_call_grown(least, func, args, kwargs))
+        if room:
+            return result_of(_call_grown(room, _default_size(), func, args, kwargs))
         return func(*args, **kwargs)
     finally:
         if status >= 0:
@@ -201,15 +237,12 @@ cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NU
     cdef stackwarden.stackwarden_status status
     stackwarden.sync_stack()
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.pooled and here.size >= size:
-        status = _call_with_stack(GROW_LEAST_ROOM, size, &call)
+        status = _maybe_grow(GROW_LEAST_ROOM, size, &call)
     else:
         status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
     return call.result
-
-
-_NOT_RUN_BY_THE_CALL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 def deep_recursion(*, stack_size=None, limit=None):
@@ -232,8 +265,7 @@ def deep_recursion(*, stack_size=None, limit=None):
         from stackwarden._raised_limit import raised_limit
 
     def decorate(func):
-        if getattr(getattr(func, "__code__", None), "co_flags", 0) & _NOT_RUN_BY_THE_CALL:
-            raise TypeError(f"deep_recursion() cannot be used on {func!r}: calling it does not run it")
+        _refuse_if_not_run("deep_recursion", func)
 
         @wraps(func)
         def deep(*args, **kwargs):

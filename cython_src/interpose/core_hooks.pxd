@@ -31,7 +31,6 @@ from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_TRIM_GUARD,
-    stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
 )
@@ -169,7 +168,7 @@ cdef inline void interposed_outermost_exit() noexcept nogil:
 # ---- stacks that are made ----
 
 cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
-    cdef stackwarden_handle handle
+    cdef stackwarden_stack registered
     cdef sw_record *record
     base = (base + SW_ALIGNMENT - 1) & ~(SW_ALIGNMENT - 1)
     top = top & ~(SW_ALIGNMENT - 1)
@@ -181,7 +180,7 @@ cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
     forget_made(base, top)
     sw_register_stack(
         base, top - base, NULL, SW_INTERPOSED_SYSTEM,
-        STACKWARDEN_TRIM_GUARD | (STACKWARDEN_ISOLATION_FRAMES if sw_interposition.frames else 0), &handle)
+        STACKWARDEN_TRIM_GUARD | (STACKWARDEN_ISOLATION_FRAMES if sw_interposition.frames else 0), &registered)
 
 
 cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:

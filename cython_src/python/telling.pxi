@@ -3,22 +3,14 @@
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_EMPTY_CONTEXT,
-    STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNMAPPED,
     WITH_POLICY,
     stackwarden_policy,
     stackwarden_stack,
     stackwarden_status,
 )
-
-
-cdef size_t _trim(uintptr_t base, size_t size) except? 0:
-    """The base of a range without the pages at its low end that can't be read."""
-    cdef uintptr_t lowest = sw_lowest_readable(base, base + size)
-    if lowest == 0 or lowest == base + size:
-        _check(STACKWARDEN_UNMAPPED, base, size)
-    return lowest
 
 
 cdef _check_mapped(base, size):
@@ -76,27 +68,21 @@ def register_stack(
     """
     cdef stackwarden_stack made
     cdef stackwarden_status status
-    cdef unsigned flags = _isolation_flags(isolation, context) | _policy_flags(policy)
+    cdef unsigned flags = _isolation_flags(isolation, context) | _policy_flags(policy) \
+        | (STACKWARDEN_TRIM_GUARD if trim_guard else 0)
     cdef bytes name_bytes = (name or "").encode()
     cdef bytes system_bytes = (system or "").encode()
     base, size = _integers(base, size)
-    if isolation not in _isolations():
-        _check(STACKWARDEN_NO_ISOLATION, base, size)
     if b"\0" in name_bytes + system_bytes:
         raise ValueError(f"a stack's name and system hold no NUL: {name!r}, {system!r}")
     _check_mapped(base, size)
-    if trim_guard:
-        _check(check_range(base, size), base, size)
-        lowest = _trim(base, size)
-        base, size = lowest, base + size - lowest
     status = sw_register_stack(
-        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, flags, &made.handle)
+        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, flags, &made)
     _check(status, base, size)
     if isolation != "none":
         _check(
             sw_renew_stack(made.handle, NULL if context in ("copy", "empty") else <PyObject *>context), base, size)
-    made.base = base
-    made.size = size
+    base, size = made.base, made.size
     if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
         try:
             _warn_of_size(base, size)

@@ -91,7 +91,7 @@ cdef inline int policy_in(unsigned flags) noexcept nogil:
 
 
 cdef inline stackwarden_status register_names(
-        uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_handle *handle) noexcept nogil:
+        uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_stack *stack) noexcept nogil:
     cdef stackwarden_status status
     cdef sw_record *record
     sw_lock()
@@ -106,7 +106,7 @@ cdef inline stackwarden_status register_names(
             record.name = NULL
             record = NULL
         if record != NULL:
-            handle[0] = handle_of(record)
+            describe_record(record, stack)
         else:
             status = STACKWARDEN_FULL if sw_process.records == SW_MAX_RECORDS else STACKWARDEN_NO_MEMORY
     sw_unlock()
@@ -115,11 +115,10 @@ cdef inline stackwarden_status register_names(
 
 cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
-        stackwarden_handle *handle) noexcept nogil:
+        stackwarden_stack *stack) noexcept nogil:
     cdef uintptr_t top = base + size
     cdef char *names = NULL
     cdef stackwarden_status status = check_range(base, size)
-    handle[0] = 0
     if status != STACKWARDEN_DONE:
         return status
     if not sw_process.running:
@@ -139,7 +138,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         names = join_names(name, system)
         if names == NULL:
             return STACKWARDEN_NO_MEMORY
-    status = register_names(base, top, names, flags, handle)
+    status = register_names(base, top, names, flags, stack)
     if status != STACKWARDEN_DONE:
         free(names)
     on_first_foreign_stack()

@@ -92,7 +92,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*reset_stack)() noexcept nogil
         stackwarden_status (*sync_stack)() noexcept nogil
         stackwarden_status (*register_stack)(
-            uintptr_t, size_t, const char *, const char *, unsigned, stackwarden_handle *) noexcept nogil
+            uintptr_t, size_t, const char *, const char *, unsigned, stackwarden_stack *) noexcept nogil
         stackwarden_status (*unregister_stack)(stackwarden_handle) noexcept nogil
         stackwarden_status (*current_stack)(stackwarden_stack *) noexcept nogil
         stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
@@ -107,7 +107,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
         stackwarden_status (*adopt_stack)() noexcept nogil
         stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
-        stackwarden_status (*call_with_stack)(size_t, size_t, stackwarden_function, void *) noexcept nogil
+        stackwarden_status (*maybe_grow)(size_t, size_t, stackwarden_function, void *) noexcept nogil
         size_t (*stack_remaining)() noexcept nogil
         size_t (*stack_used)() noexcept nogil
         int (*check_stack_depth)(const char *) noexcept nogil
@@ -132,7 +132,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     unsigned WITH_POLICY "STACKWARDEN_WITH_POLICY"(stackwarden_policy policy)
     stackwarden_status register_stack "stackwarden_register_stack"(
         const void *base, size_t size, const char *name, const char *system, unsigned flags,
-        stackwarden_handle *handle)
+        stackwarden_stack *stack)
     stackwarden_status unregister_stack "stackwarden_unregister_stack"(stackwarden_handle handle)
     stackwarden_status current_stack "stackwarden_current_stack"(stackwarden_stack *stack)
     stackwarden_handle current_handle "stackwarden_current_handle"()
@@ -151,8 +151,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_budget *former)
     stackwarden_status call_on_stack "stackwarden_call_on_stack"(
         size_t size, stackwarden_function function, void *arg)
-    stackwarden_status call_with_stack "stackwarden_call_with_stack"(
-        size_t least, size_t size, stackwarden_function function, void *arg)
+    stackwarden_status maybe_grow "stackwarden_maybe_grow"(
+        size_t room, size_t size, stackwarden_function function, void *arg)
     size_t stack_remaining "stackwarden_stack_remaining"()
     size_t stack_used "stackwarden_stack_used"()
     void leave_recursive_call "stackwarden_leave_recursive_call"()

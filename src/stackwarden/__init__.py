@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from stackwarden._pools import wrap_thread_pool
 
 try:
-    from stackwarden._calls import call_on_stack, deep_recursion, maybe_grow
+    from stackwarden._calls import call_on_stack, deep_recursion, growing, maybe_grow
     from stackwarden._core import (
         Stack,
         check_stack_depth,
@@ -93,6 +93,7 @@ except ModuleNotFoundError as missing:
         current_stack,
         deep_recursion,
         drain,
+        growing,
         maybe_grow,
         notify_stack_switch,
         on_stack,
@@ -174,6 +175,7 @@ __all__ = [
     "get_cmake_dir",
     "get_include",
     "get_pkgconfig_dir",
+    "growing",
     "interpose",
     "interposed_environment",
     "maybe_grow",

@@ -40,6 +40,7 @@ stack_policy = _refuse
 register_switch_callback = _refuse
 unregister_switch_callback = _refuse
 call_on_stack = _refuse
+growing = _refuse
 maybe_grow = _refuse
 deep_recursion = _refuse
 wrap_thread_pool = _refuse

@@ -88,7 +88,7 @@ AT(stackwarden_table, enter_budget, 128);
 AT(stackwarden_table, leave_budget, 136);
 AT(stackwarden_table, adopt_stack, 144);
 AT(stackwarden_table, call_on_stack, 152);
-AT(stackwarden_table, call_with_stack, 160);
+AT(stackwarden_table, maybe_grow, 160);
 AT(stackwarden_table, stack_remaining, 168);
 AT(stackwarden_table, stack_used, 176);
 AT(stackwarden_table, check_stack_depth, 184);

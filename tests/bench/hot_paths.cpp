@@ -55,18 +55,18 @@ struct pair_of_stacks {
     void *first = memory;
     void *second = memory + stack_size;
     void *unregistered = memory + 2 * stack_size;
-    stackwarden_handle first_handle, second_handle;
+    stackwarden_stack first_stack, second_stack;
 
     pair_of_stacks()
     {
-        check(stackwarden_register_stack(first, stack_size, nullptr, nullptr, 0, &first_handle));
-        check(stackwarden_register_stack(second, stack_size, nullptr, nullptr, 0, &second_handle));
+        check(stackwarden_register_stack(first, stack_size, nullptr, nullptr, 0, &first_stack));
+        check(stackwarden_register_stack(second, stack_size, nullptr, nullptr, 0, &second_stack));
     }
     ~pair_of_stacks()
     {
         check(stackwarden_reset_stack());
-        check(stackwarden_unregister_stack(first_handle));
-        check(stackwarden_unregister_stack(second_handle));
+        check(stackwarden_unregister_stack(first_stack.handle));
+        check(stackwarden_unregister_stack(second_stack.handle));
         munmap(memory, 3 * stack_size);
     }
 };
@@ -89,8 +89,8 @@ void switch_to(benchmark::State &state)
 {
     pair_of_stacks stacks;
     while (state.KeepRunningBatch(2)) {
-        stackwarden_switch_to(stacks.first_handle);
-        stackwarden_switch_to(stacks.second_handle);
+        stackwarden_switch_to(stacks.first_stack.handle);
+        stackwarden_switch_to(stacks.second_stack.handle);
     }
 }
 
@@ -99,8 +99,8 @@ void switch_to_detached(benchmark::State &state)
     pair_of_stacks stacks;
     PyThreadState *thread = PyEval_SaveThread();
     while (state.KeepRunningBatch(2)) {
-        stackwarden_switch_to(stacks.first_handle);
-        stackwarden_switch_to(stacks.second_handle);
+        stackwarden_switch_to(stacks.first_stack.handle);
+        stackwarden_switch_to(stacks.second_stack.handle);
     }
     PyEval_RestoreThread(thread);
 }
@@ -189,7 +189,7 @@ void jump_told(benchmark::State &state)
     pair_of_stacks stacks;
     context::transfer_t there{context::make_fcontext(stacks.second, stack_size, go_back), nullptr};
     while (state.KeepRunningBatch(2)) {
-        stackwarden_switch_to(stacks.first_handle);
+        stackwarden_switch_to(stacks.first_stack.handle);
         there = context::jump_fcontext(there.fctx, nullptr);
         stackwarden_reset_stack();
     }
@@ -222,10 +222,10 @@ void jump_with_beacon(benchmark::State &state, bool heard)
 void register_unregister(benchmark::State &state, const char *name)
 {
     pair_of_stacks stacks;
-    stackwarden_handle handle;
+    stackwarden_stack made;
     for (auto _ : state) {
-        check(stackwarden_register_stack(stacks.unregistered, stack_size, name, name, 0, &handle));
-        check(stackwarden_unregister_stack(handle));
+        check(stackwarden_register_stack(stacks.unregistered, stack_size, name, name, 0, &made));
+        check(stackwarden_unregister_stack(made.handle));
     }
 }
 
@@ -239,8 +239,9 @@ public:
     void register_all()
     {
         for (std::size_t i = 0; i < handles_.size(); i++) {
-            check(stackwarden_register_stack(memory_ + i * stack_size, stack_size, nullptr, nullptr, 0,
-                                             &handles_[i]));
+            stackwarden_stack made;
+            check(stackwarden_register_stack(memory_ + i * stack_size, stack_size, nullptr, nullptr, 0, &made));
+            handles_[i] = made.handle;
         }
     }
     void unregister_all()

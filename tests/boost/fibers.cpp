@@ -89,14 +89,14 @@ using engine = void (*)(const memory &, const work &);
 // The runtime has registered its stack, and tells of each switch before it is made.
 void tell_by_handle(engine go, const memory &stack, const work &body)
 {
-    stackwarden_handle handle;
+    stackwarden_stack registered;
     stackwarden_stack previous;
-    check(stackwarden_register_stack(stack.base, stack.size, "fiber", "boost", 0, &handle));
+    check(stackwarden_register_stack(stack.base, stack.size, "fiber", "boost", 0, &registered));
     check(stackwarden_current_stack(&previous));
-    check(stackwarden_switch_to(handle));
+    check(stackwarden_switch_to(registered.handle));
     go(stack, body);
     check(stackwarden_leave_stack(&previous));
-    check(stackwarden_unregister_stack(handle));
+    check(stackwarden_unregister_stack(registered.handle));
 }
 
 // The code on the fiber tells, for a scope.
@@ -130,9 +130,9 @@ void tell_by_notify(engine go, const memory &stack, const work &body)
 // Nobody tells of switches; the binding layer asks on entering Python, and again when it is back.
 void tell_by_sync(engine go, const memory &stack, const work &body)
 {
-    stackwarden_handle handle;
+    stackwarden_stack registered;
     stackwarden_status status = STACKWARDEN_NOT_INSTALLED;
-    check(stackwarden_register_stack(stack.base, stack.size, "fiber", "boost", 0, &handle));
+    check(stackwarden_register_stack(stack.base, stack.size, "fiber", "boost", 0, &registered));
     go(stack, [&] {
         status = stackwarden_sync_stack();
         if (status == STACKWARDEN_DONE) {
@@ -140,7 +140,7 @@ void tell_by_sync(engine go, const memory &stack, const work &body)
         }
     });
     check(stackwarden_sync_stack());
-    check(stackwarden_unregister_stack(handle));
+    check(stackwarden_unregister_stack(registered.handle));
     check(status);
 }
 
@@ -196,14 +196,14 @@ seen leave_two_by_throw(const memory &stack)
 seen leave_by_handle(const memory &stack)
 {
     seen bases{};
-    stackwarden_handle handle;
-    check(stackwarden_register_stack(stack.base, stack.size, nullptr, nullptr, 0, &handle));
+    stackwarden_stack registered;
+    check(stackwarden_register_stack(stack.base, stack.size, nullptr, nullptr, 0, &registered));
     {
-        stackwarden::stack_scope scope(handle);
+        stackwarden::stack_scope scope(registered.handle);
         bases.inside = current_base();
     }
     bases.after = current_base();
-    check(stackwarden_unregister_stack(handle));
+    check(stackwarden_unregister_stack(registered.handle));
     return bases;
 }
 
@@ -316,5 +316,5 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, "fibers", nullptr, -1, methods,
 
 PyMODINIT_FUNC PyInit_fibers()
 {
-    return stackwarden_import() == 0 ? PyModule_Create(&definition) : nullptr;
+    return stackwarden_import() < 0 ? nullptr : PyModule_Create(&definition);
 }

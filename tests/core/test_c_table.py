@@ -152,10 +152,7 @@ def test_without_the_package_every_call_says_so(child):
         sys.modules["stackwarden"] = None  # as where it is not installed
         import capi, capi_probe as probe
 
-        try:
-            probe.import_table()
-        except ImportError as error:
-            print("ImportError")
+        print(probe.import_table())
         for calls in (capi.attached, capi.detached, capi.thread, capi.raising):
             statuses = [
                 calls.notify(4096, 1 << 20), calls.switch_to(1), calls.reset(), calls.sync(),
@@ -169,13 +166,50 @@ def test_without_the_package_every_call_says_so(child):
         """
     )
     assert done.stdout == (
-        "ImportError\n-1 -1\nrefused: the Python package stackwarden is not installed or not imported\n"
+        "1\n-1 -1\nrefused: the Python package stackwarden is not installed or not imported\n"
+    )
+
+
+def test_a_core_that_is_missing_is_no_error(child):
+    """A package without its compiled part, as on Pyodide."""
+    done = child(
+        """
+        import sys, types
+        sys.modules["stackwarden"] = package = types.ModuleType("stackwarden")
+        package.__path__ = []
+        import capi_probe as probe
+        print(probe.import_table())
+        """
+    )
+    assert done.stdout == "1\n"
+
+
+def test_a_package_that_is_broken_is_an_error(child, tmp_path):
+    """What it imports itself is missing, or it fails: nobody must take that for absence."""
+    done = child(
+        """
+        import sys, pathlib
+        import capi_probe as probe
+        package = pathlib.Path(sys.argv[1], "stackwarden")
+        package.mkdir()
+        sys.path.insert(0, sys.argv[1])
+        for fault in ("import no_such_module", "raise ImportError('a symbol is missing')"):
+            package.joinpath("__init__.py").write_text(fault)
+            try:
+                probe.import_table()
+            except ImportError as error:
+                print(type(error).__name__, error)
+        """,
+        arguments=(str(tmp_path),),
+    )
+    assert done.stdout == (
+        "ModuleNotFoundError No module named 'no_such_module'\nImportError a symbol is missing\n"
     )
 
 
 def test_importing_again_is_harmless(probe):
     for _ in range(3):
-        probe.import_table()
+        assert probe.import_table() == 0
     assert probe.call("attached", "reset")[0] == 0
 
 

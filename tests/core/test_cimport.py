@@ -16,21 +16,20 @@ stackwarden.import_stackwarden()
 
 
 def register_and_switch(base, size):
-    cdef stackwarden.stackwarden_handle handle
-    cdef stackwarden.stackwarden_stack seen
+    cdef stackwarden.stackwarden_stack made, seen
     cdef uintptr_t address = base
     cdef size_t length = size
     cdef int statuses[6]
     cdef stackwarden.stackwarden_handle current
     with nogil:
-        statuses[0] = stackwarden.register_stack(<void *>address, length, b"fiber", NULL, 0, &handle)
-        statuses[1] = stackwarden.switch_to(handle)
+        statuses[0] = stackwarden.register_stack(<void *>address, length, b"fiber", NULL, 0, &made)
+        statuses[1] = stackwarden.switch_to(made.handle)
         statuses[2] = stackwarden.current_stack(&seen)
         current = stackwarden.current_handle()
         statuses[3] = stackwarden.sync_stack()
         statuses[4] = stackwarden.reset_stack()
-        statuses[5] = stackwarden.unregister_stack(handle)
-    return list(statuses), seen.base, seen.size, current == seen.handle == handle
+        statuses[5] = stackwarden.unregister_stack(made.handle)
+    return list(statuses), seen.base, seen.size, current == seen.handle == made.handle
 
 
 def refuse():

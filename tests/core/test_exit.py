@@ -183,7 +183,7 @@ static void count(const stackwarden_stack *left, const stackwarden_stack *entere
 static void say_all(const char *when, void *memory, stackwarden_handle handle)
 {
     stackwarden_stack stack;
-    stackwarden_handle made;
+    stackwarden_stack made;
     int statuses[] = {
         stackwarden_notify_stack_switch(memory, MIB),
         stackwarden_switch_to(handle),
@@ -206,24 +206,24 @@ static void say_all(const char *when, void *memory, stackwarden_handle handle)
 int main(void)
 {
     void *memory = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    stackwarden_handle handle;
+    stackwarden_stack registered;
     say_all("before", memory, 1);
     Py_InitializeEx(0);
     if (stackwarden_import() < 0) {
         PyErr_Print();
         return 1;
     }
-    printf("register: %d\n", stackwarden_register_stack(memory, MIB, "a", "b", 0, &handle));
+    printf("register: %d\n", stackwarden_register_stack(memory, MIB, "a", "b", 0, &registered));
     PyRun_SimpleString("import stackwarden\n"
                        "stackwarden.register_switch_callback(lambda old, new: print('switched', flush=True))\n");
     fflush(stdout);
-    stackwarden_switch_to(handle);
+    stackwarden_switch_to(registered.handle);
     stackwarden_reset_stack();
-    printf("left on it: %d\n", stackwarden_switch_to(handle));
+    printf("left on it: %d\n", stackwarden_switch_to(registered.handle));
     if (Py_FinalizeEx() < 0) {
         return 1;
     }
-    say_all("finalised", memory, handle);
+    say_all("finalised", memory, registered.handle);
     return 0;
 }
 """

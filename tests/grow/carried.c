@@ -25,7 +25,7 @@ static void look(void *argument)
 static void *make(void *argument)
 {
     call *self = argument;
-    self->status = self->least ? stackwarden_call_with_stack(self->least, self->size, look, self)
+    self->status = self->least ? stackwarden_maybe_grow(self->least, self->size, look, self)
                                : stackwarden_call_on_stack(self->size, look, self);
     stackwarden_current_stack(&self->afterwards);
     return NULL;
@@ -77,7 +77,7 @@ static PyObject *by_settings(PyObject *module, PyObject *unused)
     call self = {0};
     (void)module;
     (void)unused;
-    self.status = stackwarden_call_with_stack(0, 0, look, &self);
+    self.status = stackwarden_maybe_grow(0, 0, look, &self);
     return seen_by(&self);
 }
 

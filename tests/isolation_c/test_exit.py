@@ -211,7 +211,7 @@ int main(void)
         return 1;
     }
     printf("running: %d", stackwarden_register_stack(memory, MIB, "a", "b", STACKWARDEN_ISOLATION_FRAMES,
-                                                     &stack.handle));
+                                                     &stack));
     printf(" %d", stackwarden_renew_stack(stack.handle, NULL));
     printf(" %d", stackwarden_start_switch(&stack, 0));
     printf(" %d", stackwarden_finish_switch());

@@ -22,14 +22,14 @@ static long wrong_unless(int expected)
 /* A stack comes, is used, and goes; its handle is stale from then on. */
 static long use_a_registered_stack(char *base, int round)
 {
-    stackwarden_handle handle;
+    stackwarden_stack stack;
     (void)round;
-    return wrong_unless(stackwarden_register_stack(base, SIZE, "name", "races", 0, &handle) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_switch_to(handle) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_unregister_stack(handle) == STACKWARDEN_IN_USE)
+    return wrong_unless(stackwarden_register_stack(base, SIZE, "name", "races", 0, &stack) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_IN_USE)
          + wrong_unless(stackwarden_reset_stack() == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_unregister_stack(handle) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_switch_to(handle) == STACKWARDEN_STALE_HANDLE);
+         + wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_STALE_HANDLE);
 }
 
 /* A stack that nobody registered. */
@@ -153,5 +153,5 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "races", NULL, -1
 
 PyMODINIT_FUNC PyInit_races(void)
 {
-    return stackwarden_import() == 0 ? PyModule_Create(&definition) : NULL;
+    return stackwarden_import() < 0 ? NULL : PyModule_Create(&definition);
 }

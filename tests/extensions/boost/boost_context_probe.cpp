@@ -180,7 +180,7 @@ void run_fcontext(const placed_stack &stack, const work &body)
     stackwarden_stack there{};
     stackwarden_current_stack(&made.back);
     stackwarden_register_stack(reinterpret_cast<void *>(stack.base), stack.size, "fcontext", "boost",
-                               STACKWARDEN_ISOLATION_FRAMES, &there.handle);
+                               STACKWARDEN_ISOLATION_FRAMES, &there);
     void *top = reinterpret_cast<void *>(stack.base + stack.size);
     adapter::jump_fcontext(adapter::make_fcontext<told_entry>(top, stack.size), &made, there);
     stackwarden_unregister_stack(there.handle);

@@ -17,8 +17,10 @@ static PyObject *register_stacks(PyObject *module, PyObject *args)
     }
     handles = PyMem_RawCalloc((size_t)count, sizeof *handles);
     for (registered = 0; handles != NULL && registered < count; registered++) {
+        stackwarden_stack made = {0};
         stackwarden_status status = stackwarden_register_stack((void *)(uintptr_t)(base + registered * size),
-                                                               (size_t)size, NULL, NULL, 0, &handles[registered]);
+                                                               (size_t)size, NULL, NULL, 0, &made);
+        handles[registered] = made.handle;
         if (status != STACKWARDEN_DONE) {
             return PyErr_Format(PyExc_RuntimeError, "stack %zu: %s", registered, stackwarden_status_text(status));
         }
@@ -48,5 +50,5 @@ static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "many_stacks", NULL, -1,
 
 PyMODINIT_FUNC PyInit_many_stacks(void)
 {
-    return stackwarden_import() == 0 ? PyModule_Create(&definition) : NULL;
+    return stackwarden_import() < 0 ? NULL : PyModule_Create(&definition);
 }

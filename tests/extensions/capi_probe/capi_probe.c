@@ -45,8 +45,9 @@ static void perform(request *r)
         r->status = stackwarden_sync_stack();
     }
     else if (strcmp(r->what, "register") == 0) {
-        r->handle = 0x5A5A;
-        r->status = stackwarden_register_stack(ADDRESS(r->a), r->b, r->name, r->system, r->flags, &r->handle);
+        r->stack.handle = 0x5A5A;
+        r->status = stackwarden_register_stack(ADDRESS(r->a), r->b, r->name, r->system, r->flags, &r->stack);
+        r->handle = r->stack.handle;
     }
     else if (strcmp(r->what, "unregister") == 0) {
         r->status = stackwarden_unregister_stack(r->a);
@@ -153,10 +154,8 @@ static PyObject *import_table(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    if (stackwarden_import() < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    int outcome = stackwarden_import();
+    return outcome < 0 ? NULL : PyLong_FromLong(outcome);
 }
 
 static PyObject *status_text(PyObject *module, PyObject *args)
@@ -577,8 +576,10 @@ static PyObject *churn(PyObject *module, PyObject *args)
         }
         else {
             size_t size = least + random_number(&state) % ((most - least) / 16 + 1) * 16;
-            wrong += stackwarden_register_stack(ADDRESS(first + place * stride), size, NULL, NULL, 0,
-                                                &handles[place]) != STACKWARDEN_DONE;
+            stackwarden_stack made = {0};
+            wrong += stackwarden_register_stack(ADDRESS(first + place * stride), size, NULL, NULL, 0, &made)
+                  != STACKWARDEN_DONE;
+            handles[place] = made.handle;
         }
     }
     for (unsigned place = 0; place < places; place++) {
@@ -649,8 +650,8 @@ static PyObject *register_stale(PyObject *module, PyObject *args)
     }
     Py_BEGIN_ALLOW_THREADS
     for (unsigned long long i = 0; i < rounds && !atomic_load(&stop_loops); i++) {
-        stackwarden_handle handle;
-        stackwarden_status status = stackwarden_register_stack(ADDRESS(base), size, NULL, NULL, 0, &handle);
+        stackwarden_stack made;
+        stackwarden_status status = stackwarden_register_stack(ADDRESS(base), size, NULL, NULL, 0, &made);
         wrong += status != STACKWARDEN_DONE && status != STACKWARDEN_OVERLAP;
     }
     Py_END_ALLOW_THREADS
@@ -671,8 +672,10 @@ static PyObject *register_many(PyObject *module, PyObject *args)
     }
     Py_BEGIN_ALLOW_THREADS
     for (unsigned long long i = 0; i < count; i++) {
-        made += stackwarden_register_stack(ADDRESS(first + i * stride), size, NULL, NULL, 0, &handles[i])
+        stackwarden_stack stack = {0};
+        made += stackwarden_register_stack(ADDRESS(first + i * stride), size, NULL, NULL, 0, &stack)
              == STACKWARDEN_DONE;
+        handles[i] = stack.handle;
     }
     for (unsigned long long i = 0; i < count; i++) {
         uintptr_t base = first + i * stride;

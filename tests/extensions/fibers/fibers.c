@@ -42,7 +42,7 @@ static int isolation_flags(const char *isolation, unsigned *flags)
 static stackwarden_status stack_register(Stack *self)
 {
     stackwarden_status status = stackwarden_register_stack((void *)self->stack.base, self->stack.size, "fiber",
-                                                           "fibers", self->flags, &self->stack.handle);
+                                                           "fibers", self->flags, &self->stack);
     self->registered = status == STACKWARDEN_DONE;
     return status;
 }

@@ -21,5 +21,5 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "outside_c", NULL
 
 PyMODINIT_FUNC PyInit_outside_c(void)
 {
-    return stackwarden_import() == 0 ? PyModule_Create(&definition) : NULL;
+    return stackwarden_import() < 0 ? NULL : PyModule_Create(&definition);
 }

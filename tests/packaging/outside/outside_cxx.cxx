@@ -25,5 +25,5 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "outside_cxx", nu
 
 PyMODINIT_FUNC PyInit_outside_cxx()
 {
-    return stackwarden_import() == 0 ? PyModule_Create(&definition) : nullptr;
+    return stackwarden_import() < 0 ? nullptr : PyModule_Create(&definition);
 }

@@ -177,7 +177,7 @@ public:
         bool attached = detail::is_attached();
         unsigned flags = attached ? flags_ : flags_ | STACKWARDEN_EMPTY_CONTEXT;
         stackwarden_status status = stackwarden_register_stack(reinterpret_cast<void *>(range.base), range.size, name_,
-                                                               "boost", flags, &range.handle);
+                                                               "boost", flags, &range);
         if (status < 0 && detail::is_running(status)) {
             allocator_.deallocate(made);
             throw refused(status);

@@ -78,12 +78,12 @@ static inline stackwarden_status stackwarden_carried_register_(stackwarden_carri
     const void *base = (const void *)self->stack.base;
     stackwarden_status status =
         stackwarden_register_stack(base, self->stack.size, NULL, system,
-                                   STACKWARDEN_TRIM_GUARD | STACKWARDEN_ISOLATION_THREAD_STATE, &self->stack.handle);
+                                   STACKWARDEN_TRIM_GUARD | STACKWARDEN_ISOLATION_THREAD_STATE, &self->stack);
     self->stays = status == STACKWARDEN_NO_ISOLATION;
     if (self->stays) {
         status = stackwarden_register_stack(base, self->stack.size, NULL, system,
                                             STACKWARDEN_TRIM_GUARD | STACKWARDEN_ISOLATION_FRAMES,
-                                            &self->stack.handle);
+                                            &self->stack);
     }
     return status;
 }

@@ -5,10 +5,10 @@
  * where the package is not installed every call returns STACKWARDEN_NOT_INSTALLED and does nothing.
  * The signals that a runtime sends without knowing of Python are another contract (beacon.h).
  *
- *     if (stackwarden_import() < 0) PyErr_Clear();            // once, attached; absence is legitimate
- *     stackwarden_register_stack(base, size, "fiber 1", "my-runtime", 0, &handle);
+ *     if (stackwarden_import() < 0) return NULL;              // once, attached; 1: not installed, which is legitimate
+ *     stackwarden_register_stack(base, size, "fiber 1", "my-runtime", 0, &stack);
  *     ...
- *     stackwarden_switch_to(handle);                          // right before or after the switch
+ *     stackwarden_switch_to(stack.handle);                    // right before or after the switch
  *     ...run Python...
  *     stackwarden_reset_stack();                              // back on the thread's own stack
  *
@@ -133,7 +133,7 @@ typedef struct {
     stackwarden_status (*reset_stack)(void);
     stackwarden_status (*sync_stack)(void);
     stackwarden_status (*register_stack)(uintptr_t base, size_t size, const char *name, const char *system,
-                                         unsigned flags, stackwarden_handle *handle);
+                                         unsigned flags, stackwarden_stack *stack);
     stackwarden_status (*unregister_stack)(stackwarden_handle handle);
     stackwarden_status (*current_stack)(stackwarden_stack *stack);
     stackwarden_status (*find_stack)(uintptr_t address, stackwarden_stack *stack);
@@ -149,7 +149,7 @@ typedef struct {
     stackwarden_status (*leave_budget)(const stackwarden_budget *former);
     stackwarden_status (*adopt_stack)(void);
     stackwarden_status (*call_on_stack)(size_t size, stackwarden_function function, void *arg);
-    stackwarden_status (*call_with_stack)(size_t least, size_t size, stackwarden_function function, void *arg);
+    stackwarden_status (*maybe_grow)(size_t room, size_t size, stackwarden_function function, void *arg);
     size_t (*stack_remaining)(void);
     size_t (*stack_used)(void);
     int (*check_stack_depth)(const char *where);
@@ -170,17 +170,40 @@ __declspec(selectany) const stackwarden_table *stackwarden_table_ = NULL;
 __attribute__((weak, visibility("hidden"))) const stackwarden_table *stackwarden_table_ = NULL;
 #endif
 
+/* Is the exception that is pending the absence of the package, and not a fault in it? */
+static inline int stackwarden_is_absent_(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
+        return 0;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *name = PyObject_GetAttrString(error, "name");
+    int absent = name != NULL && PyUnicode_Check(name)
+              && (PyUnicode_CompareWithASCIIString(name, "stackwarden") == 0
+                  || PyUnicode_CompareWithASCIIString(name, "stackwarden._core") == 0);
+    Py_XDECREF(name);
+    PyErr_Restore(type, error, traceback);
+    return absent;
+}
+
 /* Find the package and check its table. RAISES.
  * Requires: attached. Once for each linked module; again is harmless.
- * Guarantees: 0, and the functions below reach the package.
- * Fails with: -1 and ImportError, when the package is missing, when the major numbers differ, or when this
- *   header is newer than the package; the message names both numbers and the remedy. The functions below
- *   then return STACKWARDEN_NOT_INSTALLED. */
+ * Guarantees: 0: the functions below reach the package. 1: there is no package, or none with a compiled core; no
+ *   exception is pending, and the functions below return STACKWARDEN_NOT_INSTALLED and do nothing.
+ * Fails with: -1 and ImportError, when the major numbers differ, when this header is newer than the package (the
+ *   message names both numbers and the remedy), or when the package is broken. Never to be ignored: the functions below
+ *   return STACKWARDEN_NOT_INSTALLED then, too, and nothing is protected. */
 static inline int stackwarden_import(void)
 {
     PyObject *core = PyImport_ImportModule("stackwarden._core");
     if (core == NULL) {
-        return -1;
+        if (!stackwarden_is_absent_()) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 1;
     }
     Py_DECREF(core);
     const stackwarden_table *table = (const stackwarden_table *)PyCapsule_Import(STACKWARDEN_CAPSULE, 0);
@@ -275,14 +298,15 @@ static inline stackwarden_status stackwarden_set_policy(stackwarden_stacks which
 /* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
  * Requires: [base, base + size) is readable and writable memory (the guard pages left out, or
  *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
- * Guarantees: DONE and *handle. A record that overlaps and is current on no thread gives way: it goes stale.
- * Fails with: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
+ * Guarantees: DONE, and *stack is the stack, without the guard pages. A record that overlaps and is current on no
+ *   thread gives way: it goes stale.
+ * Fails with, and *stack is not written: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
  *   allocates. */
 static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
                                                             const char *system, unsigned flags,
-                                                            stackwarden_handle *handle)
+                                                            stackwarden_stack *stack)
 {
-    return STACKWARDEN_CALL_(register_stack, ((uintptr_t)base, size, name, system, flags, handle));
+    return STACKWARDEN_CALL_(register_stack, ((uintptr_t)base, size, name, system, flags, stack));
 }
 
 /* Forget a stack. Call it before its memory is given back.
@@ -424,14 +448,14 @@ static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwar
     return STACKWARDEN_CALL_(call_on_stack, (size, function, arg));
 }
 
-/* The same, but in place when at least `least` bytes are left under the caller, of which CPython keeps the last 2
- * margins (status()["margin"]) for itself. On a stack that is not known it is carried. Where `least` or `size` is 0
+/* The same, but in place while `room` bytes are left under the caller, of which CPython keeps the last 2 margins
+ * (status()["margin"]) for itself. On a stack that is not known the call goes to another. Where `room` or `size` is 0
  * the settings min-stack and stack-size stand for it (STACKWARDEN=..., -X stackwarden=...), else 0 and 64 MiB.
  * Fails with: what stackwarden_call_on_stack() fails with. In place it is as fast as stackwarden_sync_stack(). */
-static inline stackwarden_status stackwarden_call_with_stack(size_t least, size_t size, stackwarden_function function,
-                                                             void *arg)
+static inline stackwarden_status stackwarden_maybe_grow(size_t room, size_t size, stackwarden_function function,
+                                                        void *arg)
 {
-    return STACKWARDEN_CALL_(call_with_stack, (least, size, function, arg));
+    return STACKWARDEN_CALL_(maybe_grow, (room, size, function, arg));
 }
 
 /* ---- how deep ---- */
