@@ -43,9 +43,10 @@ from records.policy cimport policy_of
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE, stackwarden_table
+from switching.blocks cimport sw_enter_stack, sw_leave_stack
 from switching.callbacks cimport sw_unregister_switch_callback
-from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
-from switching.policies cimport sw_set_policy
+from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
+from switching.policies cimport default_policy, settle_policy, sw_enter_policy, sw_leave_policy
 from switching.registration cimport (
     name_stack,
     sw_current_stack,
@@ -77,9 +78,9 @@ cdef extern from *:
 
 include "python/refusals.pxi"
 include "python/stack.pxi"
+include "python/status.pxi"
 include "python/telling.pxi"
 include "python/depth.pxi"
-include "python/status.pxi"
 include "python/interposition.pxi"
 include "python/switch_callbacks.pxi"
 include "python/pools.pxi"
@@ -94,17 +95,9 @@ def _stop():
     _at_exit()
 
 
-cdef void _end_thread(void *block) noexcept nogil:
-    end_thread(block)
-
-
 cdef void _end_other_threads() noexcept nogil:
     sw_forget_map()
     end_other_threads()
-
-
-cdef void _before_the_end() noexcept nogil:
-    stop_detached_writes()
 
 
 _PROBES = {"on": SWPY_PROBE_SETTER, "observe": SWPY_PROBE_OBSERVE, "off": SWPY_PROBE_OFF}
@@ -155,11 +148,11 @@ cdef _start_isolation():
 cdef _start_process():
     global sw_platform_started, swpy_on_finalization
     if not sw_platform_started:
-        if take_record() == NULL or sw_platform_start(_end_thread, _end_other_threads) != 0:
+        if take_record() == NULL or sw_platform_start(end_thread, _end_other_threads) != 0:
             raise MemoryError("stackwarden: no memory for the first records")
         sw_platform_started = 1
-    sw_process.policies[SW_KNOWN_STACKS] = sw_process.policies[SW_FOREIGN_THREADS] = SW_EXACT
-    sw_process.policies[SW_UNKNOWN_STACKS] = SW_ESTIMATE
+    for which in range(SW_POLICY_KINDS):
+        sw_process.policies[which] = sw_process.set_policies[which] = default_policy(which)
     sw_process.assumed_size = SW_ASSUMED_SIZE
     sw_process.min_stack = 0
     sw_process.stack_size = SW_DEFAULT_STACK_SIZE
@@ -167,7 +160,7 @@ cdef _start_process():
     sw_process.finalizing = 0
     sw_process.has_foreign = 0
     sw_process.first_foreign_done = 0
-    swpy_on_finalization = _before_the_end
+    swpy_on_finalization = stop_detached_writes
     update_fast_path()
     if Py_AtExit(_at_exit) != 0:
         atexit.register(_stop)  # its 32 places are taken

@@ -12,10 +12,11 @@ from depth.checks cimport (
 from records.executions cimport sw_drain, sw_renew_stack
 from records.guard cimport *
 from stackwarden cimport STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, stackwarden_table
+from switching.blocks cimport sw_enter_stack, sw_enter_sync, sw_leave_stack, sw_leave_sync
 from switching.callbacks cimport sw_unregister_switch_callback
 from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
-from switching.policies cimport sw_set_policy
+from switching.policies cimport sw_enter_policy, sw_leave_policy, sw_set_policy
 from switching.registration cimport (
     sw_current_handle,
     sw_current_stack,
@@ -25,7 +26,7 @@ from switching.registration cimport (
     sw_unregister_stack,
 )
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
-from switching.sync cimport sw_adopt_stack, sw_enter_sync, sw_leave_sync, sw_sync_stack
+from switching.sync cimport sw_adopt_stack, sw_sync_stack
 
 
 cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
@@ -58,6 +59,10 @@ cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
     table.enter_recursive_call = sw_enter_recursive_call
     table.leave_recursive_call = sw_leave_recursive_call
     table.set_policy = sw_set_policy
+    table.enter_policy = sw_enter_policy
+    table.leave_policy = sw_leave_policy
+    table.enter_stack = sw_enter_stack
+    table.leave_stack = sw_leave_stack
     table.enter_sync = sw_enter_sync
     table.leave_sync = sw_leave_sync
     table.retain_stack = sw_retain_stack

@@ -107,7 +107,7 @@ cdef class StackMemory:
         self.stack.size = size
         _check(
             stackwarden.register_stack(
-                base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack.handle),
+                base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack),
             f"a stack of {size} bytes")
 
     def __dealloc__(self):

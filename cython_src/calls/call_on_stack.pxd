@@ -90,7 +90,7 @@ cdef extern from * nogil:
 
 # ---- free stacks ----
 
-cdef inline void take_out(int place) noexcept nogil:
+cdef inline void take_from_pool(int place) noexcept nogil:
     """Under sw_lock()."""
     global sw_pool_free
     sw_pool_free -= 1
@@ -107,7 +107,7 @@ cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
         place -= 1
     if place >= 0:
         stack[0] = sw_pool[place]
-        take_out(place)
+        take_from_pool(place)
         found = True
     sw_unlock()
     return found
@@ -119,7 +119,7 @@ cdef inline bint take_oldest(sw_pooled_stack *stack) noexcept nogil:
     sw_lock()
     if sw_pool_free:
         stack[0] = sw_pool[0]
-        take_out(0)
+        take_from_pool(0)
         found = True
     sw_unlock()
     return found

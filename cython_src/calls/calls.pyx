@@ -13,7 +13,7 @@ from libc.stddef cimport size_t
 
 cimport stackwarden
 from stackwarden._core import status as package_status
-from stackwarden._greenlets import GREENLET, watch
+from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden.errors import (
     NotRunningError,
     RegistryFullError,
@@ -123,7 +123,7 @@ _loaded = sys.modules  # each interpreter has its own
 
 
 cdef bint has_greenlets() noexcept:
-    return GREENLET in <dict>_loaded
+    return GREENLETS_MODULE in <dict>_loaded
 
 
 cdef stackwarden.stackwarden_handle current() noexcept:
@@ -217,15 +217,15 @@ def _call_synced(room, func, tuple args, dict kwargs):
 
     Where fewer than ``room`` bytes are left, or nobody knows, on another stack; 0: in place.
     """
-    cdef stackwarden.stackwarden_synced former
-    cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&former)
+    cdef stackwarden.stackwarden_request request
+    cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&request)
     try:
         if room:
             return result_of(_call_grown(room, _default_size(), func, args, kwargs))
         return func(*args, **kwargs)
     finally:
         if status >= 0:
-            stackwarden.leave_sync(&former)
+            stackwarden.leave_sync(&request)
 
 
 # ---- deep_recursion ----

@@ -14,10 +14,11 @@
  *   swpy_adopt(ts, thread, to)            the same where somebody else has put the counters of `to` in force
  *   swpy_covers_fast, swpy_protect_fast   the same two where swpy_has_fast_path(): a few loads and stores
  *   swpy_protect_own(ts, thread, to, is_new)   the same for a thread state that belongs to the stack of `to` alone
- *   swpy_budget_entered(ts, to, sp, lowest)   attached, on the stack of `to`, whose details say of a budget that CPython
- *                                         is to raise before it uses what lies below `lowest`. What
- *                                         swpy_budget_left() wants; `to` must be put in force after both
- *   swpy_budget_left(ts, to, former)
+ *   swpy_fill_budget(ts, to, sp, low_end, request)   attached, on the stack of `to`: what a budget that ends at the address
+ *                                         `low_end` withholds of it
+ *   swpy_apply_budgets(ts, thread, to, own)   attached: the budgets that were requested for `to` have changed. It may be
+ *                                         current on whichever thread, or on none; `own`: its own thread state, or NULL
+ *   swpy_is_applied(ts, thread, record)   does a thread state, of that thread, check the bounds of a record?
  *   swpy_budget_set(ts, thread, to, budget)   the stack's own budget becomes that, in bytes / 16; 0: too many calls are
  *                                         active for that, and it is as before
  *   swpy_drop_passed_budget(to, sp)              `sp` was found below what a budget allows: there is none any more
@@ -79,6 +80,32 @@ static inline const char *swpy_mechanism_name(void)
     return names[swpy_protection.mechanism];
 }
 
+static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to);
+static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw_record *record);
+
+/* Where another thread checks the bounds of `record`, let it check those of `to`. Requires: attached, so that the other
+ * one is not. */
+static inline void swpy_protect_elsewhere(sw_thread *thread, const sw_record *record, sw_record *to)
+{
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        if (ts->thread_id == thread->ident && swpy_is_applied(ts, thread, record)) {
+            swpy_protect(ts, thread, to);
+        }
+    }
+}
+
+/* The most that the budgets requested for a stack withhold. */
+static inline void swpy_sum_requests(sw_record_cold *cold)
+{
+    cold->withheld_by_requests = 0;
+    for (const sw_request *request = cold->budgets; request != NULL; request = request->next) {
+        if (request->withheld > cold->withheld_by_requests) {
+            cold->withheld_by_requests = request->withheld;
+        }
+    }
+}
+
 /* Bytes / 16 above the base that the budgets of a stack keep back. CPython raises where reserve bytes are left. */
 static inline uint32_t swpy_withheld_by_budgets(const sw_record *record)
 {
@@ -86,7 +113,7 @@ static inline uint32_t swpy_withheld_by_budgets(const sw_record *record)
     uintptr_t size = record->top - record->base;
     uintptr_t may_be_used = ((uintptr_t)cold->own_budget << 4) + swpy_protection.reserve;
     uint32_t own = cold->own_budget != 0 && may_be_used < size ? (uint32_t)((size - may_be_used) >> 4) : 0;
-    return own > cold->withheld_for_now ? own : cold->withheld_for_now;
+    return own > cold->withheld_by_requests ? own : cold->withheld_by_requests;
 }
 
 #if SWPY_311

@@ -3,7 +3,7 @@
  * Follows protection_counter.h. The budget of a stack is the lower of the user's recursion limit and what the
  * size allows. recursion_limit stays the user's: at 0 remaining CPython 3.11 looks whether
  * recursion_limit - recursion_remaining has reached the interpreter's limit, and goes on if it has not.
- * sys.setrecursionlimit() takes the same difference for the depth, so budgets step aside while it runs.
+ * sys.setrecursionlimit() takes the same difference for the depth, so counters step aside while it runs.
  * The worst call that was measured takes 2,515 bytes. */
 
 #define SWPY_BYTES_PER_LEVEL 2600
@@ -35,7 +35,7 @@ static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     PyThreadState *ts = swpy_attached();
     const sw_counter *counter = swpy_find_counter(ts, thread);
-    const sw_record *record = budget != NULL ? counter->record : thread->native;
+    const sw_record *record = counter != NULL ? counter->record : thread->native;
     return sw_cold_of(record)->calls_withheld > 0
         || swpy_levels_within(thread, record, ts->recursion_limit) < ts->recursion_limit;
 }
@@ -86,26 +86,26 @@ typedef void swpy_counter_step(PyThreadState *ts, sw_thread *thread, sw_counter 
 
 static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
-    int used = swpy_depth_used(ts, budget);
-    int *kept = swpy_depth_place(thread, budget, counter->record);
-    *kept = used > 0 ? used : 0;
-    ts->recursion_remaining = ts->recursion_limit - *kept;
+    int used = swpy_depth_used(ts, counter);
+    int *depth = swpy_depth_place(thread, counter, counter->record);
+    *depth = used > 0 ? used : 0;
+    ts->recursion_remaining = ts->recursion_limit - *depth;
 }
 
 static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
-    swpy_count_down(ts, thread, budget, counter->record);
+    swpy_count_down(ts, thread, counter, counter->record);
 }
 
-/* Take a step with every budget that is in force in this interpreter. */
+/* Take a step with every counter of this interpreter. */
 static void swpy_for_each_counter(swpy_counter_step *step)
 {
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
             sw_counter *counter = thread->ident != 0 ? swpy_find_counter(ts, thread) : NULL;
-            if (budget != NULL) {
-                step(ts, thread, budget);
+            if (counter != NULL) {
+                step(ts, thread, counter);
             }
         }
     }

@@ -49,13 +49,13 @@ static inline int swpy_levels_within(const sw_thread *thread, const sw_record *r
     return levels < most ? levels : most;
 }
 
-/* The budget that is in force in a thread state, or NULL: it is the native stack's, as CPython set it. */
+/* What a thread state counts down, or NULL: the native stack's calls, as CPython set them. */
 static inline sw_counter *swpy_find_counter(PyThreadState *ts, sw_thread *thread)
 {
     for (int i = 0; i < SW_COUNTERS; i++) {
         sw_counter *counter = &thread->counters[i];
         if (counter->ts_id == ts->id && counter->interpreter == ts->interp) {
-            return budget;
+            return counter;
         }
     }
     return NULL;
@@ -70,12 +70,12 @@ static inline sw_counter *swpy_new_counter(PyThreadState *ts, sw_thread *thread)
     counter->native_depth_used = 0;
     counter->limit = swpy_limit(ts);
     counter->levels = swpy_most(thread->native, counter->limit);
-    return budget;
+    return counter;
 }
 
 static inline int swpy_is_effective(const sw_thread *thread, const sw_counter *counter, const sw_record *record)
 {
-    if (budget == NULL) {
+    if (counter == NULL) {
         return record == thread->native && swpy_has_most(thread, record);
     }
     return counter->record == record && counter->levels == swpy_levels_within(thread, record, counter->limit);
@@ -99,7 +99,7 @@ static inline int *swpy_depth_place(const sw_thread *thread, sw_counter *counter
     return record == thread->native ? &counter->native_depth_used : &record->depth_used;
 }
 
-/* Calls in use on the stack whose budget is in force. Someone may have called Py_SetRecursionLimit from C, which
+/* Calls in use on the stack whose calls are counted down. Someone may have called Py_SetRecursionLimit from C, which
  * adds the difference to what remains. */
 static inline int swpy_depth_used(PyThreadState *ts, const sw_counter *counter)
 {
@@ -112,38 +112,38 @@ static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, s
     counter->record = to;
     counter->limit = swpy_limit(ts);
     counter->levels = swpy_levels_within(thread, to, counter->limit);
-    int *kept = swpy_depth_place(thread, budget, to);
-    *swpy_remaining(ts) = counter->levels - *kept;
-    *kept = 0; /* the thread state counts on; another one that is made on this stack starts anew */
+    int *depth = swpy_depth_place(thread, counter, to);
+    *swpy_remaining(ts) = counter->levels - *depth;
+    *depth = 0; /* the thread state counts on; another one that is made on this stack starts anew */
 }
 
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     sw_counter *counter = swpy_find_counter(ts, thread);
-    sw_record *from = budget != NULL ? counter->record : thread->native;
-    if (swpy_protection.mechanism == SWPY_NONE || swpy_is_effective(thread, budget, to)) {
+    sw_record *from = counter != NULL ? counter->record : thread->native;
+    if (swpy_protection.mechanism == SWPY_NONE || swpy_is_effective(thread, counter, to)) {
         return;
     }
-    if (budget == NULL) {
-        budget = swpy_new_counter(ts, thread);
+    if (counter == NULL) {
+        counter = swpy_new_counter(ts, thread);
     }
-    int used = swpy_depth_used(ts, budget);
+    int used = swpy_depth_used(ts, counter);
     if (used < 0) {
-        int *kept = swpy_depth_place(thread, budget, to);
-        *kept = *kept + used > 0 ? *kept + used : 0;
+        int *depth = swpy_depth_place(thread, counter, to);
+        *depth = *depth + used > 0 ? *depth + used : 0;
         used = 0;
     }
-    *swpy_depth_place(thread, budget, from) = used;
-    swpy_count_down(ts, thread, budget, to);
+    *swpy_depth_place(thread, counter, from) = used;
+    swpy_count_down(ts, thread, counter, to);
 }
 
 static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     sw_counter *counter = swpy_find_counter(ts, thread);
-    if (budget == NULL && !swpy_is_effective(thread, budget, to)) {
-        budget = swpy_new_counter(ts, thread);
+    if (counter == NULL && !swpy_is_effective(thread, counter, to)) {
+        counter = swpy_new_counter(ts, thread);
     }
-    if (budget != NULL) {
+    if (counter != NULL) {
         counter->record = to;
         counter->limit = swpy_limit(ts);
         counter->levels = swpy_levels_within(thread, to, counter->limit);
@@ -156,7 +156,7 @@ static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
     record->depth_used = swpy_levels(record->top - record->base) - swpy_levels(sp - record->base);
 }
 
-/* A thread state that belongs to one stack alone counts down by itself, from the budget that it gets when new. */
+/* A thread state that belongs to one stack alone counts down by itself, from the calls that it gets when new. */
 static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
     if (is_new && swpy_protection.mechanism != SWPY_NONE) {
@@ -164,21 +164,61 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
     }
 }
 
-/* Calls that a budget takes away count as used until it is left. */
-static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw_record *record)
 {
-    int *remaining = swpy_remaining(ts);
-    size_t levels = sp > lowest ? (sp - lowest) / SWPY_BYTES_PER_LEVEL : 0;
-    uint32_t calls_withheld = *remaining > 0 && levels < (size_t)*remaining ? (uint32_t)*remaining - (uint32_t)levels : 0;
-    sw_cold_of(to)->calls_withheld += (int)taken;
-    *remaining -= (int)taken;
-    return taken;
+    const sw_counter *counter = swpy_find_counter(ts, thread);
+    return counter != NULL ? counter->record == record : record == thread->native;
 }
 
-static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t calls_withheld)
+/* Calls that budgets withhold count as used until they end. All that the stack had left, with those that are withheld
+ * already, but for what lies above `low_end`. */
+static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end, sw_request *request)
 {
-    sw_cold_of(to)->calls_withheld -= (int)taken;
-    *swpy_remaining(ts) += (int)taken;
+    int left = *swpy_remaining(ts) + sw_cold_of(to)->calls_withheld;
+    size_t levels = sp > low_end ? (sp - low_end) / SWPY_BYTES_PER_LEVEL : 0;
+    request->calls_withheld = left > 0 && levels < (size_t)left ? left - (int)levels : 0;
+}
+
+/* Where the calls of a stack are counted: in a thread state that counts it down, else where its depth is noted. */
+static inline void swpy_withhold(sw_record *record, PyThreadState *own, int calls)
+{
+    if (own != NULL) {
+        *swpy_remaining(own) -= calls;
+        return;
+    }
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
+            if (thread->ident == 0 || thread->ident != ts->thread_id) {
+                continue;
+            }
+            if (swpy_is_applied(ts, thread, record)) {
+                *swpy_remaining(ts) -= calls;
+                return;
+            }
+            if (record == thread->native) {
+                swpy_find_counter(ts, thread)->native_depth_used += calls;
+                return;
+            }
+        }
+    }
+    record->depth_used += calls;
+}
+
+static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+{
+    sw_record_cold *cold = sw_cold_of(to);
+    int most = 0;
+    (void)ts;
+    (void)thread;
+    swpy_sum_requests(cold);
+    for (const sw_request *request = cold->budgets; request != NULL; request = request->next) {
+        most = request->calls_withheld > most ? request->calls_withheld : most;
+    }
+    if (swpy_protection.mechanism != SWPY_NONE) {
+        swpy_withhold(to, own, most - cold->calls_withheld);
+    }
+    cold->calls_withheld = most;
 }
 
 #define SWPY_SPARE_LEVELS 60 /* under 0 CPython aborts where it handles an overflow already */
@@ -186,21 +226,21 @@ static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t c
 static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
 {
     sw_record_cold *cold = sw_cold_of(to);
-    uint32_t former = cold->own_budget;
-    sw_counter *counted = swpy_find_counter(ts, thread);
-    if (counted == NULL && to == thread->native) {
-        counted = swpy_new_counter(ts, thread);
+    uint32_t before = cold->own_budget;
+    sw_counter *counter = swpy_find_counter(ts, thread);
+    if (counter == NULL && to == thread->native) {
+        counter = swpy_new_counter(ts, thread);
     }
-    int in_force = counted != NULL && counted->record == to;
+    int is_counted = counter != NULL && counter->record == to;
     cold->own_budget = budget;
-    int more = in_force ? swpy_levels_within(thread, to, counted->limit) - counted->levels : 0;
+    int more = is_counted ? swpy_levels_within(thread, to, counter->limit) - counter->levels : 0;
     if (more < 0 && *swpy_remaining(ts) + more < SWPY_SPARE_LEVELS) {
-        cold->own_budget = former;
+        cold->own_budget = before;
         return 0;
     }
-    if (in_force) {
+    if (is_counted) {
         *swpy_remaining(ts) += more;
-        counted->levels += more;
+        counter->levels += more;
     }
     return 1;
 }

@@ -104,20 +104,31 @@ static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *t
     swpy_protect(ts, thread, to);
 }
 
-static inline uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
+static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw_record *record)
 {
-    (void)ts;
-    (void)sp;
-    (void)lowest;
-    to->withheld = swpy_withheld_by_budgets(to);
-    return 0;
+    (void)thread;
+    return swpy_protection.mechanism == SWPY_POINTER && swpy_bounds(ts)[SWPY_TOP] == record->top;
 }
 
-static inline void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t former)
+static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end, sw_request *request)
 {
     (void)ts;
-    (void)former;
+    (void)to;
+    (void)sp;
+    (void)low_end;
+    (void)request; /* bytes are all that counts */
+}
+
+static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+{
+    (void)own;
+    swpy_sum_requests(sw_cold_of(to));
     to->withheld = swpy_withheld_by_budgets(to);
+    for (sw_thread *other = sw_process.threads; other != NULL; other = other->next) {
+        if (other->ident != 0 && other->current == to) {
+            other == thread ? swpy_protect(ts, thread, to) : swpy_protect_elsewhere(other, to, to);
+        }
+    }
 }
 
 static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
@@ -132,7 +143,11 @@ static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_recor
 static inline void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
 {
     if (sp < swpy_low_end(to)) {
-        sw_cold_of(to)->own_budget = sw_cold_of(to)->withheld_for_now = 0;
+        sw_cold_of(to)->own_budget = 0;
+        for (sw_request *request = sw_cold_of(to)->budgets; request != NULL; request = request->next) {
+            request->withheld = 0;
+        }
+        swpy_sum_requests(sw_cold_of(to));
         to->withheld = 0;
     }
 }

@@ -54,16 +54,37 @@ typedef struct {
     struct sw_execution *execution; /* its own; or of the chain that it was entered from last; or NULL */
 } sw_record;
 
+/* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
+typedef uint64_t sw_handle;
+
+/* A stack by its handle; by its bounds where that is stale, for memory is told of again. */
+typedef struct {
+    sw_handle handle;
+    uintptr_t base, top;
+    int bounds_from;
+} sw_place;
+
+/* What holds for a block of code until that block ends, in whatever order and on whatever thread: a budget of a stack,
+ * the bounds of a stack on a thread, a policy of a thread or of the process. What is effective is computed from those
+ * that are left; no former value is put back. Type-stable memory, as records are. */
+typedef struct sw_request {
+    struct sw_request *next; /* of the same stack, thread or process, the one made before it; while free, the next free */
+    uint64_t id; /* never used again; 0: free */
+    uint64_t thread; /* its serial; 0: the request is the process's, or a stack's */
+    sw_place stack;
+    uint32_t withheld; /* a budget: bytes / 16 above the base that CPython is not to use ... */
+    int32_t calls_withheld; /* ... and calls (3.11 to 3.13) */
+    uint8_t which, policy; /* a policy */
+} sw_request;
+
 /* What a record has that no switch needs; found by the record's index. */
 typedef struct {
+    sw_request *budgets; /* the newest first */
     uint32_t own_budget; /* bytes / 16 that may be used, from the top; 0: all of the stack */
-    uint32_t withheld_for_now; /* bytes / 16 above the base that a budget which was entered keeps back; 0: nothing */
+    uint32_t withheld_by_requests; /* bytes / 16 above the base: the most of them */
     uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
     int32_t calls_withheld; /* calls that budgets which were entered took away (3.11 to 3.13) */
 } sw_record_cold;
-
-/* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
-typedef uint64_t sw_handle;
 
 #define SW_CHUNK_BITS 12
 #define SW_CHUNK_RECORDS (1u << SW_CHUNK_BITS)
@@ -127,9 +148,13 @@ typedef struct sw_thread {
     int in_callback;
     int is_foreign; /* Python did not create it */
     uint8_t policies[SW_POLICY_KINDS]; /* its own; none for its own native stack */
+    uint8_t set_policies[SW_POLICY_KINDS]; /* for good */
+    sw_request *policy_requests; /* the newest first */
+    sw_request *blocks; /* bounds that were entered and not left; the newest first */
+    sw_place outer; /* the stack around the outermost of them */
     uint64_t policies_seen; /* policy_serial when they were put in force last */
     SW_ATOMIC(int) writes_detached; /* it is at its thread state without the GIL: see stop_detached_writes() */
-    struct sw_thread *next, *previous;
+    struct sw_thread *next;
 } sw_thread;
 
 /* ---- one block for the process ---- */
@@ -140,7 +165,9 @@ typedef struct {
     SW_ATOMIC(int) finalizing; /* Python ends: thread states are left alone by those who are detached */
     SW_ATOMIC(int) callbacks; /* registered switch callbacks */
     int frames; /* isolation "frames" can be had */
-    uint8_t policies[SW_POLICY_KINDS];
+    uint8_t policies[SW_POLICY_KINDS]; /* effective */
+    uint8_t set_policies[SW_POLICY_KINDS]; /* for good */
+    sw_request *policy_requests; /* the newest first */
     SW_ATOMIC(int) own_policies; /* threads that have some of their own */
     SW_ATOMIC(int) unchecked; /* a policy was asked for, once, under which CPython does not check bounds */
     SW_ATOMIC(uint64_t) policy_serial; /* counts changes */
@@ -157,6 +184,8 @@ typedef struct {
     SW_ATOMIC(uint32_t) records; /* high-water mark of the table */
     uint32_t free_record; /* head of the list of free records, 0: none */
     uint64_t registered; /* records of kind SW_REGISTERED */
+    sw_request *free_requests;
+    uint64_t request_id; /* the last one given out */
     uint64_t superseded; /* records that gave way to a later one */
     uint64_t leaked; /* execution states that can't be resumed any more, and what they hold */
     uint64_t drained; /* drains that found something to free */

@@ -1,26 +1,29 @@
-"""Budgets: less of a stack than there is, for a while or for good.
+"""Budgets: less of a stack than there is, for a block or for good.
 
-      top ... stack pointer ... lowest   from here on CPython raises ... base as CPython is told of it ... base
+      top ... stack pointer ... low end: CPython raises ... base as CPython is told of it ... base
+                                       |<---- reserve ---->|
 
-Promises: a budget never reaches below the real stack, and none is put in force that could make CPython abort: a
-margin and a reserve must be left between the stack pointer and `lowest`, below which two margins follow.
+Promises: a budget never reaches below the real stack, and none is applied that could make CPython abort: a margin
+and SW_BUDGET_RESERVE must be left between the stack pointer and the low end. Budgets of blocks form a set, and the
+narrowest is effective; each ends with its own block, on whichever thread that ends.
 """
 
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.stdint cimport uint32_t, uintptr_t
 
 from depth.checks cimport used_of
 from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport handle_of, record_of
+from records.requests cimport make_request, request_of, take_out
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
     STACKWARDEN_IN_USE,
+    STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_TOO_SMALL,
-    STACKWARDEN_UNKNOWN_STACK,
-    stackwarden_budget,
+    stackwarden_request,
     stackwarden_status,
 )
 from switching.sync cimport sync_slow
@@ -29,54 +32,67 @@ from switching.threads cimport this_thread, thread_on
 
 cdef extern from * nogil:
     """
-    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for the calls that put a budget in force, and more */
+    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for the calls that apply a budget, and more */
     """
     const uintptr_t SW_BUDGET_RESERVE
 
 
-# ---- for a while ----
+# ---- for a block ----
 
-cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t lowest) noexcept nogil:
-    """Bytes / 16 above the base of a record that are kept back where nothing below `lowest` is to be used."""
-    cdef uintptr_t base = lowest - swpy_protection.reserve
-    return <uint32_t>((base - record.base) >> 4) if lowest > record.base + swpy_protection.reserve else 0
+cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t low_end) noexcept nogil:
+    """Bytes / 16 above the base of a record that are withheld where nothing below `low_end` is to be used."""
+    cdef uintptr_t base = low_end - swpy_protection.reserve
+    return <uint32_t>((base - record.base) >> 4) if low_end > record.base + swpy_protection.reserve else 0
 
 
-cdef inline stackwarden_status sw_enter_budget(uintptr_t lowest, stackwarden_budget *former) noexcept nogil:
+cdef inline void apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *record) noexcept nogil:
+    swpy_apply_budgets(
+        ts, thread, record, record.execution.ts if record.isolation == SW_THREAD_STATE else NULL)
+
+
+cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_request *token) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_record_cold *cold
+    cdef sw_request *request
     cdef sw_thread *thread
+    cdef sw_record *record
     cdef stackwarden_status status
-    memset(former, 0, sizeof(stackwarden_budget))
     if ts == NULL:
         return STACKWARDEN_DETACHED
-    if lowest > sp or sp - lowest < swpy_protection.margin + SW_BUDGET_RESERVE:
+    if low_end > sp or sp - low_end < swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
     status = sync_slow(sp, False)
     if status != STACKWARDEN_DONE:
         return status
     thread = this_thread()
-    cold = sw_cold_of(thread.current)
-    former.stack = handle_of(thread.current)
-    former.former = <uint64_t>cold.withheld_for_now << 32
-    cold.withheld_for_now = max(cold.withheld_for_now, withheld_above(thread.current, lowest))
-    former.former |= swpy_budget_entered(ts, thread.current, sp, lowest)
-    swpy_protect(ts, thread, thread.current)
+    record = thread.current
+    request = make_request(&sw_cold_of(record).budgets, token)
+    if request == NULL:
+        return STACKWARDEN_NO_MEMORY
+    request.stack.handle = handle_of(record)
+    request.withheld = withheld_above(record, low_end)
+    swpy_fill_budget(ts, record, sp, low_end, request)
+    apply_budgets(ts, thread, record)
     return STACKWARDEN_DONE
 
 
-cdef inline stackwarden_status sw_leave_budget(const stackwarden_budget *former) noexcept nogil:
+cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    cdef sw_thread *thread
-    if ts == NULL:
-        return STACKWARDEN_DETACHED
-    thread = this_thread()
-    if thread == NULL or record_of(former.stack) is not thread.current:
-        return STACKWARDEN_UNKNOWN_STACK
-    sw_cold_of(thread.current).withheld_for_now = <uint32_t>(former.former >> 32)
-    swpy_budget_left(ts, thread.current, <uint32_t>former.former)
-    swpy_protect(ts, thread, thread.current)
+    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    cdef sw_request *gone = NULL
+    cdef sw_request *request
+    cdef sw_record *record
+    if thread == NULL:
+        return STACKWARDEN_DETACHED if ts == NULL else STACKWARDEN_NO_MEMORY
+    request = request_of(token)
+    if request == NULL:
+        return STACKWARDEN_NOT_REGISTERED
+    record = record_of(request.stack.handle)
+    sw_lock()
+    take_out(&sw_cold_of(record).budgets if record != NULL else &gone, request)
+    sw_unlock()
+    if record != NULL:
+        apply_budgets(ts, thread, record)
     return STACKWARDEN_DONE
 
 
@@ -88,7 +104,7 @@ cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) n
     cdef PyThreadState *ts = swpy_attached()
     cdef sw_thread *thread = this_thread()
     cdef const sw_thread *runs_on = thread_on(record)
-    if (runs_on != NULL and runs_on is not thread) or sw_cold_of(record).withheld_for_now or sw_cold_of(record).calls_withheld:
+    if (runs_on != NULL and runs_on is not thread) or sw_cold_of(record).budgets != NULL:
         return STACKWARDEN_IN_USE
     if budget and budget < used_of(record, sp) + swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL

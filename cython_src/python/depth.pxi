@@ -2,7 +2,7 @@
 
 from libc.errno cimport errno
 
-from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_TOO_SMALL, stackwarden_budget, status_text
+from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_TOO_SMALL, stackwarden_request, status_text
 
 
 def stack_remaining():
@@ -42,15 +42,16 @@ cdef class stack_budget:
     """``with stack_budget(size):`` CPython raises RecursionError before the body uses more than ``size`` bytes of
     the stack that it is on.
 
-    For sandboxes, and for greenlets whose saved stacks are to stay small. Budgets nest, and the narrowest holds;
-    other stacks that are switched to meanwhile have their own. Restored on every way out. On 3.11 to 3.13, which
+    For sandboxes, and for greenlets whose saved stacks are to stay small. Of several the narrowest is
+    effective, and each ends with its own block, wherever that ends; other stacks that are switched to meanwhile have
+    their own. On 3.11 to 3.13, which
     count calls, it is an estimate. One C frame of more than ``status()["margin"]`` bytes can jump it.
 
     Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already.
     """
 
     cdef readonly size_t size
-    cdef stackwarden_budget _former
+    cdef stackwarden_request _request
     cdef bint _entered
 
     def __init__(self, size, /):
@@ -59,8 +60,8 @@ cdef class stack_budget:
     def __enter__(self):
         cdef uintptr_t sp = sw_stack_pointer()
         if self._entered:
-            raise errors.StackInUseError(f"this budget of {self.size} bytes is in force already")
-        status = sw_enter_budget(sp - self.size if sp > self.size else 1, &self._former)
+            raise errors.StackInUseError(f"this budget of {self.size} bytes is in effect already")
+        status = sw_enter_budget(sp - self.size if sp > self.size else 1, &self._request)
         if status == STACKWARDEN_TOO_SMALL:
             raise errors.StackTooSmallError(
                 f"a budget of {self.size} bytes: at least {swpy_protection.margin + SW_BUDGET_RESERVE} are needed")
@@ -71,7 +72,7 @@ cdef class stack_budget:
 
     def __exit__(self, *exception):
         self._entered = False
-        sw_leave_budget(&self._former)
+        sw_leave_budget(&self._request)
 
 
 def _stack_ends_first():

@@ -3,26 +3,41 @@
 from stackwarden cimport (
     STACKWARDEN_DONE,
     stackwarden_policy,
+    stackwarden_request,
     stackwarden_stacks,
     stackwarden_status,
 )
 
 
-def _set_policy(int which, str policy, bint thread_only):
-    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2). What was asked before."""
-    cdef stackwarden_policy former
-    cdef stackwarden_status status = sw_set_policy(
-        <stackwarden_stacks>which, <stackwarden_policy><int>_POLICIES.index(policy), thread_only, &former)
+cdef class _Request:
+    """What was entered, until leave()."""
+
+    cdef stackwarden_request _token
+
+
+cdef class _PolicyRequest(_Request):
+    def leave(self):
+        """On whichever thread; again, or when that thread has ended, it does nothing."""
+        sw_leave_policy(&self._token)
+
+    def settle(self):
+        """It is for good from now on."""
+        settle_policy(&self._token)
+
+
+def _enter_policy(int which, str policy, bint thread_only):
+    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2), until leave()."""
+    cdef _PolicyRequest request = _PolicyRequest()
+    cdef stackwarden_status status = sw_enter_policy(
+        <stackwarden_stacks>which, <stackwarden_policy><int>_POLICIES.index(policy), thread_only, &request._token)
     if status != STACKWARDEN_DONE:
         _refuse(status, f"policy {policy!r}")
-    return _POLICIES[<int>former]
+    return request
 
 
 def _set_assumed_size(size_t size):
-    """Say what an unknown stack is taken for (bytes, rounded up to pages). What was said before."""
-    former = sw_process.assumed_size
+    """Say what an unknown stack is taken for (bytes, rounded up to pages)."""
     sw_process.assumed_size = (size + SW_PAGE - 1) & ~(SW_PAGE - 1)
-    return former
 
 
 def _set_stack_sizes(size_t min_stack, size_t stack_size):

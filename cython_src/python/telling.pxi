@@ -1,9 +1,12 @@
 """Telling of stacks and switches: the functions of the C table, with checks that only Python can afford."""
 
+from libc.string cimport memset
+
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_EMPTY_CONTEXT,
-    STACKWARDEN_STALE_HANDLE,
+    STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_TOO_SMALL,
     STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNMAPPED,
     WITH_POLICY,
@@ -78,6 +81,8 @@ def register_stack(
     _check_mapped(base, size)
     status = sw_register_stack(
         base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, flags, &made)
+    if status == STACKWARDEN_TOO_SMALL:
+        base, size = made.base, made.size
     _check(status, base, size)
     if isolation != "none":
         _check(
@@ -114,12 +119,22 @@ def notify_stack_switch(base, size):
     return current_stack()
 
 
-def _go_to(Stack stack, bint as_range):
-    """switch_to(); with `as_range` a stack whose record is gone is told of by its bounds."""
-    cdef stackwarden_status status = sw_switch_to(stack._handle)
-    if status == STACKWARDEN_STALE_HANDLE and as_range:
-        status = sw_notify_stack_switch(stack.base, stack.size)
-    _check(status, stack.base, stack.size)
+cdef class _StackRequest(_Request):
+    def leave(self):
+        """On whichever thread; again, or when that thread has ended, it does nothing."""
+        cdef stackwarden_status status = sw_leave_stack(&self._token)
+        if status != STACKWARDEN_NOT_REGISTERED:
+            _check(status, 0, 0)
+
+
+def _enter_stack(Stack stack):
+    """The bounds of a stack until leave()."""
+    cdef _StackRequest request = _StackRequest()
+    cdef stackwarden_stack named
+    memset(&named, 0, sizeof(named))
+    named.handle = stack._handle
+    _check(sw_enter_stack(&named, &request._token), stack.base, stack.size)
+    return request
 
 
 def reset_stack():

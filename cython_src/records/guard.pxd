@@ -62,9 +62,26 @@ cdef extern from "data/guard.h" nogil:
         char *name
         sw_execution *execution
 
+    ctypedef struct sw_place:
+        sw_handle handle
+        uintptr_t base
+        uintptr_t top
+        int bounds_from
+
+    ctypedef struct sw_request:
+        sw_request *next
+        uint64_t id
+        uint64_t thread
+        sw_place stack
+        uint32_t withheld
+        int32_t calls_withheld
+        uint8_t which
+        uint8_t policy
+
     ctypedef struct sw_record_cold:
+        sw_request *budgets
         uint32_t own_budget
-        uint32_t withheld_for_now
+        uint32_t withheld_by_requests
         uint32_t painted
         int32_t calls_withheld
 
@@ -93,10 +110,13 @@ cdef extern from "data/guard.h" nogil:
         int in_callback
         int is_foreign
         uint8_t *policies
+        uint8_t *set_policies
+        sw_request *policy_requests
+        sw_request *blocks
+        sw_place outer
         uint64_t policies_seen
         int writes_detached
         sw_thread *next
-        sw_thread *previous
 
     ctypedef struct sw_process_block:
         int running
@@ -105,6 +125,8 @@ cdef extern from "data/guard.h" nogil:
         int callbacks
         int frames
         uint8_t *policies
+        uint8_t *set_policies
+        sw_request *policy_requests
         int own_policies
         int unchecked
         uint64_t policy_serial
@@ -122,6 +144,8 @@ cdef extern from "data/guard.h" nogil:
         uint32_t records
         uint32_t free_record
         uint64_t registered
+        sw_request *free_requests
+        uint64_t request_id
         uint64_t superseded
         uint64_t leaked
         uint64_t drained

@@ -9,13 +9,14 @@ asked for under which bounds are not checked, the hook takes the slow path (sw_p
 one asks for no policy.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from records.execution cimport *
 from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport record_at
+from records.requests cimport end_requests
 
 
 cdef inline bint is_unknown(const sw_record *record) noexcept nogil:
@@ -76,9 +77,25 @@ cdef inline bint has_policies(const sw_thread *thread) noexcept nogil:
 
 cdef inline void forget_policies(sw_thread *thread) noexcept nogil:
     """The thread has ended: stacks that it was on go by others' policies again. Under sw_lock()."""
+    end_requests(&thread.policy_requests)
+    thread.set_policies[SW_KNOWN_STACKS] = thread.set_policies[SW_UNKNOWN_STACKS] = SW_INHERITED
     if has_policies(thread):
         thread.policies[SW_KNOWN_STACKS] = thread.policies[SW_UNKNOWN_STACKS] = SW_INHERITED
         use_policies()
+
+
+cdef inline void sum_policies(uint8_t *effective, const uint8_t *set_for_good, const sw_request *request) noexcept nogil:
+    """The newest request for each kind of stacks, else what was set for good."""
+    cdef int which
+    cdef bint requested[SW_POLICY_KINDS]
+    for which in range(SW_POLICY_KINDS):
+        effective[which] = set_for_good[which]
+        requested[which] = False
+    while request != NULL:
+        if not requested[request.which]:
+            requested[request.which] = True
+            effective[request.which] = request.policy
+        request = request.next
 
 
 cdef inline void use_policies() noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uintptr_t
 
 from records.execution cimport PyThreadState
-from records.guard cimport sw_record, sw_thread
+from records.guard cimport sw_record, sw_request, sw_thread
 
 
 cdef extern from "cpython/protection.h" nogil:
@@ -37,8 +37,10 @@ cdef extern from "cpython/protection.h" nogil:
     PyThreadState *swpy_own()
     bint swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
     bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
-    uint32_t swpy_budget_entered(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t lowest)
-    void swpy_budget_left(PyThreadState *ts, sw_record *to, uint32_t former)
+    void swpy_fill_budget(
+        PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end, sw_request *request)
+    void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+    void swpy_protect_elsewhere(sw_thread *thread, const sw_record *record, sw_record *to)
     bint swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
     void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
     uintptr_t swpy_low_end(const sw_record *record)

@@ -127,9 +127,10 @@ cdef inline sw_record *take_record() noexcept nogil:
 
 cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
     """Reads first: most details are never written, and take no memory."""
-    if cold.own_budget or cold.withheld_for_now or cold.painted or cold.calls_withheld:
+    if cold.own_budget or cold.budgets != NULL or cold.painted or cold.calls_withheld:
+        cold.budgets = NULL
         cold.own_budget = 0
-        cold.withheld_for_now = 0
+        cold.withheld_by_requests = 0
         cold.painted = 0
         cold.calls_withheld = 0
 

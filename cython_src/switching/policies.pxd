@@ -1,62 +1,136 @@
-"""Asking for a policy: in the process, or on a thread.
+"""Asking for a policy: for good or for a block, in the process or on a thread.
 
-Promises: in force at once on the calling thread if it is attached, elsewhere with the next switch or sync.
+Promises: requests of blocks form a set, of which the newest is effective; each ends with its own block, on whichever
+thread that ends. A change is effective at once on the calling thread if it is attached, elsewhere with the next
+switch or sync.
 """
 
 from libc.stdint cimport uint8_t
 
 from records.execution cimport *
 from records.guard cimport *
-from records.policy cimport note_unchecked, use_policies
+from records.policy cimport note_unchecked, sum_policies, use_policies
 from records.protection cimport *
+from records.requests cimport make_request, request_of, take_out
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
+    STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
     stackwarden_policy,
+    stackwarden_request,
     stackwarden_stacks,
     stackwarden_status,
 )
 from switching.sync cimport enter_here
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, thread_with_serial
 
 
 cdef inline int default_policy(int which) noexcept nogil:
     return SW_ESTIMATE if which == SW_UNKNOWN_STACKS else SW_EXACT
 
 
-cdef inline void change_policy(uint8_t *policies, int which, int policy) noexcept nogil:
-    """For the process or a thread. Under sw_lock()."""
-    policies[which] = policy
-    note_unchecked(policy)
-    use_policies()
-
-
-cdef inline stackwarden_status sw_set_policy(
-        stackwarden_stacks which, stackwarden_policy policy, int thread_only,
-        stackwarden_policy *former) noexcept nogil:
-    cdef sw_thread *thread
-    cdef PyThreadState *ts
-    cdef uint8_t *policies = sw_process.policies
+cdef inline stackwarden_status check_policy(
+        stackwarden_stacks which, stackwarden_policy policy, bint thread_only) noexcept nogil:
     if <unsigned>which >= SW_POLICY_KINDS or <unsigned>policy > SW_DISABLED \
             or (thread_only and <int>which == SW_FOREIGN_THREADS):
         return STACKWARDEN_BAD_POLICY
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    if thread_only:
-        policies = thread.policies
-    sw_lock()
-    if former != NULL:
-        former[0] = <stackwarden_policy>policies[<int>which]
-    change_policy(
-        policies, <int>which,
-        <int>policy if thread_only or <int>policy != SW_INHERITED else default_policy(<int>which))
-    sw_unlock()
-    ts = swpy_attached()
+    return STACKWARDEN_DONE if this_thread() != NULL else STACKWARDEN_NO_MEMORY
+
+
+cdef inline int wanted_policy(int which, int policy, bint thread_only) noexcept nogil:
+    """The process has a default where a thread inherits."""
+    return policy if thread_only or policy != SW_INHERITED else default_policy(which)
+
+
+cdef inline void compute_policies(sw_thread *thread) noexcept nogil:
+    """Of a thread; NULL: of the process. Under sw_lock()."""
+    if thread != NULL:
+        sum_policies(thread.policies, thread.set_policies, thread.policy_requests)
+    else:
+        sum_policies(sw_process.policies, sw_process.set_policies, sw_process.policy_requests)
+    use_policies()
+
+
+cdef inline void apply_policies() noexcept nogil:
+    """To the bounds of the stack under the caller, now."""
+    cdef PyThreadState *ts = swpy_attached()
     if ts != NULL:
-        enter_here(thread, ts, sw_stack_pointer(), False)
+        enter_here(this_thread(), ts, sw_stack_pointer(), False)
+
+
+cdef inline stackwarden_status sw_set_policy(
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only) noexcept nogil:
+    cdef sw_thread *thread = NULL
+    cdef uint8_t *set_for_good = sw_process.set_policies
+    cdef stackwarden_status status = check_policy(which, policy, thread_only)
+    if status != STACKWARDEN_DONE:
+        return status
+    if thread_only:
+        thread = this_thread()
+        set_for_good = thread.set_policies
+    sw_lock()
+    set_for_good[<int>which] = wanted_policy(<int>which, <int>policy, thread_only)
+    note_unchecked(<int>policy)
+    compute_policies(thread)
+    sw_unlock()
+    apply_policies()
     return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status sw_enter_policy(
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only,
+        stackwarden_request *token) noexcept nogil:
+    cdef sw_thread *thread = NULL
+    cdef sw_request *request
+    cdef stackwarden_status status = check_policy(which, policy, thread_only)
+    if status != STACKWARDEN_DONE:
+        return status
+    if thread_only:
+        thread = this_thread()
+    request = make_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, token)
+    if request == NULL:
+        return STACKWARDEN_NO_MEMORY
+    sw_lock()
+    request.thread = thread.serial if thread != NULL else 0
+    request.which = <int>which
+    request.policy = wanted_policy(<int>which, <int>policy, thread_only)
+    note_unchecked(<int>policy)
+    compute_policies(thread)
+    sw_unlock()
+    apply_policies()
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint for_good) noexcept nogil:
+    cdef sw_request *request
+    cdef sw_thread *thread
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
+    if this_thread() == NULL:
+        return STACKWARDEN_NO_MEMORY
+    sw_lock()
+    request = request_of(token)
+    if request != NULL:
+        thread = thread_with_serial(request.thread)
+        if for_good:
+            (thread.set_policies if thread != NULL else sw_process.set_policies)[request.which] = request.policy
+        take_out(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
+        compute_policies(thread)
+    sw_unlock()
+    if request == NULL:
+        return STACKWARDEN_NOT_REGISTERED
+    apply_policies()
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status sw_leave_policy(const stackwarden_request *token) noexcept nogil:
+    return end_policy(token, False)
+
+
+cdef inline void settle_policy(const stackwarden_request *token) noexcept nogil:
+    """What was asked for is for good from now on."""
+    end_policy(token, True)

@@ -133,6 +133,8 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         if base == 0 or base == top:
             return STACKWARDEN_UNMAPPED
     if top - base < sw_process.least_size:
+        stack.base = base
+        stack.size = top - base
         return STACKWARDEN_TOO_SMALL
     if name != NULL or system != NULL:
         names = join_names(name, system)

@@ -1,28 +1,26 @@
-"""Finding the stack under the caller, for good or for the time of a call.
+"""Finding the stack under the caller.
 
 Promises: nothing is asked where the bounds are right already. Only a stack of which nobody told costs system calls.
 """
 
 from libc.stdint cimport uintptr_t
-from libc.string cimport memset
 
 from records.execution cimport *
 from records.guard cimport *
 from records.index cimport find_record
 from records.policy cimport is_unknown
 from records.protection cimport *
-from records.records cimport handle_of, record_holds, record_of
+from records.records cimport record_holds
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_UNKNOWN_STACK,
     stackwarden_status,
-    stackwarden_synced,
 )
 from switching.callbacks cimport call_callbacks
-from switching.hook cimport enter, enter_told, on_first_foreign_stack, sw_notify_stack_switch, sw_switch_to
-from switching.threads cimport renew_transient, this_thread
+from switching.hook cimport enter, on_first_foreign_stack
+from switching.threads cimport this_thread
 from switching.unknown cimport unknown_record
 
 
@@ -34,7 +32,6 @@ cdef extern from * nogil:
     """
     /* Kept out of line: the hot paths need no registers for them. */
     static SW_NOINLINE stackwarden_status sw_sync_slow(uintptr_t sp, int adopts);
-    static SW_NOINLINE stackwarden_status sw_enter_sync_slow(uintptr_t sp, stackwarden_synced *former);
     """
 
 
@@ -115,45 +112,3 @@ cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopt
     if thread.pending_switches and sw_process.callbacks and ts != NULL and not thread.in_callback:
         call_callbacks(thread)
     return status
-
-
-# ---- sync for the time of a call ----
-
-cdef inline stackwarden_status sw_enter_sync(stackwarden_synced *former) noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
-    memset(former, 0, sizeof(stackwarden_synced))
-    return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slow(sp, former)
-
-
-cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
-        uintptr_t sp, stackwarden_synced *former) noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
-    cdef sw_record *left
-    cdef stackwarden_status status
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
-    left = thread.current
-    status = sync_slow(sp, False)
-    if thread.current is not left:
-        former.stack = handle_of(left)
-        former.base = left.base
-        former.size = left.top - left.base
-        former.bounds_from = left.bounds_from
-    return status
-
-
-cdef inline stackwarden_status sw_leave_sync(const stackwarden_synced *former) noexcept nogil:
-    cdef sw_thread *thread
-    cdef sw_record *record
-    if not former.stack:
-        return sw_sync_stack()
-    record = record_of(former.stack)
-    if record != NULL or not sw_process.running:
-        return sw_switch_to(former.stack)
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    if former.bounds_from < SW_FROM_MAP:
-        return sw_notify_stack_switch(former.base, former.size)
-    return enter_told(
-        thread, renew_transient(thread, <int>former.bounds_from, former.base, former.base + former.size))

@@ -3,7 +3,7 @@
 Promises: blocks are never given back, so the list of threads may be walked without a lock.
 """
 
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc
 
 from records.execution cimport *
@@ -14,6 +14,7 @@ from records.overlaps cimport supersede_overlaps
 from records.policy cimport forget_policies, use_policy
 from records.protection cimport *
 from records.records cimport new_thread_record, record_at, release_thread_record, set_bounds, take_record
+from records.requests cimport end_requests
 from switching.callbacks cimport drop_callbacks_of
 
 
@@ -105,6 +106,7 @@ cdef inline void end_thread(void *block) noexcept nogil:
     sw_lock()
     drop_callbacks_of(thread)
     forget_policies(thread)
+    end_requests(&thread.blocks)
     end_executions(thread)
     release_thread_record(thread.native)
     release_thread_record(thread.transient)
@@ -144,6 +146,14 @@ cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
 cdef inline sw_thread *this_thread() noexcept nogil:
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     return thread if thread != NULL else make_thread()
+
+
+cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:
+    """NULL: it has ended, or 0 was asked for."""
+    cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
+    while serial and thread != NULL and (thread.serial != serial or not thread.ident):
+        thread = thread.next
+    return thread if serial else NULL
 
 
 cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:

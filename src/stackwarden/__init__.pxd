@@ -57,9 +57,9 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         uint64_t chain
         uint64_t pooled
 
-    ctypedef struct stackwarden_budget:
-        stackwarden_handle stack
-        uint64_t former
+    ctypedef struct stackwarden_request:
+        uint64_t id
+        void *place
 
     ctypedef enum stackwarden_policy:
         STACKWARDEN_POLICY_INHERITED
@@ -72,12 +72,6 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_KNOWN_STACKS
         STACKWARDEN_UNKNOWN_STACKS
         STACKWARDEN_FOREIGN_THREADS
-
-    ctypedef struct stackwarden_synced:
-        stackwarden_handle stack
-        uintptr_t base
-        size_t size
-        uint64_t bounds_from
 
     ctypedef void (*stackwarden_switch_callback)(
         const stackwarden_stack *, const stackwarden_stack *, void *) noexcept nogil
@@ -103,8 +97,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         stackwarden_status (*finish_switch)() noexcept nogil
         stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
         stackwarden_status (*drain)() noexcept nogil
-        stackwarden_status (*enter_budget)(uintptr_t, stackwarden_budget *) noexcept nogil
-        stackwarden_status (*leave_budget)(const stackwarden_budget *) noexcept nogil
+        stackwarden_status (*enter_budget)(uintptr_t, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_budget)(const stackwarden_request *) noexcept nogil
         stackwarden_status (*adopt_stack)() noexcept nogil
         stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
         stackwarden_status (*maybe_grow)(size_t, size_t, stackwarden_function, void *) noexcept nogil
@@ -113,10 +107,14 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         int (*check_stack_depth)(const char *) noexcept nogil
         int (*enter_recursive_call)(const char *) noexcept nogil
         void (*leave_recursive_call)() noexcept nogil
-        stackwarden_status (*set_policy)(
-            stackwarden_stacks, stackwarden_policy, int, stackwarden_policy *) noexcept nogil
-        stackwarden_status (*enter_sync)(stackwarden_synced *) noexcept nogil
-        stackwarden_status (*leave_sync)(const stackwarden_synced *) noexcept nogil
+        stackwarden_status (*set_policy)(stackwarden_stacks, stackwarden_policy, int) noexcept nogil
+        stackwarden_status (*enter_policy)(
+            stackwarden_stacks, stackwarden_policy, int, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_policy)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*enter_sync)(stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_sync)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*enter_stack)(const stackwarden_stack *, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_stack)(const stackwarden_request *) noexcept nogil
         stackwarden_status (*retain_stack)() noexcept nogil
         stackwarden_handle (*current_handle)() noexcept nogil
 
@@ -125,10 +123,13 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status reset_stack "stackwarden_reset_stack"()
     stackwarden_status sync_stack "stackwarden_sync_stack"()
     stackwarden_status adopt_stack "stackwarden_adopt_stack"()
-    stackwarden_status enter_sync "stackwarden_enter_sync"(stackwarden_synced *former)
-    stackwarden_status leave_sync "stackwarden_leave_sync"(const stackwarden_synced *former)
+    stackwarden_status enter_sync "stackwarden_enter_sync"(stackwarden_request *request)
+    stackwarden_status leave_sync "stackwarden_leave_sync"(const stackwarden_request *request)
     stackwarden_status set_policy "stackwarden_set_policy"(
-        stackwarden_stacks which, stackwarden_policy policy, int thread_only, stackwarden_policy *former)
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only)
+    stackwarden_status enter_policy "stackwarden_enter_policy"(
+        stackwarden_stacks which, stackwarden_policy policy, int thread_only, stackwarden_request *request)
+    stackwarden_status leave_policy "stackwarden_leave_policy"(const stackwarden_request *request)
     unsigned WITH_POLICY "STACKWARDEN_WITH_POLICY"(stackwarden_policy policy)
     stackwarden_status register_stack "stackwarden_register_stack"(
         const void *base, size_t size, const char *name, const char *system, unsigned flags,
@@ -147,8 +148,8 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     stackwarden_status finish_switch "stackwarden_finish_switch"()
     stackwarden_status renew_stack "stackwarden_renew_stack"(stackwarden_handle handle, PyObject *context)
     stackwarden_status drain "stackwarden_drain"()
-    stackwarden_status enter_budget "stackwarden_enter_budget"(const void *lowest, stackwarden_budget *former)
-    stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_budget *former)
+    stackwarden_status enter_budget "stackwarden_enter_budget"(const void *low_end, stackwarden_request *request)
+    stackwarden_status leave_budget "stackwarden_leave_budget"(const stackwarden_request *request)
     stackwarden_status call_on_stack "stackwarden_call_on_stack"(
         size_t size, stackwarden_function function, void *arg)
     stackwarden_status maybe_grow "stackwarden_maybe_grow"(
@@ -158,8 +159,10 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
     void leave_recursive_call "stackwarden_leave_recursive_call"()
     stackwarden_status retain_stack "stackwarden_retain_stack"()
     stackwarden_status enter_stack "stackwarden_enter_stack"(
-        const void *base, size_t size, stackwarden_stack *previous)
-    stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_stack *previous)
+        const void *base, size_t size, stackwarden_request *request)
+    stackwarden_status enter_this_stack "stackwarden_enter_this_stack"(
+        const stackwarden_stack *stack, stackwarden_request *request)
+    stackwarden_status leave_stack "stackwarden_leave_stack"(const stackwarden_request *request)
     const char *status_text "stackwarden_status_text"(stackwarden_status status)
 
 

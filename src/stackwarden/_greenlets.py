@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import weakref
     from typing import Any
 
-GREENLET = "greenlet"
+GREENLETS_MODULE = "greenlet"
 
 
 class GreenletWatch:
@@ -63,5 +63,5 @@ class GreenletWatch:
 
 def watch() -> "GreenletWatch | None":
     """Watch for greenlets from now on; None while greenlet is being imported."""
-    greenlet = sys.modules[GREENLET]
+    greenlet = sys.modules[GREENLETS_MODULE]
     return GreenletWatch(greenlet) if hasattr(greenlet, "settrace") else None

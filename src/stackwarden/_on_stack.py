@@ -4,19 +4,21 @@ In Python, because both ways must be told of at one depth of calls: where CPytho
 block would shift the count else.
 """
 
-from stackwarden._core import Stack, _go_to, current_stack
+from stackwarden._core import Stack, _enter_stack
 from stackwarden.errors import StackInUseError
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from stackwarden._core import _StackRequest
+
 
 class on_stack:  # noqa: N801 (used like a function)
-    """``with on_stack(stack):`` the bounds of that stack for the body, the former ones after it, on every way out.
+    """``with on_stack(stack):`` the bounds of that stack for the body.
 
-    The body calls C code that goes to ``stack`` and comes back without telling anybody. Such blocks nest. Raises,
-    on entering, StaleStackError, IsolationRequiredError for a stack with execution state of its own, and
+    The body calls C code that goes to ``stack`` and comes back without telling anybody. Such blocks end in any order
+    and on any thread; effective is the newest of those that are left, else the stack around them. Raises, on entering, StaleStackError, IsolationRequiredError for a stack with execution state of its own, and
     StackInUseError when it is entered already.
     """
 
@@ -24,14 +26,12 @@ class on_stack:  # noqa: N801 (used like a function)
         if not isinstance(stack, Stack):
             raise TypeError(f"on_stack() wants a Stack, not {type(stack).__name__}")
         self.stack = stack
-        self._former: Stack | None = None
+        self._request: _StackRequest | None = None
 
     def __enter__(self) -> Stack:
-        if self._former is not None:
-            raise StackInUseError(f"on_stack({self.stack!r}) is in force already")
-        former = current_stack()
-        _go_to(self.stack, False)
-        self._former = former
+        if self._request is not None:
+            raise StackInUseError(f"on_stack({self.stack!r}) is in effect already")
+        self._request = _enter_stack(self.stack)
         return self.stack
 
     def __exit__(
@@ -40,6 +40,6 @@ class on_stack:  # noqa: N801 (used like a function)
         error: BaseException | None,
         traceback: "TracebackType | None",
     ) -> None:
-        former, self._former = self._former, None
-        assert former is not None
-        _go_to(former, True)
+        request, self._request = self._request, None
+        assert request is not None
+        request.leave()

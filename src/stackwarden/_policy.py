@@ -5,15 +5,14 @@ docs/policies.md says what comes of each policy on which CPython.
 
 import os
 import sys
-from _thread import get_ident
 
-from stackwarden._core import _set_assumed_size, _set_policy, _set_stack_sizes
-from stackwarden.errors import OtherThreadError, PolicyError
+from stackwarden._core import _enter_policy, _set_assumed_size, _set_stack_sizes, status
+from stackwarden.errors import PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Literal, Self, SupportsIndex, TypeAlias
+    from typing import ClassVar, Literal, Self, SupportsIndex, TypeAlias
 
     Policy: TypeAlias = Literal["exact", "estimate", "counted", "disabled"]
 
@@ -30,8 +29,10 @@ class stack_policy:  # noqa: N801 (used like a function)
     that Python did not create. With ``scope="thread"`` all is for the calling thread alone, and ``policy`` for its
     native stack too, whoever created it.
 
-    In force at once on the calling thread, elsewhere with the next switch or sync; a stack that was registered
-    with a policy keeps it. As a context manager it puts back what was in force when it was called.
+    Effective at once on the calling thread, elsewhere with the next switch or sync; a stack that was registered
+    with a policy keeps it. As a context manager it ends with the block, in whatever order and on whatever thread
+    blocks end; of those that are left the newest is effective. Without a block it is for good, and stands behind
+    those of blocks. Round an ``await`` it holds for the other tasks of the process, or of the thread, meanwhile.
 
     Raises PolicyError, and StackRangeError for ``assumed_size``; then nothing was changed.
     """
@@ -49,20 +50,27 @@ class stack_policy:  # noqa: N801 (used like a function)
         for kind, word in zip(_KINDS, wanted, strict=True):
             if word is not None and word not in _POLICIES:
                 raise PolicyError(f"{kind} {word!r}: must be one of {', '.join(_POLICIES)}")
-        self._thread = _thread_of(scope)
-        if self._thread is not None and (foreign_threads, assumed_size) != (None, None):
+        thread_only = _is_thread(scope)
+        if thread_only and (foreign_threads, assumed_size) != (None, None):
             raise PolicyError(
                 "foreign_threads and assumed_size are of the process, not of a thread"
             )
-        self._former_size = None if assumed_size is None else _assume(assumed_size)
-        self._former = [
-            (which, _set_policy(which, word, self._thread is not None))
+        self._size = None if assumed_size is None else _AssumedSize(assumed_size)
+        self._requests = [
+            _enter_policy(which, word, thread_only)
             for which, word in enumerate(wanted)
             if word is not None
         ]
 
     def __enter__(self) -> "Self":
         return self
+
+    def __del__(self) -> None:
+        """Dropped without the end of a block: it is for good."""
+        for request in getattr(self, "_requests", ()):
+            request.settle()
+        if getattr(self, "_size", None) is not None:
+            self._size.leave(for_good=True)
 
     def __exit__(
         self,
@@ -71,30 +79,46 @@ class stack_policy:  # noqa: N801 (used like a function)
         traceback: "TracebackType | None",
         /,
     ) -> None:
-        if self._thread not in (None, get_ident()):
-            raise OtherThreadError(
-                f"policies of thread {self._thread} are put back on it, not on {get_ident()}"
-            )
-        if self._former_size is not None:
-            _set_assumed_size(self._former_size)
-        for which, word in self._former:
-            _set_policy(which, word, self._thread is not None)
+        for request in self._requests:
+            request.leave()
+        if self._size is not None:
+            self._size.leave()
 
 
-def _thread_of(scope: str) -> int | None:
+def _is_thread(scope: str) -> bool:
     if scope not in ("process", "thread"):
         raise PolicyError(f"scope {scope!r}: must be process or thread")
-    return get_ident() if scope == "thread" else None
+    return scope == "thread"
 
 
-def _assume(size: "SupportsIndex | str") -> int:
-    from stackwarden._sizes import size_of
+class _AssumedSize:
+    """What an unknown stack is taken for, until leave(): the newest of those that are left is effective."""
 
-    return _set_assumed_size(size_of(size, "assumed_size"))
+    requests: "ClassVar[list[_AssumedSize]]" = []
+    set_for_good = 0  # bytes; as it was when the first of them was made
+
+    def __init__(self, size: "SupportsIndex | str") -> None:
+        from stackwarden._sizes import size_of
+
+        self.size = size_of(size, "assumed_size")
+        if not self.requests:
+            _AssumedSize.set_for_good = status()["assumed_size"]
+        self.requests.append(self)
+        self._apply()
+
+    def leave(self, *, for_good: bool = False) -> None:
+        if self in self.requests:
+            self.requests.remove(self)
+            if for_good:
+                _AssumedSize.set_for_good = self.size
+        self._apply()
+
+    def _apply(self) -> None:
+        _set_assumed_size(self.requests[-1].size if self.requests else self.set_for_good)
 
 
 def apply_settings() -> None:
-    """Put in force what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
+    """Apply what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
     if not os.environ.get("STACKWARDEN") and "stackwarden" not in sys._xoptions:
         return
     from stackwarden._settings import settings

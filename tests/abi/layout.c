@@ -60,12 +60,12 @@ AT(stackwarden_stack, chain, 24);
 AT(stackwarden_stack, pooled, 32);
 AT(stackwarden_stack, reserved, 40);
 
-CHECK(sizeof(stackwarden_synced) == 48);
-AT(stackwarden_synced, stack, 0);
-AT(stackwarden_synced, base, 8);
-AT(stackwarden_synced, size, 16);
-AT(stackwarden_synced, bounds_from, 24);
-AT(stackwarden_synced, reserved, 32);
+CHECK(STACKWARDEN_SWITCH_ENDS == 1u);
+
+CHECK(sizeof(stackwarden_request) == 32);
+AT(stackwarden_request, id, 0);
+AT(stackwarden_request, place, 8);
+AT(stackwarden_request, reserved, 16);
 
 AT(stackwarden_table, major, 0);
 AT(stackwarden_table, minor, 4);
@@ -95,7 +95,11 @@ AT(stackwarden_table, check_stack_depth, 184);
 AT(stackwarden_table, enter_recursive_call, 192);
 AT(stackwarden_table, leave_recursive_call, 200);
 AT(stackwarden_table, set_policy, 208);
-AT(stackwarden_table, enter_sync, 216);
-AT(stackwarden_table, leave_sync, 224);
-AT(stackwarden_table, retain_stack, 232);
-AT(stackwarden_table, current_handle, 240);
+AT(stackwarden_table, enter_policy, 216);
+AT(stackwarden_table, leave_policy, 224);
+AT(stackwarden_table, enter_sync, 232);
+AT(stackwarden_table, leave_sync, 240);
+AT(stackwarden_table, enter_stack, 248);
+AT(stackwarden_table, leave_stack, 256);
+AT(stackwarden_table, retain_stack, 264);
+AT(stackwarden_table, current_handle, 272);

@@ -90,12 +90,11 @@ using engine = void (*)(const memory &, const work &);
 void tell_by_handle(engine go, const memory &stack, const work &body)
 {
     stackwarden_stack registered;
-    stackwarden_stack previous;
+    stackwarden_request request;
     check(stackwarden_register_stack(stack.base, stack.size, "fiber", "boost", 0, &registered));
-    check(stackwarden_current_stack(&previous));
-    check(stackwarden_switch_to(registered.handle));
+    check(stackwarden_enter_this_stack(&registered, &request));
     go(stack, body);
-    check(stackwarden_leave_stack(&previous));
+    check(stackwarden_leave_stack(&request));
     check(stackwarden_unregister_stack(registered.handle));
 }
 

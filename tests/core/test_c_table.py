@@ -158,7 +158,7 @@ def test_without_the_package_every_call_says_so(child):
                 calls.notify(4096, 1 << 20), calls.switch_to(1), calls.reset(), calls.sync(),
                 calls.register(4096, 1 << 20, "a", "b")[0], calls.unregister(1),
                 calls.current().status, calls.find(4096).status, calls.enter(4096, 1 << 20).status,
-                calls.leave(1, 4096, 1 << 20),
+                calls.leave(calls.current()),
             ]
             assert set(statuses) == {capi.NOT_INSTALLED}, statuses
         print(probe.register_callback(0, True), probe.unregister_callback(0))

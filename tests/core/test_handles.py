@@ -57,7 +57,7 @@ def test_nothing_gives_way_when_one_of_them_is_current(companion, capi, memory):
     base = memory(8 * MIB)
     kept = [capi.attached.register(base + i * MIB, MIB)[1] for i in range(8)]
     companion(capi.attached.switch_to, kept[5])
-    assert capi.attached.register(base, 8 * MIB) == (capi.OVERLAP, 0)
+    assert capi.attached.register(base, 8 * MIB) == (capi.OVERLAP, capi.UNTOUCHED)
     assert capi.attached.notify(base, 8 * MIB) == capi.OVERLAP
     for handle in kept:
         assert capi.attached.switch_to(handle) == capi.DONE

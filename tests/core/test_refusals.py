@@ -277,7 +277,7 @@ def test_c_refuses_malformed_ranges_with_a_status(capi, everything, new_stack, h
     for base, size, refusal in MALFORMED.values():
         if 0 <= base < 2**64 and 0 <= size < 2**64:
             assert calls.notify(base, size) == expected[refusal]
-            assert calls.register(base, size) == (expected[refusal], 0)
+            assert calls.register(base, size) == (expected[refusal], capi.UNTOUCHED)
     assert everything() == before
 
 
@@ -290,9 +290,12 @@ def test_c_refuses_the_rest_with_a_status_each(capi, companion, probe, memory, e
     companion(capi.attached.switch_to, busy)
     probe.forbid(base + 2 * MIB, MIB)
     before = everything()
-    assert calls.register(base + 3 * MIB, LEAST - 16) == (capi.TOO_SMALL, 0)
-    assert calls.register(base + 16, MIB) == (capi.OVERLAP, 0)
-    assert calls.register(base + 2 * MIB, MIB, None, None, capi.TRIM_GUARD) == (capi.UNMAPPED, 0)
+    assert calls.register(base + 3 * MIB, LEAST - 16) == (capi.TOO_SMALL, capi.UNTOUCHED)
+    assert calls.register(base + 16, MIB) == (capi.OVERLAP, capi.UNTOUCHED)
+    assert calls.register(base + 2 * MIB, MIB, None, None, capi.TRIM_GUARD) == (
+        capi.UNMAPPED,
+        capi.UNTOUCHED,
+    )
     assert calls.notify(base + 16, MIB) == capi.OVERLAP
     assert calls.unregister(busy) == capi.IN_USE
     assert calls.unregister(gone) == capi.STALE_HANDLE

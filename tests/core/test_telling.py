@@ -161,19 +161,19 @@ def test_reserved_bytes_are_zero(capi, new_stack):
 def test_enter_and_leave_are_a_pair(capi, new_stack, memory):
     outer, base = new_stack(), memory()
     capi.attached.switch_to(outer.handle)
-    previous = capi.attached.enter(base, MIB)
+    block = capi.attached.enter(base, MIB)
     assert stackwarden.current_stack().base == base
-    assert capi.attached.leave(previous.handle, previous.base, previous.size) == capi.DONE
+    assert capi.attached.leave(block) == capi.DONE
     assert stackwarden.current_stack() == outer
 
 
 def test_leave_finds_an_unregistered_stack_again_by_its_bounds(capi, memory):
     outer, inner = memory(), [memory() for _ in range(3)]
     stackwarden.notify_stack_switch(outer, MIB)
-    previous = capi.attached.enter(inner[0], MIB)
+    block = capi.attached.enter(inner[0], MIB)
     for base in inner[1:]:
         stackwarden.notify_stack_switch(base, MIB)
-    assert capi.attached.leave(previous.handle, previous.base, previous.size) == capi.DONE
+    assert capi.attached.leave(block) == capi.DONE
     assert stackwarden.current_stack().base == outer
 
 

@@ -43,7 +43,7 @@ static void in_a_new_thread(call *self)
 static PyObject *seen_by(const call *self)
 {
     return Py_BuildValue("iKnKKiK", (int)self->status, (unsigned long long)self->inside.base,
-                         (Py_ssize_t)self->inside.size, (unsigned long long)self->inside.carried,
+                         (Py_ssize_t)self->inside.size, (unsigned long long)self->inside.pooled,
                          (unsigned long long)self->pointer, self->attached,
                          (unsigned long long)self->afterwards.base);
 }

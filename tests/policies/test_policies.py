@@ -269,12 +269,40 @@ def test_and_the_stacks_it_was_on_go_by_others_again(probe, new_stack):
     assert here() == "exact"
 
 
-def test_policies_of_a_thread_are_put_back_on_that_thread(companion):
+def test_a_policy_of_a_thread_may_end_on_another(companion):
     policy = companion(lambda: stack_policy("disabled", scope="thread"))
-    with pytest.raises(stackwarden.OtherThreadError, match=str(companion.ident)):
-        policy.__exit__(None, None, None)
-    companion(lambda: policy.__exit__(None, None, None))
+    assert companion(synced_policy) == "disabled"
+    policy.__exit__(None, None, None)
     assert companion(synced_policy) == "exact"
+    assert synced_policy() == "exact"
+
+
+@pytest.mark.parametrize("scope", ["process", "thread"])
+def test_blocks_end_in_any_order(scope):
+    first, second = stack_policy("counted", scope=scope), stack_policy("disabled", scope=scope)
+    assert synced_policy() == "disabled"
+    first.__exit__(None, None, None)
+    assert synced_policy() == "disabled"
+    second.__exit__(None, None, None)
+    assert synced_policy() == "exact"
+
+
+def test_sizes_of_blocks_end_in_any_order():
+    before = stackwarden.status()["assumed_size"]
+    first, second = stack_policy(assumed_size="1M"), stack_policy(assumed_size="2M")
+    first.__exit__(None, None, None)
+    assert stackwarden.status()["assumed_size"] == 2 * MIB
+    second.__exit__(None, None, None)
+    assert stackwarden.status()["assumed_size"] == before
+
+
+def test_without_a_block_it_is_for_good_and_stands_behind_those_of_blocks():
+    with stack_policy("counted"):
+        stack_policy("disabled")
+        assert synced_policy() == "counted"
+    assert synced_policy() == "disabled"
+    stack_policy("exact")
+    assert synced_policy() == "exact"
 
 
 # ---- unknown stacks ----
@@ -416,26 +444,51 @@ EXACT, ESTIMATE, COUNTED, DISABLED = range(1, 5)
 
 
 @pytest.mark.parametrize("how", ["attached", "detached", "raising"])
-def test_c_sets_a_policy_and_says_what_it_was(capi, how):
+def test_c_sets_a_policy_for_good(capi, how):
     calls = getattr(capi, how)
-    assert calls.set_policy(UNKNOWN, COUNTED) == (capi.DONE, ESTIMATE)
+    assert calls.set_policy(UNKNOWN, COUNTED) == capi.DONE
     assert stackwarden.status()["policy_unknown"] == "counted"
-    assert calls.set_policy(UNKNOWN, 0) == (capi.DONE, COUNTED)
+    assert calls.set_policy(UNKNOWN, 0) == capi.DONE
     assert stackwarden.status()["policy_unknown"] == "estimate"
 
 
 def test_c_sets_a_policy_of_the_thread(capi):
-    assert capi.attached.set_policy(KNOWN, DISABLED, 1) == (capi.DONE, 0)
+    assert capi.attached.set_policy(KNOWN, DISABLED, 1) == capi.DONE
     assert synced_policy() == "disabled"
-    assert capi.attached.set_policy(KNOWN, 0, 1) == (capi.DONE, DISABLED)
+    assert capi.attached.set_policy(KNOWN, 0, 1) == capi.DONE
     assert synced_policy() == "exact"
+
+
+@pytest.mark.parametrize("how", ["attached", "detached", "raising"])
+@pytest.mark.parametrize("thread_only", [0, 1])
+def test_c_enters_policies_and_leaves_them_in_any_order(capi, how, thread_only):
+    calls = getattr(capi, how)
+    first = calls.enter_policy(UNKNOWN, COUNTED, thread_only)
+    second = calls.enter_policy(UNKNOWN, DISABLED, thread_only)
+    assert (first.status, second.status) == (capi.DONE, capi.DONE)
+    assert stackwarden.status()["policy_unknown"] == "disabled"
+    assert calls.leave_policy(first) == capi.DONE
+    assert stackwarden.status()["policy_unknown"] == "disabled"
+    assert calls.leave_policy(second) == capi.DONE
+    assert stackwarden.status()["policy_unknown"] == "estimate"
+    assert calls.leave_policy(second) == capi.NOT_REGISTERED
+
+
+def test_what_is_set_for_good_stands_behind_what_is_entered(capi):
+    entered = capi.attached.enter_policy(UNKNOWN, COUNTED)
+    assert capi.attached.set_policy(UNKNOWN, DISABLED) == capi.DONE
+    assert stackwarden.status()["policy_unknown"] == "counted"
+    assert capi.attached.leave_policy(entered) == capi.DONE
+    assert stackwarden.status()["policy_unknown"] == "disabled"
+    assert capi.attached.set_policy(UNKNOWN, 0) == capi.DONE
 
 
 @pytest.mark.parametrize(
     "request_", [(3, EXACT), (2**31, EXACT), (KNOWN, 5), (KNOWN, 2**32 - 1), (FOREIGN, EXACT, 1)]
 )
 def test_c_refuses_what_is_no_policy(capi, request_):
-    assert capi.attached.set_policy(*request_)[0] == capi.BAD_POLICY
+    assert capi.attached.set_policy(*request_) == capi.BAD_POLICY
+    assert capi.attached.enter_policy(*request_).status == capi.BAD_POLICY
 
 
 def test_c_registers_a_stack_with_a_policy(capi, memory):
@@ -445,7 +498,7 @@ def test_c_registers_a_stack_with_a_policy(capi, memory):
     (stack,) = [stack for stack in stackwarden.stacks() if stack.handle == handle]
     assert stack.policy == "counted"
     stack.unregister()
-    assert capi.attached.register(base, MIB, None, None, 5 << 8) == (capi.BAD_POLICY, 0)
+    assert capi.attached.register(base, MIB, None, None, 5 << 8)[0] == capi.BAD_POLICY
 
 
 # ---- status and doctor ----

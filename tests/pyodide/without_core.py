@@ -17,6 +17,7 @@ REFUSED = {
     "current_stack": (),
     "deep_recursion": (),
     "drain": (),
+    "growing": (),
     "interpose": (),
     "maybe_grow": (print,),
     "notify_stack_switch": (1 << 20, 1 << 20),

@@ -35,10 +35,10 @@ static long use_a_registered_stack(char *base, int round)
 /* A stack that nobody registered. */
 static long use_an_unregistered_stack(char *base, int round)
 {
-    stackwarden_stack previous;
+    stackwarden_request request;
     (void)round;
-    return wrong_unless(stackwarden_enter_stack(base, SIZE, &previous) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_leave_stack(&previous) == STACKWARDEN_DONE);
+    return wrong_unless(stackwarden_enter_stack(base, SIZE, &request) == STACKWARDEN_DONE)
+         + wrong_unless(stackwarden_leave_stack(&request) == STACKWARDEN_DONE);
 }
 
 /* A lookup among stacks that come and go finds the whole truth or nothing. */

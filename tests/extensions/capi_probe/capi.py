@@ -9,6 +9,7 @@ from typing import NamedTuple
 import capi_probe
 
 DONE, UNKNOWN_STACK = 0, 1
+UNTOUCHED = 0x5A5A  # the handle of a stack that was not registered
 NOT_INSTALLED, NOT_RUNNING, NO_MEMORY, FULL, BAD_RANGE, UNALIGNED = -1, -2, -3, -4, -5, -6
 UNMAPPED, TOO_SMALL, OVERLAP, IN_USE, STALE_HANDLE, NOT_REGISTERED = -7, -8, -9, -10, -11, -12
 DETACHED, ISOLATION_REQUIRED, OTHER_THREAD, NO_ISOLATION = -13, -14, -15, -16
@@ -49,9 +50,14 @@ class Calls:
         return capi_probe.call(self._how, "register", base, size, name, system, flags)[:2]
 
     def set_policy(self, which, policy, thread_only=0):
-        """(status, the former policy)"""
-        arguments = "set_policy", which, policy, None, None, 0, thread_only
-        return capi_probe.call(self._how, *arguments)[:2]
+        return self._status("set_policy", which, policy, None, None, 0, thread_only)
+
+    def enter_policy(self, which, policy, thread_only=0):
+        """What names the request: its handle and base"""
+        return self._seen("enter_policy", which, policy, None, None, 0, thread_only)
+
+    def leave_policy(self, request):
+        return self._status("leave_policy", request.base, 0, None, None, 0, request.handle)
 
     def unregister(self, handle):
         return self._status("unregister", handle)
@@ -63,10 +69,11 @@ class Calls:
         return self._seen("find", address)
 
     def enter(self, base, size):
+        """What names the request: its handle and base"""
         return self._seen("enter", base, size)
 
-    def leave(self, handle, base, size):
-        return self._status("leave", base, size, None, None, 0, handle)
+    def leave(self, request):
+        return self._status("leave", request.base, 0, None, None, 0, request.handle)
 
     def _status(self, what, *arguments):
         return capi_probe.call(self._how, what, *arguments)[0]

@@ -59,16 +59,25 @@ static void perform(request *r)
         r->status = stackwarden_find_stack(ADDRESS(r->a), &r->stack);
     }
     else if (strcmp(r->what, "enter") == 0) {
-        r->status = stackwarden_enter_stack(ADDRESS(r->a), r->b, &r->stack);
+        stackwarden_request token = {0};
+        r->status = stackwarden_enter_stack(ADDRESS(r->a), r->b, &token);
+        r->stack = (stackwarden_stack){.handle = token.id, .base = (uintptr_t)token.place};
     }
     else if (strcmp(r->what, "leave") == 0) {
-        r->stack = (stackwarden_stack){.handle = r->c, .base = r->a, .size = r->b};
-        r->status = stackwarden_leave_stack(&r->stack);
+        stackwarden_request token = {.id = r->c, .place = ADDRESS(r->a)};
+        r->status = stackwarden_leave_stack(&token);
     }
     else if (strcmp(r->what, "set_policy") == 0) {
-        stackwarden_policy former = STACKWARDEN_POLICY_INHERITED;
-        r->status = stackwarden_set_policy((stackwarden_stacks)r->a, (stackwarden_policy)r->b, r->c != 0, &former);
-        r->handle = former;
+        r->status = stackwarden_set_policy((stackwarden_stacks)r->a, (stackwarden_policy)r->b, r->c != 0);
+    }
+    else if (strcmp(r->what, "enter_policy") == 0) {
+        stackwarden_request token = {0};
+        r->status = stackwarden_enter_policy((stackwarden_stacks)r->a, (stackwarden_policy)r->b, r->c != 0, &token);
+        r->stack = (stackwarden_stack){.handle = token.id, .base = (uintptr_t)token.place};
+    }
+    else if (strcmp(r->what, "leave_policy") == 0) {
+        stackwarden_request token = {.id = r->c, .place = ADDRESS(r->a)};
+        r->status = stackwarden_leave_policy(&token);
     }
     else {
         r->status = (stackwarden_status)1000;

@@ -625,10 +625,10 @@ static PyObject *there_and_back(PyObject *module, PyObject *args)
     to.handle = handle;
     PyThreadState *saved = detached ? PyEval_SaveThread() : NULL;
     stackwarden_current_stack(&from);
-    stackwarden_status status = switch_ends(&to, BY_HANDLE, blocking, 0);
+    stackwarden_status status = start_switch(&to, BY_HANDLE, blocking, 0);
     if (status == STACKWARDEN_DONE) {
         stackwarden_finish_switch();
-        switch_ends(&from, BY_HANDLE, blocking, 1);
+        start_switch(&from, BY_HANDLE, blocking, 1);
         stackwarden_finish_switch();
     }
     if (detached) {

@@ -4,14 +4,15 @@
 static PyObject *there_and_back(PyObject *module, PyObject *arguments)
 {
     Py_ssize_t base, size;
-    stackwarden_stack previous, there;
+    stackwarden_request request;
+    stackwarden_stack there;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "nn", &base, &size)) {
         return NULL;
     }
-    stackwarden_status entered = stackwarden_enter_stack((const void *)base, (size_t)size, &previous);
+    stackwarden_status entered = stackwarden_enter_stack((const void *)base, (size_t)size, &request);
     stackwarden_current_stack(&there);
-    stackwarden_status left = stackwarden_leave_stack(&previous);
+    stackwarden_status left = stackwarden_leave_stack(&request);
     return Py_BuildValue("iin", (int)entered, (int)left, (Py_ssize_t)there.base);
 }
 

@@ -53,7 +53,7 @@ typedef enum {
     STACKWARDEN_OVERLAP = -9, /* overlaps a stack that is current on some thread */
     STACKWARDEN_IN_USE = -10, /* current on some thread */
     STACKWARDEN_STALE_HANDLE = -11, /* names no stack that is registered now */
-    STACKWARDEN_NOT_REGISTERED = -12, /* no such callback */
+    STACKWARDEN_NOT_REGISTERED = -12, /* no such callback or request, or not any more */
     STACKWARDEN_DETACHED = -13, /* the caller must be attached */
     STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would come back in another order than they left */
     STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" stays on its thread */
@@ -74,12 +74,14 @@ typedef struct {
     uint64_t reserved[3];
 } stackwarden_stack;
 
-/* What stackwarden_leave_budget() puts back. Reserved bytes are zero. */
+/* Names what was asked for with an enter function, for the leave function that ends it: budgets, stacks and policies of
+ * blocks form sets, each ends on its own, in whatever order, and what is effective is computed from those that are left.
+ * It may be copied, and ended once. Reserved bytes are zero. */
 typedef struct {
-    stackwarden_handle stack;
-    uint64_t former;
+    uint64_t id; /* 0: nothing was asked for */
+    void *place; /* not to be touched */
     uint64_t reserved[2];
-} stackwarden_budget;
+} stackwarden_request;
 
 /* What is made of the bounds of a stack; docs/policies.md says what comes of each on which CPython. */
 typedef enum {
@@ -96,15 +98,6 @@ typedef enum {
     STACKWARDEN_UNKNOWN_STACKS = 1, /* default estimate */
     STACKWARDEN_FOREIGN_THREADS = 2 /* native stacks of threads that Python did not create; default exact */
 } stackwarden_stacks;
-
-/* What stackwarden_leave_sync() puts back. Reserved bytes are zero. */
-typedef struct {
-    stackwarden_handle stack; /* 0: nothing was changed */
-    uintptr_t base;
-    size_t size;
-    uint64_t bounds_from;
-    uint64_t reserved[2];
-} stackwarden_synced;
 
 /* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
  * exception pending. `from` may name a stack that is gone (its handle is then stale). */
@@ -145,8 +138,8 @@ typedef struct {
     stackwarden_status (*finish_switch)(void);
     stackwarden_status (*renew_stack)(stackwarden_handle handle, PyObject *context);
     stackwarden_status (*drain)(void);
-    stackwarden_status (*enter_budget)(uintptr_t lowest, stackwarden_budget *former);
-    stackwarden_status (*leave_budget)(const stackwarden_budget *former);
+    stackwarden_status (*enter_budget)(uintptr_t low_end, stackwarden_request *request);
+    stackwarden_status (*leave_budget)(const stackwarden_request *request);
     stackwarden_status (*adopt_stack)(void);
     stackwarden_status (*call_on_stack)(size_t size, stackwarden_function function, void *arg);
     stackwarden_status (*maybe_grow)(size_t room, size_t size, stackwarden_function function, void *arg);
@@ -155,10 +148,14 @@ typedef struct {
     int (*check_stack_depth)(const char *where);
     int (*enter_recursive_call)(const char *where);
     void (*leave_recursive_call)(void);
-    stackwarden_status (*set_policy)(stackwarden_stacks which, stackwarden_policy policy, int thread_only,
-                                     stackwarden_policy *former);
-    stackwarden_status (*enter_sync)(stackwarden_synced *former);
-    stackwarden_status (*leave_sync)(const stackwarden_synced *former);
+    stackwarden_status (*set_policy)(stackwarden_stacks which, stackwarden_policy policy, int thread_only);
+    stackwarden_status (*enter_policy)(stackwarden_stacks which, stackwarden_policy policy, int thread_only,
+                                       stackwarden_request *request);
+    stackwarden_status (*leave_policy)(const stackwarden_request *request);
+    stackwarden_status (*enter_sync)(stackwarden_request *request);
+    stackwarden_status (*leave_sync)(const stackwarden_request *request);
+    stackwarden_status (*enter_stack)(const stackwarden_stack *stack, stackwarden_request *request);
+    stackwarden_status (*leave_stack)(const stackwarden_request *request);
     stackwarden_status (*retain_stack)(void);
     stackwarden_handle (*current_handle)(void);
 } stackwarden_table;
@@ -269,30 +266,45 @@ static inline stackwarden_status stackwarden_adopt_stack(void)
     return STACKWARDEN_CALL_(adopt_stack, ());
 }
 
-/* Sync for the time of a call, for code that is called on any stack and runs Python: a pair on one stack.
- * enter_sync() is sync_stack(), and *former is what was in force; leave_sync() puts that back, or, where nothing had to
- * be changed, syncs again.
- * Fails with: NOT_RUNNING, NO_MEMORY: nothing was changed, and leave_sync() does nothing. */
-static inline stackwarden_status stackwarden_enter_sync(stackwarden_synced *former)
+/* Sync for a block, for code that is called on any stack and runs Python: sync_stack(), until leave_sync(). Where the
+ * bounds were right already nothing is asked for, and leave_sync() syncs again.
+ * Fails with: NOT_RUNNING, NO_MEMORY: nothing was changed. Takes a lock where the bounds were another stack's. */
+static inline stackwarden_status stackwarden_enter_sync(stackwarden_request *request)
 {
-    return STACKWARDEN_CALL_(enter_sync, (former));
+    return STACKWARDEN_CALL_(enter_sync, (request));
 }
 
-static inline stackwarden_status stackwarden_leave_sync(const stackwarden_synced *former)
+/* Guarantees: DONE: effective are the bounds of the newest block of this kind that is left, else of the stack around
+ *   the outermost; but where another one was told of meanwhile, and holds the stack pointer, that stays.
+ * Fails with: what stackwarden_leave_stack() fails with. */
+static inline stackwarden_status stackwarden_leave_sync(const stackwarden_request *request)
 {
-    return STACKWARDEN_CALL_(leave_sync, (former));
+    return STACKWARDEN_CALL_(leave_sync, (request));
 }
 
-/* Say what is to be made of the bounds of some stacks: in the process, or (thread_only) on the calling thread, where
- * STACKWARDEN_KNOWN_STACKS are its native stack too, whoever created the thread. A stack that was registered with a
- * policy keeps it.
- * Guarantees: DONE; in force at once on the calling thread if it is attached, elsewhere with the next switch or sync.
- *   *former, if former is not NULL, is what was asked for before.
- * Fails with: BAD_POLICY: no such value, or STACKWARDEN_FOREIGN_THREADS with thread_only. Takes a lock. */
+/* Say what is to be made of the bounds of some stacks, for good: in the process, or (thread_only) on the calling thread,
+ * where STACKWARDEN_KNOWN_STACKS are its native stack too, whoever created the thread. A stack that was registered with
+ * a policy keeps it.
+ * Guarantees: DONE; effective at once on the calling thread if it is attached, elsewhere with the next switch or sync.
+ * Fails with: BAD_POLICY: no such value, or STACKWARDEN_FOREIGN_THREADS with thread_only; NOT_RUNNING; NO_MEMORY. Takes
+ *   a lock. */
 static inline stackwarden_status stackwarden_set_policy(stackwarden_stacks which, stackwarden_policy policy,
-                                                        int thread_only, stackwarden_policy *former)
+                                                        int thread_only)
 {
-    return STACKWARDEN_CALL_(set_policy, (which, policy, thread_only, former));
+    return STACKWARDEN_CALL_(set_policy, (which, policy, thread_only));
+}
+
+/* The same until stackwarden_leave_policy(). Of several the newest is effective. */
+static inline stackwarden_status stackwarden_enter_policy(stackwarden_stacks which, stackwarden_policy policy,
+                                                          int thread_only, stackwarden_request *request)
+{
+    return STACKWARDEN_CALL_(enter_policy, (which, policy, thread_only, request));
+}
+
+/* On whichever thread. Fails with: NOT_REGISTERED: it has ended already, or its thread has; NOT_RUNNING. */
+static inline stackwarden_status stackwarden_leave_policy(const stackwarden_request *request)
+{
+    return STACKWARDEN_CALL_(leave_policy, (request));
 }
 
 /* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
@@ -300,7 +312,7 @@ static inline stackwarden_status stackwarden_set_policy(stackwarden_stacks which
  *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
  * Guarantees: DONE, and *stack is the stack, without the guard pages. A record that overlaps and is current on no
  *   thread gives way: it goes stale.
- * Fails with, and *stack is not written: BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
+ * Fails with, and *stack is not written (but for TOO_SMALL: base and size are what is left without the guard pages): BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
  *   allocates. */
 static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
                                                             const char *system, unsigned flags,
@@ -416,22 +428,24 @@ static inline stackwarden_status stackwarden_drain(void)
     return STACKWARDEN_CALL_(drain, ());
 }
 
-/* A budget for the present stack: CPython raises RecursionError before what lies below the address `lowest` is used.
- * Budgets nest, the narrowest holds; a budget stays with its stack when another one is switched to. On 3.11 to 3.13,
- * which count calls, it is an estimate. One C frame of more than a margin (16 KiB, status()["margin"]) can jump it.
+/* A budget for the stack under the caller: CPython raises RecursionError before what lies below the address `low_end`
+ * is used. Of several the narrowest is effective; a budget stays with its stack when another one is switched to. On
+ * 3.11 to 3.13, which count calls, it is an estimate. One C frame of more than a margin (16 KiB, status()["margin"])
+ * can jump it.
  * Requires: attached.
- * Guarantees: DONE; *former is for leave_budget(), on the same stack.
- * Fails with: TOO_SMALL: `lowest` is less than a margin and 16 KiB below the stack pointer, and CPython might abort the
- *   process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED. Then nothing was changed. */
-static inline stackwarden_status stackwarden_enter_budget(const void *lowest, stackwarden_budget *former)
+ * Fails with: TOO_SMALL: `low_end` is less than a margin and 16 KiB below the stack pointer, and CPython might abort the
+ *   process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED; NO_MEMORY. Then nothing was changed. */
+static inline stackwarden_status stackwarden_enter_budget(const void *low_end, stackwarden_request *request)
 {
-    return STACKWARDEN_CALL_(enter_budget, ((uintptr_t)lowest, former));
+    return STACKWARDEN_CALL_(enter_budget, ((uintptr_t)low_end, request));
 }
 
-/* Fails with, and the budget stays: UNKNOWN_STACK: this is another stack; DETACHED. */
-static inline stackwarden_status stackwarden_leave_budget(const stackwarden_budget *former)
+/* On whichever stack and thread.
+ * Requires: attached.
+ * Fails with: DETACHED; NOT_REGISTERED: it has ended already. */
+static inline stackwarden_status stackwarden_leave_budget(const stackwarden_request *request)
 {
-    return STACKWARDEN_CALL_(leave_budget, (former));
+    return STACKWARDEN_CALL_(leave_budget, (request));
 }
 
 /* Call function(arg) on a stack of `size` bytes or more, and come back.
@@ -519,22 +533,27 @@ static inline stackwarden_status stackwarden_retain_stack(void)
     return STACKWARDEN_CALL_(retain_stack, ());
 }
 
-/* Go to a stack and remember the one that was left; and go back there. A pair.
- * leave_stack finds a registered stack by its handle and any other by its bounds. Both belong on one thread: the
- * native stack of another is refused (OVERLAP), and the bounds stay those of the inner stack. */
-static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size,
-                                                         stackwarden_stack *previous)
+/* The bounds of a stack for a block: of a registered one by stack->handle, of any other by its base and size.
+ * Fails with: what notify_stack_switch() and switch_to() fail with; NO_MEMORY. Takes a lock. */
+static inline stackwarden_status stackwarden_enter_this_stack(const stackwarden_stack *stack,
+                                                              stackwarden_request *request)
 {
-    stackwarden_status status = stackwarden_current_stack(previous);
-    return status == STACKWARDEN_DONE ? stackwarden_notify_stack_switch(base, size) : status;
+    return STACKWARDEN_CALL_(enter_stack, (stack, request));
 }
 
-static inline stackwarden_status stackwarden_leave_stack(const stackwarden_stack *previous)
+static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size, stackwarden_request *request)
 {
-    stackwarden_status status = stackwarden_switch_to(previous->handle);
-    return status == STACKWARDEN_STALE_HANDLE
-               ? stackwarden_notify_stack_switch((const void *)previous->base, previous->size)
-               : status;
+    stackwarden_stack stack = {0, (uintptr_t)base, size, 0, 0, {0, 0, 0}};
+    return stackwarden_enter_this_stack(&stack, request);
+}
+
+/* The end of the block, in whatever order; on another thread where that is not attached, and this one is.
+ * Guarantees: as stackwarden_leave_sync(): what was told and entered is effective again.
+ * Fails with: NOT_REGISTERED: it has ended already, or its thread has; DETACHED; what notify_stack_switch() fails with,
+ *   where a stack around the block has no record any more. */
+static inline stackwarden_status stackwarden_leave_stack(const stackwarden_request *request)
+{
+    return STACKWARDEN_CALL_(leave_stack, (request));
 }
 
 /* What a status says, in English. Needs neither Python nor the package. */
@@ -555,7 +574,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_OVERLAP: return "refused: the range overlaps a stack that is current on some thread";
     case STACKWARDEN_IN_USE: return "refused: the stack is current on some thread";
     case STACKWARDEN_STALE_HANDLE: return "refused: the handle names no stack that is registered now";
-    case STACKWARDEN_NOT_REGISTERED: return "refused: no such callback is registered";
+    case STACKWARDEN_NOT_REGISTERED: return "refused: there is no such callback or request, or not any more";
     case STACKWARDEN_DETACHED: return "refused: the caller must be attached (hold the GIL)";
     case STACKWARDEN_ISOLATION_REQUIRED:
         return "refused: Python frames would come back in another order than they left; the stack needs isolation";
@@ -570,25 +589,48 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
 #ifdef __cplusplus
 } /* extern "C" */
 
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
 namespace stackwarden {
 
-/* The bounds of a stack for a scope; the former ones after it, on every way out. */
+namespace detail {
+
+/* What a function returned, which may be nothing, or a reference. */
+template <typename Result> struct result_of_call {
+    std::unique_ptr<Result> value;
+    template <typename Function> void set(Function &function) { value.reset(new Result(function())); }
+    Result get() { return std::move(*value); }
+};
+template <typename Result> struct result_of_call<Result &> {
+    Result *value = nullptr;
+    template <typename Function> void set(Function &function) { value = &function(); }
+    Result &get() { return *value; }
+};
+template <> struct result_of_call<void> {
+    template <typename Function> void set(Function &function) { function(); }
+    void get() {}
+};
+
+} // namespace detail
+
+/* The bounds of a stack for a scope: its end is that of the request, on every way out. */
 class stack_scope {
 public:
-    stack_scope(const void *base, size_t size) noexcept
-        : status_(stackwarden_enter_stack(base, size, &previous_))
+    stack_scope(const void *base, size_t size) noexcept : status_(stackwarden_enter_stack(base, size, &request_)) {}
+    explicit stack_scope(stackwarden_handle handle) noexcept
     {
-    }
-    explicit stack_scope(stackwarden_handle handle) noexcept : status_(stackwarden_current_stack(&previous_))
-    {
-        if (status_ == STACKWARDEN_DONE) {
-            status_ = stackwarden_switch_to(handle);
-        }
+        stackwarden_stack stack = {handle, 0, 0, 0, 0, {0, 0, 0}};
+        status_ = stackwarden_enter_this_stack(&stack, &request_);
     }
     ~stack_scope()
     {
         if (status_ == STACKWARDEN_DONE || status_ == STACKWARDEN_TOO_SMALL) {
-            stackwarden_leave_stack(&previous_);
+            stackwarden_leave_stack(&request_);
         }
     }
     stack_scope(const stack_scope &) = delete;
@@ -596,20 +638,20 @@ public:
     stackwarden_status status() const noexcept { return status_; }
 
 private:
-    stackwarden_stack previous_;
+    stackwarden_request request_;
     stackwarden_status status_;
 };
 
-/* For whoever is called on any stack and runs Python: the bounds of the stack under it for a scope, and what was in
- * force before after it. As a call guard: py::call_guard<stackwarden::sync_scope>() with pybind11, and the same with
- * nanobind. Inside a scope that acquires the GIL, where there is one. */
+/* For whoever is called on any stack and runs Python: the bounds of the stack under it for a scope. As a call guard:
+ * py::call_guard<stackwarden::sync_scope>() with pybind11, and the same with nanobind. Inside a scope that acquires the
+ * GIL, where there is one. */
 class sync_scope {
 public:
-    sync_scope() noexcept : status_(stackwarden_enter_sync(&former_)) {}
+    sync_scope() noexcept : status_(stackwarden_enter_sync(&request_)) {}
     ~sync_scope()
     {
         if (status_ >= STACKWARDEN_DONE) {
-            stackwarden_leave_sync(&former_);
+            stackwarden_leave_sync(&request_);
         }
     }
     sync_scope(const sync_scope &) = delete;
@@ -617,9 +659,43 @@ public:
     stackwarden_status status() const noexcept { return status_; }
 
 private:
-    stackwarden_synced former_;
+    stackwarden_request request_;
     stackwarden_status status_;
 };
+
+/* `function()` on another stack of `size` bytes or more: its result, or its exception. Captures by reference are fine:
+ * the caller waits. Requires and fails with what stackwarden_call_on_stack() does; a refusal is std::runtime_error with
+ * the text of the status, and then the function was not called. Without the package it is called in place. */
+template <typename Function> auto call_on_stack(size_t size, Function &&function) -> decltype(function())
+{
+    struct call {
+        typename std::remove_reference<Function>::type *function;
+        detail::result_of_call<decltype(function())> result;
+        std::exception_ptr error;
+
+        static void run(void *self) noexcept
+        {
+            call *made = static_cast<call *>(self);
+            try {
+                made->result.set(*made->function);
+            }
+            catch (...) {
+                made->error = std::current_exception();
+            }
+        }
+    } made{&function, {}, nullptr};
+    stackwarden_status status = stackwarden_call_on_stack(size, &call::run, &made);
+    if (status == STACKWARDEN_NOT_INSTALLED) {
+        call::run(&made);
+    }
+    else if (status < 0) {
+        throw std::runtime_error(std::string("stackwarden: ") + stackwarden_status_text(status));
+    }
+    if (made.error) {
+        std::rethrow_exception(made.error);
+    }
+    return made.result.get();
+}
 
 } // namespace stackwarden
 #endif
