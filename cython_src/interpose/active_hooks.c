@@ -25,7 +25,7 @@ static int no_is_attached(void)
     return 0;
 }
 
-static void no_ending(void) {}
+static void no_outermost_exit(void) {}
 
 static void no_made(uintptr_t base, uintptr_t top)
 {
@@ -33,22 +33,22 @@ static void no_made(uintptr_t base, uintptr_t top)
     (void)top;
 }
 
-static void no_leaving(uintptr_t to)
+static void no_start_switch(uintptr_t to)
 {
     (void)to;
 }
 
-static void no_arrived(void) {}
+static void no_finish_switch(void) {}
 
 static const sw_interpose_hooks no_hooks = {
     .entered = no_entered,
     .go_back = no_go_back,
     .current = no_current,
     .is_attached = no_is_attached,
-    .ending = no_ending,
+    .outermost_exit = no_outermost_exit,
     .made = no_made,
-    .leaving = no_leaving,
-    .arrived = no_arrived,
+    .start_switch = no_start_switch,
+    .finish_switch = no_finish_switch,
 };
 
 static const sw_interpose_hooks *attached_hooks = &sw_fallback_hooks;

@@ -120,7 +120,7 @@ static inline void reattached(void)
 static inline void exit_outermost(void)
 {
     if (__builtin_expect(atomic_load_explicit(&any_foreign_stack, memory_order_relaxed), 0)) {
-        sw_hooks()->ending();
+        sw_hooks()->outermost_exit();
     }
 }
 

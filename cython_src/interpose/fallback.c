@@ -105,7 +105,7 @@ static void fallback_go_back(uint64_t former)
     }
 }
 
-static void fallback_ending(void) {}
+static void fallback_outermost_exit(void) {}
 
 static void fallback_made(uintptr_t base, uintptr_t top)
 {
@@ -113,13 +113,13 @@ static void fallback_made(uintptr_t base, uintptr_t top)
     (void)top;
 }
 
-static void fallback_leaving(uintptr_t to)
+static void fallback_start_switch(uintptr_t to)
 {
     uint64_t former;
     cover(to, &former);
 }
 
-static void fallback_arrived(void)
+static void fallback_finish_switch(void)
 {
     uint64_t former;
     cover((uintptr_t)__builtin_frame_address(0), &former);
@@ -130,8 +130,8 @@ const sw_interpose_hooks sw_fallback_hooks = {
     .go_back = fallback_go_back,
     .current = fallback_current,
     .is_attached = fallback_is_attached,
-    .ending = fallback_ending,
+    .outermost_exit = fallback_outermost_exit,
     .made = fallback_made,
-    .leaving = fallback_leaving,
-    .arrived = fallback_arrived,
+    .start_switch = fallback_start_switch,
+    .finish_switch = fallback_finish_switch,
 };

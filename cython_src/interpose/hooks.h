@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define SW_INTERPOSE_VERSION 2u /* of all that this file says: core and library must agree */
+#define SW_INTERPOSE_VERSION 3u /* of all that this file says: core and library must agree */
 
 typedef enum {
     SW_RIGHT, /* the bounds were right */
@@ -25,11 +25,11 @@ typedef struct {
     void (*go_back)(uint64_t former); /* a nested entry has ended: apply the bounds of the stack before it */
     uint64_t (*current)(void); /* names the stack whose bounds are applied, as `former` does */
     int (*is_attached)(void);
-    void (*ending)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
+    void (*outermost_exit)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
 
     void (*made)(uintptr_t base, uintptr_t top); /* a new stack; nothing runs on it yet */
-    void (*leaving)(uintptr_t to); /* the thread is about to switch to the stack that holds the address `to` */
-    void (*arrived)(void); /* the switch is over; the caller runs on the new stack */
+    void (*start_switch)(uintptr_t to); /* the thread is about to switch to the stack that holds the address `to` */
+    void (*finish_switch)(void); /* the switch is over; the caller runs on the new stack */
 } sw_interpose_hooks;
 
 /* What the library exports.

@@ -33,7 +33,7 @@ __attribute__((visibility("hidden"))) void *sw_make_context(ucontext_t *context,
 
 __attribute__((visibility("hidden"))) void sw_finish_first_switch(void)
 {
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
 }
 
 SW_DEFINE_MAKECONTEXT;
@@ -41,17 +41,17 @@ SW_DEFINE_CONTEXT_STARTS;
 
 static int interposed_swapcontext(ucontext_t *from, const ucontext_t *to)
 {
-    sw_hooks()->leaving(sw_context_sp(to));
+    sw_hooks()->start_switch(sw_context_sp(to));
     int failed = real_swapcontext(from, to);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return failed;
 }
 
 static int interposed_setcontext(const ucontext_t *to)
 {
-    sw_hooks()->leaving(sw_context_sp(to));
+    sw_hooks()->start_switch(sw_context_sp(to));
     int failed = real_setcontext(to);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return failed;
 }
 
@@ -90,7 +90,7 @@ static const start *find_start(const uintptr_t *word)
 static void started(transfer from)
 {
     const start *what = find_start(__builtin_frame_address(0));
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     what->function(from);
 }
 
@@ -104,9 +104,9 @@ static void *interposed_make(void *top, size_t size, void (*function)(transfer))
 
 static transfer interposed_jump(void *to, void *data)
 {
-    sw_hooks()->leaving((uintptr_t)to);
+    sw_hooks()->start_switch((uintptr_t)to);
     transfer from = real_jump(to, data);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return from;
 }
 
@@ -120,16 +120,16 @@ static transfer run_ontop(transfer from)
 {
     const ontop what = *(const ontop *)from.data;
     from.data = what.data;
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return what.function(from);
 }
 
 static transfer interposed_ontop(void *to, void *data, transfer (*function)(transfer))
 {
     ontop what = {function, data};
-    sw_hooks()->leaving((uintptr_t)to);
+    sw_hooks()->start_switch((uintptr_t)to);
     transfer from = real_ontop(to, &what, run_ontop);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return from;
 }
 
