@@ -56,14 +56,14 @@ cdef extern from "interpose/connect.h" nogil:
         SW_CHANGED
 
     ctypedef struct sw_interpose_hooks:
-        sw_entry (*entered)(uint64_t *former, int comes_back) noexcept nogil
+        sw_entry (*entered)(uint64_t *former, int reattached) noexcept nogil
         void (*go_back)(uint64_t former) noexcept nogil
         uint64_t (*current)() noexcept nogil
         int (*is_attached)() noexcept nogil
-        void (*ending)() noexcept nogil
+        void (*outermost_exit)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
-        void (*leaving)(uintptr_t to) noexcept nogil
-        void (*arrived)() noexcept nogil
+        void (*start_switch)(uintptr_t to) noexcept nogil
+        void (*finish_switch)() noexcept nogil
 
     ctypedef int (*sw_interpose_attach)(uint32_t version, const sw_interpose_hooks *hooks) noexcept nogil
     ctypedef long (*sw_interpose_turn)() noexcept nogil
@@ -113,11 +113,11 @@ cdef inline uint64_t interposed_current() noexcept nogil:
     return name_of_stack(thread.current) if thread != NULL else 0
 
 
-cdef inline sw_entry interposed_entered(uint64_t *former, int comes_back) noexcept nogil:
+cdef inline sw_entry interposed_entered(uint64_t *former, int reattached) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     if SW_LIKELY(is_right(sp)):
         return SW_RIGHT
-    return interposed_entered_slow(sp, former, comes_back)
+    return interposed_entered_slow(sp, former, reattached)
 
 
 cdef inline bint compares_addresses() noexcept nogil:
@@ -130,10 +130,10 @@ cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t 
         and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
 
 
-cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uint64_t *former, bint comes_back) noexcept nogil:
+cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uint64_t *former, bint reattached) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
-    if thread == NULL or (comes_back and is_still_there(thread, ts, sp)):
+    if thread == NULL or (reattached and is_still_there(thread, ts, sp)):
         return SW_RIGHT
     if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
         sync_slow(sp, False)  # another policy, or another thread state whose calls are to be counted
@@ -298,10 +298,10 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.go_back = interposed_go_back
     sw_core_hooks.current = interposed_current
     sw_core_hooks.is_attached = interposed_is_attached
-    sw_core_hooks.ending = interposed_outermost_exit
+    sw_core_hooks.outermost_exit = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
-    sw_core_hooks.leaving = interposed_start_switch
-    sw_core_hooks.arrived = interposed_finish_switch
+    sw_core_hooks.start_switch = interposed_start_switch
+    sw_core_hooks.finish_switch = interposed_finish_switch
     return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
 
 

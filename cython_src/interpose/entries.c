@@ -1,20 +1,24 @@
-/* entries.c: stands in for the functions through which foreign code enters Python, or resumes it.
+/* entries.c: stands in for the functions through which foreign code enters Python, or goes on in it after a pause
+ * without the GIL.
  *
- * Promises: each calls the function that it stands in for, with the same arguments, and returns what that returned;
- * when the thread comes out of it attached, the bounds are those of the stack under it.
+ * Promises: after a function that leaves the thread attached, the bounds are those of the stack under the caller.
  *
- * A thread that was attached already (a nested entry) goes back to its former stack without anyone seeing it when the
- * jump is statically linked: the end of the entry puts the former bounds back. Entries may interleave, so what is to be
- * put back is a list for each thread, from which any link may go. */
-#include "interpose.h"
+ * A nested entry (the thread was attached already) may come after a jump from another stack that is linked statically.
+ * Nobody sees the jump back, so the end of the entry applies the former stack's bounds
+ * (test_the_resumers_own_stack_is_protected_after_a_nested_entry). Entries on several stacks may end in any order:
+ * each thread has a list of them, and any link of it may go
+ * (test_entries_that_interleave_leave_the_native_bounds_behind). */
+#include "active_hooks.h"
+#include "stand_ins.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #define PYGILSTATE_LOCKED 0 /* PyGILState_STATE: the thread was attached already */
 
-#define ENTRIES_NESTED 16 /* on one thread; further ones put nothing back */
+#define ENTRIES_NESTED 16 /* on one thread; further ones apply nothing at their end */
 
-/* One stack that nested entries changed to, and the one that was in force before. */
+/* One stack that nested entries changed to, and the stack whose bounds were applied before. */
 typedef struct {
     uint64_t stack, former;
     unsigned depth; /* entries on it that have not ended */
@@ -27,9 +31,9 @@ typedef struct {
 
 static __thread chain chain_of_thread;
 static atomic_int links_in_process; /* 0: no thread need look at its chain */
-static atomic_int met_other_stacks; /* 0: every thread came into Python on its own */
+static atomic_int any_foreign_stack; /* 0: every entry so far found the right bounds */
 
-/* Not inlined: a stack may come back on another thread (DESIGN: thread-local variables). */
+/* Not inlined: a stack may be resumed on another thread, where an address from before would be the wrong one. */
 static __attribute__((noinline)) chain *this_chain(void)
 {
     return &chain_of_thread;
@@ -73,7 +77,7 @@ static __attribute__((noinline)) void note_nested(const sw_interpose_hooks *hook
 static __attribute__((noinline)) void end_nested(const sw_interpose_hooks *hooks)
 {
     uint64_t others;
-    hooks->entered(&others, 0); /* another entry may have begun since, on another stack */
+    hooks->entered(&others, 0); /* an entry on another stack may have begun since */
     chain *own = this_chain();
     nested *link = find_link(own, hooks->current());
     if (link != NULL && --link->depth == 0) {
@@ -85,16 +89,16 @@ static __attribute__((noinline)) void end_nested(const sw_interpose_hooks *hooks
 
 static inline int are_nested(void)
 {
-    return __builtin_expect(atomic_load_explicit(&links_in_process, memory_order_relaxed) != 0, 0);
+    return __builtin_expect(atomic_load_explicit(&links_in_process, memory_order_relaxed) != 0, 0) != 0;
 }
 
-static inline void look(int was_attached, int comes_back)
+static inline void check(int was_attached, int reattached)
 {
     const sw_interpose_hooks *hooks = sw_hooks();
     uint64_t former;
-    sw_entry entry = hooks->entered(&former, comes_back);
+    sw_entry entry = hooks->entered(&former, reattached);
     if (__builtin_expect(entry != SW_RIGHT, 0)) {
-        atomic_store_explicit(&met_other_stacks, 1, memory_order_relaxed);
+        atomic_store_explicit(&any_foreign_stack, 1, memory_order_relaxed);
     }
     if (was_attached && (__builtin_expect(entry == SW_CHANGED, 0) || are_nested())) {
         note_nested(hooks, entry, former);
@@ -103,19 +107,20 @@ static inline void look(int was_attached, int comes_back)
 
 static inline void entered(int was_attached)
 {
-    look(was_attached, 0);
+    check(was_attached, 0);
 }
 
-static inline void came_back(void)
+static inline void reattached(void)
 {
-    look(0, 1);
+    check(0, 1);
 }
 
-/* The thread state may go, and with it what CPython put off freeing on a stack with little room. */
-static inline void end_outermost(void)
+/* The thread state may be deleted next, and with it CPython's trashcan: what waits there for a stack with more room
+ * would never be freed (test_the_trashcan_is_emptied_before_its_thread_state_is_deleted). */
+static inline void exit_outermost(void)
 {
-    if (__builtin_expect(atomic_load_explicit(&met_other_stacks, memory_order_relaxed), 0)) {
-        sw_hooks()->ending();
+    if (__builtin_expect(atomic_load_explicit(&any_foreign_stack, memory_order_relaxed), 0)) {
+        sw_hooks()->outermost_exit();
     }
 }
 
@@ -138,7 +143,7 @@ static int gilstate_ensure(void)
 static void gilstate_release(int state)
 {
     if (state != PYGILSTATE_LOCKED) {
-        end_outermost();
+        exit_outermost();
     }
     if (!are_nested()) {
         real_gilstate_release(state);
@@ -153,20 +158,20 @@ static void gilstate_release(int state)
 static void restore_thread(void *ts)
 {
     real_restore_thread(ts);
-    came_back();
+    reattached();
 }
 
 static void acquire_thread(void *ts)
 {
     real_acquire_thread(ts);
-    came_back();
+    reattached();
 }
 
 static void *swap(void *ts)
 {
     void *former = real_swap(ts);
     if (ts != NULL) {
-        came_back();
+        reattached();
     }
     return former;
 }
@@ -189,7 +194,7 @@ static void *ensure_from_view(void *view)
 
 static void release(void *token)
 {
-    end_outermost(); /* whether it is, only the token knows */
+    exit_outermost(); /* maybe: whether it is the outermost, only the token says */
     real_release(token);
     if (are_nested() && sw_hooks()->is_attached()) {
         end_nested(sw_hooks());

@@ -1,11 +1,14 @@
-/* loading.c: stands in for dlopen and dlsym: what is loaded later is patched too, and what is looked up by name leads
- * to what stands in.
+/* loading.c: stands in for dlopen and dlsym: objects that are loaded later are patched too, and the lookup of a
+ * function by name finds its stand-in.
  *
- * Promises: both see the caller that they would have seen (they search in its RUNPATH, and after it). dlopen of a path
- * patches at once; dlopen of a bare name cannot, because it must see its own caller, so the dlsym that follows does. */
+ * Promises: both functions see their real caller, for they search in its RUNPATH (dlopen(3)) and, with RTLD_NEXT, after
+ * it (dlsym(3)). An object that is opened by its path is patched at once. A bare name or a token such as $ORIGIN has
+ * another meaning for each caller: such a call goes on to dlopen itself, and the next dlsym patches. */
 #define _GNU_SOURCE
-#include "interpose.h"
+#include "fallback.h"
 #include "machine.h"
+#include "patch.h"
+#include "stand_ins.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -13,10 +16,18 @@
 static void *(*real_dlopen)(const char *file, int mode);
 static void *(*real_dlsym)(void *handle, const char *name);
 
+static void patch_new_objects(void)
+{
+    if (sw_has_unpatched()) {
+        sw_find_python();
+        sw_patch();
+    }
+}
+
 /* See SW_DEFINE_DECIDED. */
 typedef struct {
     void *value;
-    void *go_on;
+    void *tail_call;
 } decision;
 
 __attribute__((visibility("hidden"))) decision sw_decide_dlopen(const char *file, int mode)
@@ -26,26 +37,15 @@ __attribute__((visibility("hidden"))) decision sw_decide_dlopen(const char *file
     }
     void *handle = real_dlopen(file, mode);
     if (handle != NULL) {
-        sw_patch_new();
+        patch_new_objects();
     }
     return (decision){handle, NULL};
 }
 
-static const sw_stand_in *find_stand_in(const char *name)
-{
-    for (int i = 0; i < SW_STAND_INS; i++) {
-        const sw_stand_in *found = sw_stand_in_at(i);
-        if (strcmp(found->name, name) == 0) {
-            return found;
-        }
-    }
-    return NULL;
-}
-
 __attribute__((visibility("hidden"))) decision sw_decide_dlsym(void *handle, const char *name)
 {
-    sw_patch_new();
-    const sw_stand_in *found = handle != RTLD_NEXT ? find_stand_in(name) : NULL;
+    patch_new_objects();
+    const sw_stand_in *found = handle != RTLD_NEXT ? sw_find_stand_in(name) : NULL;
     if (found != NULL && *found->real != NULL && real_dlsym(handle, name) == *found->real) {
         return (decision){found->instead, NULL};
     }

@@ -1,15 +1,17 @@
-/* machine.h: what differs between processors. x86-64 is run and tested; aarch64 is written after the ABI and not run.
+/* machine.h: what depends on the processor. x86-64 is tested; aarch64 follows its procedure call standard (AAPCS64) and
+ * has not been run.
  *
- *   SW_RELOCATION_CALL, _DATA, _WORD   types of relocations that hold the address of a function: a slot of the
- *                                      procedure linkage table, of the global offset table, an initialised pointer
- *   sw_context_sp(context)             the stack pointer that a ucontext will go on with
- *   SW_KEPT_REGISTER(context)          a register that setcontext restores, that makecontext leaves alone and in which
+ *   SW_RELOCATION_CALL, _DATA, _WORD   the relocations of words that hold a function's address: a slot of the procedure
+ *                                      linkage table, of the global offset table, an initialised pointer
+ *   sw_context_sp(context)             the stack pointer with which a ucontext goes on
+ *   SW_CALLEE_SAVED_REGISTER(context)  a register that setcontext restores, that makecontext does not use and in which
  *                                      no argument travels
- *   SW_DEFINE_MAKECONTEXT              sw_makecontext: the arguments, any number, go on to *sw_real_makecontext, but for
- *                                      the function, which sw_make_context() chooses
- *   SW_DEFINE_CONTEXT_STARTS           sw_context_starts: sw_arrive_first(), then on to the function in the kept register
- *   SW_DEFINE_DECIDED(name, decide)    a function of two arguments: decide() gives its value, or a function to go on
- *                                      to, which then sees our caller as its own (dlopen and dlsym look at theirs) */
+ *   SW_DEFINE_MAKECONTEXT              sw_makecontext: jumps to *sw_real_makecontext with all arguments, however many,
+ *                                      and sw_make_context()'s value in place of the function
+ *   SW_DEFINE_CONTEXT_STARTS           sw_context_starts: sw_finish_first_switch(), then a jump to the function in the
+ *                                      callee-saved register
+ *   SW_DEFINE_DECIDED(name, decide)    a function of two arguments: decide() gives its value, or a function for a tail
+ *                                      call, which has our caller as its own: dlopen and dlsym look at theirs */
 #ifndef SW_MACHINE_H
 #define SW_MACHINE_H
 
@@ -25,7 +27,7 @@
 #define SW_RELOCATION_CALL R_X86_64_JUMP_SLOT
 #define SW_RELOCATION_DATA R_X86_64_GLOB_DAT
 #define SW_RELOCATION_WORD R_X86_64_64
-#define SW_KEPT_REGISTER(context) (context)->uc_mcontext.gregs[REG_R12]
+#define SW_CALLEE_SAVED_REGISTER(context) (context)->uc_mcontext.gregs[REG_R12]
 
 static inline uintptr_t sw_context_sp(const ucontext_t *context)
 {
@@ -38,7 +40,7 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
 
 #define SW_DEFINE_CONTEXT_STARTS                                                                                       \
     SW_DEFINE("sw_context_starts", "@function",                                                                        \
-              ".cfi_startproc\n .cfi_undefined rip\n endbr64\n" SW_SAVE "call sw_arrive_first\n" SW_LOAD               \
+              ".cfi_startproc\n .cfi_undefined rip\n endbr64\n" SW_SAVE "call sw_finish_first_switch\n" SW_LOAD        \
               "jmp *%r12\n .cfi_endproc\n")
 
 #define SW_DEFINE_MAKECONTEXT                                                                                          \
@@ -49,7 +51,7 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
 
 #define SW_DEFINE_DECIDED(name, decide)                                                                                \
     SW_DEFINE(name, "@function",                                                                                       \
-              ".cfi_startproc\n endbr64\n pushq %rdi\n pushq %rsi\n subq $8, %rsp\n .cfi_def_cfa_offset 32\n"           \
+              ".cfi_startproc\n endbr64\n pushq %rdi\n pushq %rsi\n subq $8, %rsp\n .cfi_def_cfa_offset 32\n"          \
               "call " decide "\n addq $8, %rsp\n popq %rsi\n popq %rdi\n .cfi_def_cfa_offset 8\n"                   \
               "testq %rdx, %rdx\n jne 1f\n ret\n1: jmp *%rdx\n .cfi_endproc\n")
 
@@ -57,7 +59,7 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
 #define SW_RELOCATION_CALL R_AARCH64_JUMP_SLOT
 #define SW_RELOCATION_DATA R_AARCH64_GLOB_DAT
 #define SW_RELOCATION_WORD R_AARCH64_ABS64
-#define SW_KEPT_REGISTER(context) (context)->uc_mcontext.regs[20]
+#define SW_CALLEE_SAVED_REGISTER(context) (context)->uc_mcontext.regs[20]
 
 static inline uintptr_t sw_context_sp(const ucontext_t *context)
 {
@@ -72,7 +74,7 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
     "ldp x0, x1, [sp], #80\n"
 
 #define SW_DEFINE_CONTEXT_STARTS                                                                                       \
-    SW_DEFINE("sw_context_starts", "%function", "hint #34\n" SW_SAVE "bl sw_arrive_first\n" SW_LOAD "br x20\n")
+    SW_DEFINE("sw_context_starts", "%function", "hint #34\n" SW_SAVE "bl sw_finish_first_switch\n" SW_LOAD "br x20\n")
 
 #define SW_DEFINE_MAKECONTEXT                                                                                          \
     SW_DEFINE("sw_makecontext", "%function",                                                                           \

@@ -1,96 +1,59 @@
-/* start.c: which hooks are asked; on and off; and at once where the library was preloaded.
+/* start.c: what the library exports: attach, on and off; and on at once where the library was preloaded.
  *
- * Promises: on and off may be called from any thread, often. Off, calls that are under way in the library, and
- * pointers that were looked up while it was on, go on to do what the functions do that they stand in for. */
-#define _GNU_SOURCE
-#include "interpose.h"
+ * Promises: each may be called from any thread, any number of times. After off a stand-in that is still running, or
+ * that is called by an address from an earlier dlsym(), does no more than the function for which it stands in.
+ *
+ * The layers of the library. Includes and calls go down only:
+ *
+ *      start.c                                  on and off
+ *      entries.c    switches.c    loading.c     stand-ins for the ways into Python, for switches, for dlopen and dlsym
+ *                                               (stand_ins.h)
+ *      active_hooks.c                           the hooks that are called now
+ *      fallback.c   patch.c                     the hooks without a core; the slots of loaded objects
+ *      objects.c                                loaded objects, their symbols, definitions of functions
+ *      hooks.h      machine.h                   the contract with the core; what depends on the processor
+ *
+ * connect.h is the core's way to the library. */
+#include "active_hooks.h"
+#include "fallback.h"
+#include "patch.h"
+#include "stand_ins.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static sw_entry no_entered(uint64_t *former, int comes_back)
-{
-    (void)former;
-    (void)comes_back;
-    return SW_RIGHT;
-}
+#define EXPORTED __attribute__((visibility("default")))
 
-static void no_go_back(uint64_t former)
-{
-    (void)former;
-}
+_Static_assert(SW_ENTRIES + SW_SWITCHES + SW_LOADING <= SW_STAND_INS_AT_MOST, "patch.c has room for all stand-ins");
 
-static uint64_t no_current(void)
-{
-    return 0;
-}
-
-static int no_is_attached(void)
-{
-    return 0;
-}
-
-static void no_ending(void) {}
-
-static void no_made(uintptr_t base, uintptr_t top)
-{
-    (void)base;
-    (void)top;
-}
-
-static void no_leaving(uintptr_t to)
-{
-    (void)to;
-}
-
-static void no_arrived(void) {}
-
-static const sw_interpose_hooks no_hooks = {
-    no_entered, no_go_back, no_current, no_is_attached, no_ending, no_made, no_leaving, no_arrived,
-};
-
-static const sw_interpose_hooks *attached_hooks = &sw_alone_hooks;
-const sw_interpose_hooks *sw_hooks_now = &no_hooks;
-
-static void ask(const sw_interpose_hooks *hooks)
-{
-    __atomic_store_n(&sw_hooks_now, hooks, __ATOMIC_RELEASE);
-}
-
-const sw_stand_in *sw_stand_in_at(int index)
-{
-    return index < SW_ENTRIES               ? &sw_entries[index]
-         : index < SW_ENTRIES + SW_SWITCHES ? &sw_switches[index - SW_ENTRIES]
-                                            : &sw_loading[index - SW_ENTRIES - SW_SWITCHES];
-}
-
-__attribute__((visibility("default"))) int stackwarden_interpose_attach(uint32_t version, const sw_interpose_hooks *core)
+EXPORTED int stackwarden_interpose_attach(uint32_t version, const sw_interpose_hooks *core)
 {
     if (version != SW_INTERPOSE_VERSION) {
         return -1;
     }
-    attached_hooks = core;
-    if (sw_hooks() != &no_hooks) {
-        ask(core);
-    }
+    sw_attach_hooks(core);
     return 0;
 }
 
-__attribute__((visibility("default"))) long stackwarden_interpose_on(void)
+EXPORTED long stackwarden_interpose_on(void)
 {
-    ask(attached_hooks);
+    sw_activate_hooks();
+    sw_find_python();
     return sw_patch();
 }
 
-__attribute__((visibility("default"))) long stackwarden_interpose_off(void)
+EXPORTED long stackwarden_interpose_off(void)
 {
     long changed = sw_unpatch();
-    ask(&no_hooks);
+    sw_deactivate_hooks();
     return changed;
 }
 
 __attribute__((constructor)) static void start(void)
 {
+    sw_add_stand_ins(sw_entries, SW_ENTRIES);
+    sw_add_stand_ins(sw_switches, SW_SWITCHES);
+    sw_add_stand_ins(sw_loading, SW_LOADING);
     const char *preloaded = getenv("LD_PRELOAD");
     if (preloaded != NULL && strstr(preloaded, "libstackwarden_interpose") != NULL) {
         stackwarden_interpose_on();

@@ -1,15 +1,18 @@
 /* switches.c: stands in for the functions that switch stacks, where they are dynamic symbols.
  *
- * Promises: whoever switches sees what it saw before: same arguments, same values, exceptions pass through. The hooks
- * are told of every stack that is made, of every switch before it, and, on the other side, when it has come about;
- * of that also where the stack runs for the first time. Which stack a switch goes to is where the target's saved stack
- * pointer lies.
+ * Promises: the caller sees no difference: same arguments, same values, exceptions pass through. The hooks see every
+ * new stack; the start of every switch, on the old stack; and its end, on the new stack, also when that stack runs for
+ * the first time. The target of a switch is the stack that holds the target's saved stack pointer.
  *
- * Not seen: a switch back through uc_link (libc does it inside), and the point to which setcontext() goes after a plain
- * getcontext(); the next entry into Python or switch finds out. */
+ * Not seen: the switch to uc_link at the end of a context's function, which libc makes inside (makecontext(3)), and the
+ * second return of a getcontext() after a setcontext() (setcontext(3)). The next entry into Python or the next switch
+ * finds out. */
 #define _GNU_SOURCE
-#include "interpose.h"
+#include "active_hooks.h"
 #include "machine.h"
+#include "stand_ins.h"
+
+#include <stddef.h>
 
 void sw_makecontext(void);
 void sw_context_starts(void);
@@ -24,13 +27,13 @@ __attribute__((visibility("hidden"))) void *sw_make_context(ucontext_t *context,
 {
     uintptr_t base = (uintptr_t)context->uc_stack.ss_sp;
     sw_hooks()->made(base, base + context->uc_stack.ss_size);
-    SW_KEPT_REGISTER(context) = (__typeof__(SW_KEPT_REGISTER(context)))(uintptr_t)function;
+    SW_CALLEE_SAVED_REGISTER(context) = (__typeof__(SW_CALLEE_SAVED_REGISTER(context)))(uintptr_t)function;
     return sw_context_starts;
 }
 
-__attribute__((visibility("hidden"))) void sw_arrive_first(void)
+__attribute__((visibility("hidden"))) void sw_finish_first_switch(void)
 {
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
 }
 
 SW_DEFINE_MAKECONTEXT;
@@ -38,21 +41,24 @@ SW_DEFINE_CONTEXT_STARTS;
 
 static int interposed_swapcontext(ucontext_t *from, const ucontext_t *to)
 {
-    sw_hooks()->leaving(sw_context_sp(to));
+    sw_hooks()->start_switch(sw_context_sp(to));
     int failed = real_swapcontext(from, to);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return failed;
 }
 
 static int interposed_setcontext(const ucontext_t *to)
 {
-    sw_hooks()->leaving(sw_context_sp(to));
+    sw_hooks()->start_switch(sw_context_sp(to));
     int failed = real_setcontext(to);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return failed;
 }
 
-/* ---- Boost.Context 1.61 and later: an fcontext_t is the saved stack pointer ---- */
+/* ---- Boost.Context ----
+ *
+ * Since 1.61, which brought ontop_fcontext, an fcontext_t is the saved stack pointer and a jump returns a transfer_t;
+ * the types of make_fcontext and jump_fcontext were others before (boost/context/detail/fcontext.hpp). */
 
 typedef struct {
     void *from, *data;
@@ -62,14 +68,14 @@ static void *(*real_make)(void *top, size_t size, void (*function)(transfer));
 static transfer (*real_jump)(void *to, void *data);
 static transfer (*real_ontop)(void *to, void *data, transfer (*function)(transfer));
 
-/* What a new stack is to run, at its very top, under the context that Boost puts there; so it needs no table. */
+/* The function of a new stack. It lies at the very top of that stack, above Boost's context, so there is no table. */
 typedef struct {
-    uintptr_t self; /* its own address, changed by SELF: nothing else on the stack looks so */
+    uintptr_t self; /* its own address xor SELF, by which it is found: no other word of a new stack has that value */
     void (*function)(transfer);
 } start;
 
 #define SELF ((uintptr_t)0x5377537461727400)
-#define CONTEXT_WORDS 64 /* the context and what Boost aligns it by are smaller than that */
+#define CONTEXT_WORDS 64 /* Boost's context, with the space for its alignment, is smaller than that */
 
 static const start *find_start(const uintptr_t *word)
 {
@@ -78,13 +84,13 @@ static const start *find_start(const uintptr_t *word)
             return (const start *)word;
         }
     }
-    __builtin_trap(); /* make() put it there */
+    __builtin_trap(); /* interposed_make() has put it there */
 }
 
 static void started(transfer from)
 {
     const start *what = find_start(__builtin_frame_address(0));
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     what->function(from);
 }
 
@@ -98,13 +104,13 @@ static void *interposed_make(void *top, size_t size, void (*function)(transfer))
 
 static transfer interposed_jump(void *to, void *data)
 {
-    sw_hooks()->leaving((uintptr_t)to);
+    sw_hooks()->start_switch((uintptr_t)to);
     transfer from = real_jump(to, data);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return from;
 }
 
-/* What is to run on top of the other stack, kept on the stack that is left. */
+/* The function that is to run on top of the other stack; it lies on the stack that is suspended. */
 typedef struct {
     transfer (*function)(transfer);
     void *data;
@@ -114,16 +120,16 @@ static transfer run_ontop(transfer from)
 {
     const ontop what = *(const ontop *)from.data;
     from.data = what.data;
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return what.function(from);
 }
 
 static transfer interposed_ontop(void *to, void *data, transfer (*function)(transfer))
 {
     ontop what = {function, data};
-    sw_hooks()->leaving((uintptr_t)to);
+    sw_hooks()->start_switch((uintptr_t)to);
     transfer from = real_ontop(to, &what, run_ontop);
-    sw_hooks()->arrived();
+    sw_hooks()->finish_switch();
     return from;
 }
 

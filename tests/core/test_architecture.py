@@ -217,3 +217,30 @@ def test_version_macros_are_looked_at_in_one_folder():
             text = without_comments(path)
             assert "PY_VERSION_HEX" not in text, path
             assert "sys.version_info >=" not in text, path
+
+
+# The library of interposition: its files, the lowest first. A header belongs to its .c file's layer.
+LAYERS = [
+    {"hooks", "machine"},
+    {"objects"},
+    {"patch", "fallback"},
+    {"active_hooks", "stand_ins"},
+    {"entries", "switches", "loading"},
+    {"start"},
+]
+
+
+def test_layers_of_the_interposition_library_include_lower_ones_only():
+    layers = {name: place for place, names in enumerate(LAYERS) for name in names}
+    files = {
+        path
+        for path in (CORE / "interpose").iterdir()
+        if path.suffix in {".c", ".h"} and path.name != "connect.h"  # the core's
+    }
+    assert {path.stem for path in files} == set(layers)
+    for path in files:
+        text = without_comments(path)
+        included = set(re.findall(r'#include\s*"(\w+)\.h"', text)) - {path.stem}
+        upper = {name for name in included if layers[name] >= layers[path.stem]}
+        assert not upper, f"{path} includes {upper}"
+        assert path.suffix == ".h" or not re.search(r"^extern", text, re.MULTILINE), path

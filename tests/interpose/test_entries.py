@@ -40,8 +40,8 @@ def test_memory_is_freed_on_a_fiber_that_ensures_the_gil(any_jump):
 
 
 @pytest.mark.skipif(COUNTS, reason="where CPython counts calls no deallocation is put off")
-def test_what_was_put_off_is_freed_before_its_thread_state_is_deleted(any_jump):
-    """On 64 KiB CPython puts off every container, and drops its list with the thread state."""
+def test_the_trashcan_is_emptied_before_its_thread_state_is_deleted(any_jump):
+    """On 64 KiB every container goes into CPython's trashcan, which is lost with the thread state."""
     program = """
         held = object()
 

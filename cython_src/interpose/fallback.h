@@ -1,0 +1,12 @@
+/* fallback.h: the hooks in a process that has no core, or has not imported it yet. */
+#ifndef SW_FALLBACK_H
+#define SW_FALLBACK_H
+
+#include "hooks.h"
+
+extern const sw_interpose_hooks sw_fallback_hooks;
+
+/* Look up the functions of CPython that the hooks call; again whenever an object was loaded, for it may be CPython. */
+void sw_find_python(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* stand_ins.h: the tables of stand-ins, one for each kind of function.
+ *
+ * Promises: a stand-in calls the function that it stands in for, with the caller's arguments, and returns its value. */
+#ifndef SW_STAND_INS_H
+#define SW_STAND_INS_H
+
+#include "patch.h"
+
+#define SW_ENTRIES 8
+#define SW_SWITCHES 6
+#define SW_LOADING 2
+
+extern const sw_stand_in sw_entries[SW_ENTRIES]; /* entries.c */
+extern const sw_stand_in sw_switches[SW_SWITCHES]; /* switches.c */
+extern const sw_stand_in sw_loading[SW_LOADING]; /* loading.c */
+
+#endif
