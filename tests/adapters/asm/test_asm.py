@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ except ImportError as error:
 
 ADAPTER = "stackwarden.adapters.asm"
 JUMP = environments.CHECKOUT / "adapters" / "asm"
-REGISTERS = environments.CHECKOUT / "tests" / "extensions" / "asm" / "registers.c"
+REGISTERS = Path(__file__).with_name("registers.c")
 
 
 def test_the_adapter_conforms():

@@ -1,10 +1,10 @@
 """Greenlets on stacks of a runtime in C: the conformance kit, and a registry that is full of other stacks."""
 
 import textwrap
-from pathlib import Path
 
 import pytest
 
+import environments
 import extensions
 from availability import unavailable
 
@@ -13,7 +13,7 @@ try:
 except ImportError as error:
     unavailable("greenlet", str(error))
 
-FIBERS = Path(__file__).parents[1] / "extensions" / "fibers" / "fibers.c"
+FIBERS = environments.CHECKOUT / "tests" / "extensions" / "fibers" / "fibers.c"
 BEGIN = """
 import sys
 import fibers

@@ -8,11 +8,12 @@ import sysconfig
 from pathlib import Path
 
 import commands
+import environments
 import tools
 from availability import unavailable
 from stackwarden.testing.workloads import WORKLOADS
 
-FOLDER = Path(__file__).parent
+FOLDER = environments.CHECKOUT / "adapters" / "julia"
 STACK = 4096 * 1024  # bytes that Julia gives a task
 GUARD = 32 * 1024  # bytes of them that are guard pages
 SECONDS = 120

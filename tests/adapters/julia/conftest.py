@@ -8,6 +8,7 @@ import pytest
 import children
 import commands
 import debian
+import environments
 from availability import unavailable
 
 SECONDS = 120
@@ -93,7 +94,7 @@ def child(libraries):
     def run(program, *, ends=0, **variables):
         julia = {
             "JULIA_LIBRARIES": str(libraries),
-            "JULIA_SOURCE": str(Path(__file__).with_name("Stackwarden.jl")),
+            "JULIA_SOURCE": str(environments.CHECKOUT / "adapters/julia/Stackwarden.jl"),
             "JULIA_NUM_THREADS": "1",
             "LD_LIBRARY_PATH": f"{libraries}:{libraries}/julia",
         }

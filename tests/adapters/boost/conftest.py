@@ -1,4 +1,4 @@
-"""Fixtures: the extensions of tests/extensions/boost, built against each Boost, and their children."""
+"""Fixtures: the extensions of this folder, built against each Boost, and their children."""
 
 import textwrap
 from functools import cache
@@ -10,11 +10,10 @@ import pytest
 import children
 import commands
 import debian
-import environments
 import extensions
 from availability import unavailable
 
-SOURCES = environments.CHECKOUT / "tests" / "extensions" / "boost"
+SOURCES = Path(__file__).parent
 VERSIONS = ["1.74", "1.81"]
 SECONDS = 100
 

@@ -1,7 +1,7 @@
 """A child whose hub began on a foreign stack, and is used from the thread's own stack.
 
 Whoever waits first makes the hub, on the stack that is current, and all Greenlets begin there. Prints
-JSON as tests/greenlet/begun.py does.
+JSON as tests/adapters/greenlet/begun.py does.
 
 Command line: python hub_begun.py WORKLOAD STACK_SIZE yes|no; the last: is the adapter installed?
 """
