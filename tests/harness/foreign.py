@@ -49,7 +49,7 @@ def build(machine: str, *linker: str) -> Path:
         [SOURCES / "foreign.c"],
         name,
         args=[
-            f"-DFOREIGN_{machine.upper()}",
+            f"-DMACHINE_{machine.upper()}",
             f"-DFOREIGN_NAME={name}",
             *([f"-L{library}", f"-Wl,-rpath,{library}", "-lboost_context"] if library else []),
             *linker,

@@ -3,39 +3,32 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <ucontext.h>
+
+#include "../extensions/machine.h"
 
 typedef int callback(int);
 
 typedef struct {
     callback *function;
     int value;
-    ucontext_t here, there;
 } errand;
 
-static void run(unsigned low, unsigned high)
+static void run(void *argument)
 {
-    errand *e = (errand *)(((uintptr_t)high << 16 << 16) | low);
+    errand *e = argument;
     e->value = e->function(e->value);
 }
 
 __attribute__((visibility("default"))) int call_on(void *base, size_t size, callback *function, int value)
 {
     errand e = {.function = function, .value = value};
-    getcontext(&e.there);
-    e.there.uc_stack.ss_sp = base;
-    e.there.uc_stack.ss_size = size;
-    e.there.uc_link = &e.here;
-    makecontext(&e.there, (void (*)(void))run, 2, (unsigned)(uintptr_t)&e, (unsigned)((uintptr_t)&e >> 16 >> 16));
-    swapcontext(&e.here, &e.there);
+    run_on_stack(base, size, run, &e);
     return e.value;
 }
 
 static void *run_in_thread(void *argument)
 {
-    errand *e = argument;
-    e->value = e->function(e->value);
+    run(argument);
     return NULL;
 }
 

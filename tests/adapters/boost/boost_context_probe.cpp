@@ -239,6 +239,6 @@ PYBIND11_MODULE(MODULE, module)
         .def_property_readonly("size", &Fiber::size);
     module.def("suspend", &Fiber::suspend, py::arg("value") = py::none());
     module.def("suspend_detached", &Fiber::suspend_detached, py::arg("value") = py::none());
-    module.def("map_stack", map_stack);
+    module.def("map_stack", new_stack);
     module.def("run", run);
 }

@@ -178,7 +178,7 @@ PYBIND11_MODULE(MODULE, module)
              py::arg("base") = 0)
         .def("join", &Fiber::join, py::arg("detached") = false);
     module.def("start", start);
-    module.def("map_stack", map_stack);
+    module.def("map_stack", new_stack);
     module.def("pause", yield_now, py::arg("detached") = false);
     py::class_<Gate>(module, "Gate")
         .def(py::init<>())

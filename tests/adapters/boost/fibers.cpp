@@ -13,14 +13,12 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
-#include <sys/mman.h>
+
+#include "../../extensions/machine.h"
 
 namespace {
 
 namespace context = boost::context;
-
-// More than any C frame skips at once.
-constexpr std::size_t guard_size = 64 << 10;
 
 struct memory {
     void *base;
@@ -250,17 +248,14 @@ Function choose(const choice<Function> (&choices)[count], const char *name)
     throw std::invalid_argument(name);
 }
 
-PyObject *map_stack(PyObject *, PyObject *size_object)
+PyObject *new_stack(PyObject *, PyObject *size_object)
 {
     std::size_t size = PyLong_AsSize_t(size_object);
     if (PyErr_Occurred()) {
         return nullptr;
     }
-    void *memory = mmap(nullptr, guard_size + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, guard_size, PROT_NONE) != 0) {
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyLong_FromVoidPtr(static_cast<char *>(memory) + guard_size);
+    char *base = map_stack(size);
+    return base == nullptr ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromVoidPtr(base);
 }
 
 PyObject *run(PyObject *, PyObject *arguments)
@@ -303,7 +298,7 @@ PyObject *scope_left_by(PyObject *, PyObject *arguments)
 }
 
 PyMethodDef methods[] = {
-    {"map_stack", map_stack, METH_O, "Map a stack of that many bytes, a guard below it; return its base."},
+    {"map_stack", new_stack, METH_O, "Map a stack of that many bytes, a guard below it; return its base."},
     {"run", run, METH_VARARGS, "run(callable, base, size, engine, teller): call it on a stack."},
     {"scope_left_by", scope_left_by, METH_VARARGS,
      "scope_left_by(way, base, size): the current base inside a stack_scope, and after it."},

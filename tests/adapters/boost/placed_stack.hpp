@@ -8,7 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <sys/mman.h>
+
+#include "../../extensions/machine.h"
 
 struct placed_stack {
     using traits_type = boost::context::stack_traits;
@@ -25,15 +26,14 @@ struct placed_stack {
     void deallocate(boost::context::stack_context &) noexcept {}
 };
 
-// The base of new memory for a stack, above a guard of more than any C frame skips at once.
-inline std::uintptr_t map_stack(std::size_t size)
+// The base of new memory for a stack, above a guard.
+inline std::uintptr_t new_stack(std::size_t size)
 {
-    constexpr std::size_t guard = 64 << 10;
-    void *memory = mmap(nullptr, guard + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, guard, PROT_NONE) != 0) {
+    char *base = map_stack(size);
+    if (base == nullptr) {
         throw std::bad_alloc();
     }
-    return reinterpret_cast<std::uintptr_t>(memory) + guard;
+    return reinterpret_cast<std::uintptr_t>(base);
 }
 
 #endif

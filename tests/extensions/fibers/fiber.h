@@ -1,4 +1,4 @@
-/* machine.h: user threads made with makecontext and swapcontext, which may stop anywhere.
+/* fiber.h: user threads that may stop anywhere.
  *
  * Promises: uses the public header alone, as a runtime would. A guarded fiber tells stackwarden of every switch
  * between Python's callers; a raw one switches behind its back. Nothing here runs Python, so that all of it may be
@@ -9,34 +9,15 @@
  *      nested_enter(n)   run a function on another stack, as a nested call of the present one
  *
  * A fiber that parked goes on where it parked, be that its own stack or one that it entered. */
-#ifndef FIBERS_MACHINE_H
-#define FIBERS_MACHINE_H
+#ifndef FIBERS_FIBER_H
+#define FIBERS_FIBER_H
 
 #include <stackwarden/stackwarden.h>
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <ucontext.h>
-#include <unistd.h>
 
-/* ---- memory: [guard page][base ... base + size) ---- */
-
-static inline char *memory_map(size_t size)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    char *guard = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (guard == MAP_FAILED || mprotect(guard, page, PROT_NONE) != 0) {
-        return NULL;
-    }
-    return guard + page;
-}
-
-static inline void memory_unmap(uintptr_t base, size_t size)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    munmap((char *)base - page, size + page);
-}
+#include "../machine.h"
 
 /* ---- one place where something stopped ---- */
 
@@ -46,7 +27,7 @@ extern void __tsan_destroy_fiber(void *fiber) __attribute__((weak));
 extern void __tsan_switch_to_fiber(void *fiber, unsigned flags) __attribute__((weak));
 
 typedef struct {
-    ucontext_t machine;
+    point point;
     void *tsan; /* what ThreadSanitizer keeps for the stack, where it is loaded */
 } stop;
 
@@ -56,25 +37,14 @@ static inline void jump(stop *from, stop *to)
         from->tsan = __tsan_get_current_fiber();
         __tsan_switch_to_fiber(to->tsan, 0);
     }
-    swapcontext(&from->machine, &to->machine);
+    point_jump(&from->point, &to->point);
 }
 
-/* Make a stop from which entry(argument) starts on a stack. */
-static inline void stop_make(stop *self, uintptr_t base, size_t size, void (*entry)(unsigned, unsigned),
-                             void *argument)
+/* Make a stop from which entry(argument), which does not return, starts on a stack. */
+static inline void stop_make(stop *self, uintptr_t base, size_t size, void (*entry)(void *), void *argument)
 {
-    uintptr_t word = (uintptr_t)argument;
     self->tsan = __tsan_create_fiber ? __tsan_create_fiber(0) : NULL;
-    getcontext(&self->machine);
-    self->machine.uc_stack.ss_sp = (void *)base;
-    self->machine.uc_stack.ss_size = size;
-    self->machine.uc_link = NULL;
-    makecontext(&self->machine, (void (*)(void))entry, 2, (unsigned)(word >> 16 >> 16), (unsigned)word);
-}
-
-static inline void *joined(unsigned high, unsigned low)
-{
-    return (void *)(((uintptr_t)high << 16 << 16) | low);
+    point_make(&self->point, (char *)base, size, entry, argument, NULL);
 }
 
 /* ---- fibers ---- */
@@ -121,9 +91,9 @@ static inline stackwarden_status start_switch(const stackwarden_stack *to, namin
     return blocking ? stackwarden_start_switch_blocking(target, flags) : stackwarden_start_switch(target, flags);
 }
 
-static void fiber_entry(unsigned high, unsigned low)
+static void fiber_entry(void *argument)
 {
-    fiber *self = joined(high, low);
+    fiber *self = argument;
     if (!self->raw) {
         stackwarden_finish_switch();
     }
@@ -192,9 +162,9 @@ typedef struct {
     void *argument;
 } nested;
 
-static void nested_entry(unsigned high, unsigned low)
+static void nested_entry(void *argument)
 {
-    nested *self = joined(high, low);
+    nested *self = argument;
     stackwarden_finish_switch();
     self->call(self->argument);
     stackwarden_start_switch(&self->from, STACKWARDEN_SWITCH_ENDS);
