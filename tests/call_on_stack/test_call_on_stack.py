@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import traceback
-from pathlib import Path
 
 import pytest
 
@@ -189,15 +188,6 @@ def test_the_stack_cannot_be_unregistered_by_others():
     with pytest.raises(stackwarden.StackInUseError):
         stack.unregister()
     assert call_on_stack(lambda: stackwarden.sync_stack() == stack, stack_size=MIB)
-
-
-@pytest.fixture(scope="session")
-def fibers():
-    """The runtime of tests/extensions/fibers, which jumps and lets others tell."""
-    import extensions
-
-    path = Path(__file__).parents[1] / "extensions" / "fibers" / "fibers.c"
-    return extensions.load(extensions.build([path], "fibers"))
 
 
 @pytest.mark.parametrize("isolation", [None, "none"])

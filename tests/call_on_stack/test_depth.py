@@ -1,11 +1,11 @@
 """How deep it goes: ten times as deep as the plain interpreter, or as deep as memory allows."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import children
 import stackwarden
 from stackwarden import call_on_stack, deep_recursion, maybe_grow
 
@@ -30,14 +30,7 @@ def no_limit():
 @pytest.mark.parametrize("how", ["call_on_stack", "deep_recursion"])
 @pytest.mark.parametrize("name", deep_work.WORK)
 def test_ten_times_as_deep_as_the_plain_interpreter(name, how):
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", PROGRAM, name, how],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = children.run_python(PROGRAM, arguments=[name, how])
     depth, reached = map(int, done.stdout.split()[-2:])
     assert reached == 10 * depth
 

@@ -1,16 +1,17 @@
 """The adapter keeps what every adapter must, with a jump that keeps what every compiler keeps in registers."""
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import backtraces
+import children
+import commands
 import conformance
-import environments
 import extensions
+import paths
 from availability import unavailable
 
 try:
@@ -19,7 +20,7 @@ except ImportError as error:
     unavailable("asm", str(error))
 
 ADAPTER = "stackwarden.adapters.asm"
-JUMP = environments.CHECKOUT / "adapters" / "asm"
+JUMP = paths.CHECKOUT / "adapters" / "asm"
 REGISTERS = Path(__file__).with_name("registers.c")
 
 
@@ -42,10 +43,8 @@ def test_the_adapter_conforms():
 )
 def test_every_register_that_is_in_use_comes_back(tmp_path, options):
     program = tmp_path / "registers"
-    subprocess.run(
-        [*extensions.compiler(), *options, f"-I{JUMP}", REGISTERS, "-o", program], check=True
-    )
-    subprocess.run([program], check=True, timeout=60)
+    commands.output(*extensions.compiler(), *options, f"-I{JUMP}", REGISTERS, "-o", program)
+    children.run(program)
 
 
 def test_a_crowd_in_random_order():
@@ -92,11 +91,5 @@ def test_each_coroutine_is_closed_in_another_ones_middle():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="backtrace(3) is glibc's")
 def test_backtrace_ends_at_the_entry():
-    ran = subprocess.run(
-        [sys.executable, "-c", backtraces.PROGRAM, ADAPTER, "20"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    ran = children.run_python(backtraces.PROGRAM, arguments=[ADAPTER, "20"])
     assert "asm/_coroutine" in ran.stdout.splitlines()[-1]

@@ -15,7 +15,6 @@ from availability import unavailable
 
 SOURCES = Path(__file__).parent
 VERSIONS = ["1.74", "1.81"]
-SECONDS = 100
 
 
 def unpack(version: str) -> Path:
@@ -61,12 +60,8 @@ def child_of(module: Path):
     )
 
     def run(program: str, *, ends: int = 0, **variables: str) -> str:
-        done = children.run(
-            prelude + textwrap.dedent(program),
-            ends=ends,
-            seconds=SECONDS,
-            variables={"PYTHONPATH": str(module.parent)} | variables,
-        )
+        variables["PYTHONPATH"] = str(module.parent)
+        done = children.run_python(prelude + textwrap.dedent(program), ends=ends, **variables)
         return done.stdout.strip()
 
     return run

@@ -10,13 +10,13 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+import children
 import commands
 import debian
 import stackwarden
@@ -145,33 +145,19 @@ def extension(tmp_path_factory) -> Path:
     return folder
 
 
-def run_child(extension: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env=environment | {"PYTHONPATH": str(extension)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(extension: Path, program: str | Path, **how) -> str:
+    return children.run_python(program, PYTHONPATH=str(extension), **how).stdout.strip()
 
 
-def run_workload(extension: Path, workload, size, placement, engine, teller):
-    return run_child(extension, HERE / "child.py", workload, placement, size, engine, teller)
-
-
-def run_script(extension: Path, script: str) -> str:
-    child = run_child(extension, "-c", script)
-    assert child.returncode == 0, child.stderr
-    return child.stdout.strip()
+def run_workload(extension: Path, workload, size, placement, engine, teller, **how) -> str:
+    arguments = [workload, placement, str(size), engine, teller]
+    return run(extension, HERE / "child.py", arguments=arguments, **how)
 
 
 @pytest.mark.parametrize(("workload", "size", "placement", "engine", "teller"), matrix())
 def test_protected_work_ends_exactly_right(extension, workload, size, placement, engine, teller):
-    child = run_workload(extension, workload, size, placement, engine, teller)
-    assert child.returncode == 0, child.stderr
-    assert json.loads(child.stdout) == {
+    said = run_workload(extension, workload, size, placement, engine, teller)
+    assert json.loads(said) == {
         "outcome": WORKLOADS[workload].expected,
         "placement": placement,
         "back_on_own_stack": True,
@@ -185,12 +171,11 @@ def test_protected_work_ends_exactly_right(extension, workload, size, placement,
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_unprotected_twin_ends_as_the_table_says(extension, workload, placement):
     end = UNPROTECTED[workload][PLACEMENTS.index(placement)]
-    child = run_workload(extension, workload, TWIN_SIZE, placement, "fiber", "none")
+    twin = (extension, workload, TWIN_SIZE, placement, "fiber", "none")
     if end == DIES:
-        assert child.returncode == -11, child.stdout
+        run_workload(*twin, ends=-11)
         return
-    assert child.returncode == 0, child.stderr
-    report = json.loads(child.stdout)
+    report = json.loads(run_workload(*twin))
     assert report["outcome"] == ("leaked" if end == LEAKS else WORKLOADS[workload].expected)
     assert report["placement"] == placement
 
@@ -212,7 +197,7 @@ try:
 except RecursionError:
     print("protected")
 """
-    assert run_script(extension, script) == "protected"
+    assert run(extension, script) == "protected"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -231,7 +216,7 @@ except LookupError as error:
     print(error)
 assert stackwarden.current_stack() == native
 """
-    assert run_script(extension, script) == "from the fiber"
+    assert run(extension, script) == "from the fiber"
 
 
 @pytest.mark.parametrize("teller", ["handle", "scope", "sync"])
@@ -252,7 +237,7 @@ def on_outer():
 fibers.run(on_outer, outer, size, "fiber", {teller!r})
 print(outcomes == ["RecursionError"] * 3)
 """
-    assert run_script(extension, script) == "True"
+    assert run(extension, script) == "True"
 
 
 def test_a_refused_stack_is_reported_and_the_former_one_stays_current(extension):
@@ -268,7 +253,7 @@ for teller in "handle", "scope", "notify", "sync":
     assert stackwarden.current_stack() == native, teller
 print("refused")
 """
-    assert run_script(extension, script) == "refused"
+    assert run(extension, script) == "refused"
 
 
 CONFORMANCE = """
@@ -293,9 +278,9 @@ except AssertionError as error:
 @pytest.mark.parametrize("teller", ["handle", "scope", "sync"])
 def test_the_conformance_kit_finds_no_fault(extension, engine, teller):
     script = CONFORMANCE.format(engine=engine, teller=teller)
-    assert run_script(extension, script) == "True"
+    assert run(extension, script) == "True"
 
 
 def test_the_conformance_kit_finds_that_a_bare_notify_and_reset_does_not_nest(extension):
     script = CONFORMANCE.format(engine="fiber", teller="notify")
-    assert run_script(extension, script).startswith("nesting, stack of 262144 bytes: left <Stack")
+    assert run(extension, script).startswith("nesting, stack of 262144 bytes: left <Stack")

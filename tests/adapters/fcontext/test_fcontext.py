@@ -1,10 +1,8 @@
 """The adapter keeps what every adapter must, on real Boost.Context."""
 
-import subprocess
-import sys
-
+import children
 import conformance
-import environments
+import paths
 from availability import unavailable
 
 try:
@@ -38,9 +36,7 @@ def test_a_coroutine_goes_through_a_for_loop():
 
 
 def test_the_round_robin_scheduler_of_the_examples():
-    example = environments.CHECKOUT / "docs" / "examples" / "round_robin.py"
-    ran = subprocess.run(
-        [sys.executable, example], capture_output=True, text=True, timeout=60, check=True
-    )
+    example = paths.CHECKOUT / "docs" / "examples" / "round_robin.py"
+    ran = children.run_python(example)
     lines = ["first 2", "second 3", "first 1", "second 2", "second 1"]
     assert ran.stdout.splitlines() == lines

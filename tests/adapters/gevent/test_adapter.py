@@ -3,7 +3,6 @@
 Each test runs in a child, because hubs and patches belong to a process.
 """
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from availability import unavailable
-from stackwarden.testing import child as children
+from stackwarden.testing import child
 from stackwarden.testing.workloads import WORKLOADS
 
 try:
@@ -64,15 +63,8 @@ def run(child):
     return lines
 
 
-def end_of(workload: str, adapter: str) -> children.End:
-    started = subprocess.Popen(
-        [sys.executable, HUB_BEGUN, workload, str(SIZE), adapter],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    return children.wait(started)
+def end_of(workload: str, adapter: str) -> child.End:
+    return child.wait(child.start_python(HUB_BEGUN, workload, str(SIZE), adapter))
 
 
 # ---- bounds ----

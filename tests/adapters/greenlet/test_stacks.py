@@ -4,8 +4,6 @@ import textwrap
 
 import pytest
 
-import environments
-import extensions
 from availability import unavailable
 
 try:
@@ -13,7 +11,6 @@ try:
 except ImportError as error:
     unavailable("greenlet", str(error))
 
-FIBERS = environments.CHECKOUT / "tests" / "extensions" / "fibers" / "fibers.c"
 BEGIN = """
 import sys
 import fibers
@@ -42,9 +39,7 @@ def begin(function, stack):
 
 
 @pytest.fixture
-def run(child):
-    extensions.build([FIBERS], "fibers")
-
+def run(fibers, child):
     def lines(program, **options):
         return child(BEGIN + textwrap.dedent(program), **options).stdout.splitlines()
 

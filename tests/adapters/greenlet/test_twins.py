@@ -5,7 +5,6 @@ Above it greenlet itself ends the process inside switch(), and what the foreign 
 the greenlet lay is lost: nothing is promised there.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,14 +41,7 @@ UNPROTECTED = {
 
 
 def end_of(workload: str, placement: str, adapter: str, size: int = SIZE) -> child.End:
-    started = subprocess.Popen(
-        [sys.executable, BEGUN, workload, placement, str(size), adapter],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    return child.wait(started)
+    return child.wait(child.start_python(BEGUN, workload, placement, str(size), adapter))
 
 
 RUNS = [(workload, "below", "yes") for workload in WORKLOADS]

@@ -1,5 +1,6 @@
 """Fixtures: real Julia (Debian 11's 1.5.3), started in a child for each test. Its tasks share one thread."""
 
+import sys
 import textwrap
 from pathlib import Path
 
@@ -8,10 +9,8 @@ import pytest
 import children
 import commands
 import debian
-import environments
+import paths
 from availability import unavailable
-
-SECONDS = 120
 
 PRELUDE = """
 import ctypes, json, os, sys, threading
@@ -94,17 +93,13 @@ def child(libraries):
     def run(program, *, ends=0, **variables):
         julia = {
             "JULIA_LIBRARIES": str(libraries),
-            "JULIA_SOURCE": str(environments.CHECKOUT / "adapters/julia/Stackwarden.jl"),
+            "JULIA_SOURCE": str(paths.CHECKOUT / "adapters/julia/Stackwarden.jl"),
             "JULIA_NUM_THREADS": "1",
             "LD_LIBRARY_PATH": f"{libraries}:{libraries}/julia",
         }
-        done = children.run(
-            PRELUDE + textwrap.dedent(program),
-            ends=ends,
-            seconds=SECONDS,
-            variables=julia | variables,
-            options=(),  # faulthandler's handlers and Julia's would be in each other's way
-        )
+        # Not run_python: faulthandler's handlers and Julia's would be in each other's way.
+        text = PRELUDE + textwrap.dedent(program)
+        done = children.run(sys.executable, "-c", text, ends=ends, **julia | variables)
         return done.stdout.splitlines()
 
     return run

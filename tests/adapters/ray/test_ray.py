@@ -6,18 +6,17 @@ without it the leak comes and goes, so the unprotected twin has it.
 """
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
+import environments
 import pytest
 
+import children
 import commands
-import environments
 from availability import unavailable
 
 if sys.version_info[:2] != (3, 14):
@@ -91,20 +90,16 @@ def run(how: str, **variables: str) -> dict:
     python = ray_python()
     interposed = [python.with_name("stackwarden"), "exec", "--"] if how == "exec" else []
     folder = tempfile.mkdtemp(prefix="sw", dir="/tmp")  # sockets lie in it: paths must be short
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
     try:
-        done = subprocess.run(
-            [*interposed, python, "-c", PROGRAM, str(CALLS), str(IN_FLIGHT), folder, how],
-            env=environment | {"RAY_USAGE_STATS_ENABLED": "0"} | variables,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
+        done = children.run(
+            *(*interposed, python, "-c", PROGRAM, str(CALLS), str(IN_FLIGHT), folder, how),
+            **variables,
+            seconds=SECONDS,
+            folder=folder,
+            RAY_USAGE_STATS_ENABLED="0",
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout.splitlines()[-1])
 
 

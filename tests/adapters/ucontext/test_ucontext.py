@@ -9,7 +9,6 @@ import gc
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import traceback
@@ -20,6 +19,7 @@ import pytest
 from stackwarden.adapters.ucontext import DEFAULT_STACK_SIZE, POOLED_STACKS, Coroutine, suspend
 
 import backtraces
+import children
 import commands
 import conformance
 import debian
@@ -30,27 +30,12 @@ from stackwarden.testing.child import in_thread
 KIB = 1024
 MIB = 1024 * KIB
 LEAST = stackwarden.status()["least_stack_size"]
-SECONDS = 120
 ADAPTER = "stackwarden.adapters.ucontext"
-
-
-def child(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of a few lines to its end, whatever that is."""
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
 
 
 def said(program: str, *arguments: str) -> str:
     """What a program prints that ends well."""
-    ran = child(program, *arguments)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
+    return children.run_python(program, arguments=arguments).stdout.strip()
 
 
 class Thing:
@@ -312,7 +297,7 @@ def test_many_threads_at_once_each_run_on_the_right_stack():
         return number, base, switched
 
     def work(number):
-        together.wait(SECONDS)
+        together.wait(children.SECONDS)
         for turn in range(rounds):
             coroutine = Coroutine(inside, turn)
             base = coroutine.stack_base
@@ -454,8 +439,8 @@ coroutine.resume()
 
 
 def test_a_write_below_the_base_ends_the_process_by_sigsegv():
-    ended = child(BELOW_THE_BASE)
-    assert (ended.returncode, ended.stdout) == (-signal.SIGSEGV, "the base can be written\n")
+    ended = children.run_python(BELOW_THE_BASE, ends=-signal.SIGSEGV)
+    assert ended.stdout == "the base can be written\n"
 
 
 # ---- what is left behind ----
@@ -551,8 +536,8 @@ print("over", flush=True)
 
 
 def test_the_interpreter_ends_well_with_coroutines_running_suspended_and_unstarted():
-    ended = child(IN_THE_MIDDLE)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "over\n", "")
+    ended = children.run_python(IN_THE_MIDDLE)
+    assert (ended.stdout, ended.stderr) == ("over\n", "")
 
 
 EXIT_INSIDE = """
@@ -563,8 +548,8 @@ Coroutine(lambda: Coroutine(sys.exit, 7).resume()).resume()
 
 
 def test_exit_inside_is_an_exit():
-    ended = child(EXIT_INSIDE)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
+    ended = children.run_python(EXIT_INSIDE, ends=7)
+    assert (ended.stdout, ended.stderr) == ("", "")
 
 
 FORK_INSIDE = """
@@ -628,19 +613,13 @@ def gdb() -> list[str]:
 
 def gdb_frames(depth: str) -> list[str]:
     settings = ("auto-load off", "debuginfod enabled off", "pagination off")
-    said = subprocess.run(
-        [
-            *gdb(),
-            *("-nx", "-batch"),
-            *(word for setting in settings for word in ("-iex", f"set {setting}")),
-            *("-ex", "run", "-ex", "bt"),
-            *("--args", sys.executable, "-c", TRAP, ADAPTER, depth),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
+    said = children.run(
+        *gdb(),
+        *("-nx", "-batch"),
+        *(word for setting in settings for word in ("-iex", f"set {setting}")),
+        *("-ex", "run", "-ex", "bt"),
+        *("--args", sys.executable, "-c", TRAP, ADAPTER, depth),
+        ends=None,
     )
     if "ptrace" in said.stderr:
         unavailable("ptrace", said.stderr)

@@ -1,11 +1,10 @@
 """Fixtures: child programs on real Argobots and real MassiveThreads."""
 
-import os
-import subprocess
 import textwrap
 
 import pytest
 
+import children
 from user_threads import SYSTEMS, headers, library, python
 
 PRELUDE = """\
@@ -45,15 +44,13 @@ def child():
     """child(system, workers, program): the lines that it printed; it must end with `ends`."""
 
     def run(system, count, program, *, ends=0, prelude=INSTALLED, folder=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN_")}
-        if folder is not None:
-            environment["PYTHONPATH"] = str(folder)
-        done = subprocess.run(
-            [*python(system), "-X", "faulthandler", "-c", prelude + textwrap.dedent(program),
-             system, str(library(system)), str(count)],
-            env=environment, capture_output=True, text=True, timeout=100, check=False,
-        )  # fmt: skip
-        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        done = children.run_python(
+            prelude + textwrap.dedent(program),
+            python=python(system),
+            arguments=[system, library(system), str(count)],
+            ends=ends,
+            **({} if folder is None else {"PYTHONPATH": str(folder)}),
+        )
         return done.stdout.splitlines()
 
     return run
