@@ -15,8 +15,10 @@ MIB = 1 << 20
 PAGE = mmap.PAGESIZE
 sys.path.insert(0, str(HERE / "harness"))
 
-PROBE = HERE / "extensions" / "capi_probe"
-DEPTH_PROBE = HERE / "extensions" / "depth_probe" / "depth_probe.c"
+SHARED = HERE / "extensions"
+PROBE = SHARED / "capi_probe"
+DEPTH_PROBE = SHARED / "depth_probe" / "depth_probe.c"
+FIBERS = SHARED / "fibers" / "fibers.c"
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,14 @@ def diver(probe_folder):
     module = extensions.load(extensions.build([DEPTH_PROBE], "depth_probe"))
     module.import_table()
     return module
+
+
+@pytest.fixture(scope="session")
+def fibers(probe_folder):
+    """tests/extensions/fibers, user threads in C, with the public header alone. Children can import it too."""
+    import extensions
+
+    return extensions.load(extensions.build([FIBERS], "fibers"))
 
 
 @pytest.fixture(scope="session")
@@ -101,24 +111,12 @@ def area(probe):
 
 @pytest.fixture(scope="session")
 def child(probe_folder):
-    """child(program, ends=0, **variables): run a program in a process of its own.
+    """child(program, **how): children.run_python, and capi_probe and cpython_bounds can be imported."""
 
-    Its exit status must be `ends`, a negative one being the number of a signal; returns what it
-    printed. STACKWARDEN variables of the caller are not passed on.
-    """
-
-    def run(program, *, ends=0, options=(), arguments=(), seconds=100, **variables):
+    def run(program, **how):
         import children
 
         path = os.pathsep.join([str(probe_folder), str(PROBE)])
-        return children.run(
-            program,
-            ends=ends,
-            seconds=seconds,
-            variables={"PYTHONPATH": path} | variables,
-            options=("-X", "faulthandler", *options),
-            arguments=arguments,
-            folder=probe_folder,
-        )
+        return children.run_python(program, **{"PYTHONPATH": path, "folder": probe_folder} | how)
 
     return run

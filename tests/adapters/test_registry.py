@@ -1,11 +1,10 @@
 """Adapters are found through entry points, and installed once, whole or not at all."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+import children
 from stackwarden import adapters
 from stackwarden.errors import UnknownAdapterError
 
@@ -43,12 +42,7 @@ def run(tmp_path):
     def run_code(code):
         prelude = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         prelude += "import stackwarden; from stackwarden import adapters\n"
-        ran = subprocess.run(
-            [sys.executable, "-c", prelude + textwrap.dedent(code)],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout.strip()
+        return children.run_python(prelude + textwrap.dedent(code)).stdout.strip()
 
     return run_code
 

@@ -1,6 +1,6 @@
 /* runtime.c: a small runtime that runs functions on a stack of its own, and knows nothing of Python.
  *
- * Promises: real switches (swapcontext), told of through beacon.h alone; C11 and C++17. NAME is the beacon's name.
+ * Promises: real switches, told of through beacon.h alone; C11 and C++17. NAME is the beacon's name.
  * With MUTE the beacon cannot announce itself. With the header of silent/ there is none. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -12,59 +12,38 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <ucontext.h>
 
+#include "../extensions/machine.h"
 #include "runtime.h"
 
 STACKWARDEN_BEACON(NAME)
 
-#define PAGE ((size_t)4096)
-
 /* ---- one stack ---- */
 
-typedef struct {
-    char *base;
-    ucontext_t here, there;
-    void (*work)(void);
-} fiber;
-
-static __thread fiber *running;
-
-static void run_work(void)
+static void run_work(void *work)
 {
-    running->work();
+    (*(void (**)(void))work)();
 }
 
 void *make_stack(size_t size)
 {
-    char *memory = (char *)mmap(NULL, PAGE + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, PAGE, PROT_NONE) != 0) {
+    void *base = map_stack(size);
+    if (base == NULL) {
         abort();
     }
-    return memory + PAGE;
+    return base;
 }
 
 void free_stack(void *base, size_t size)
 {
-    munmap((char *)base - PAGE, PAGE + size);
+    unmap_stack(base, size);
 }
 
 void call_on(void *base, size_t size, void (*work)(void))
 {
-    fiber self, *outer = running;
-    self.base = (char *)base;
-    self.work = work;
-    getcontext(&self.there);
-    self.there.uc_stack.ss_sp = base;
-    self.there.uc_stack.ss_size = size;
-    self.there.uc_link = &self.here;
-    makecontext(&self.there, run_work, 0);
-    running = &self;
     stackwarden_beacon_switch(base, size);
-    swapcontext(&self.here, &self.there);
+    run_on_stack(base, size, run_work, &work);
     stackwarden_beacon_reset();
-    running = outer;
 }
 
 void call_on_new_stack(void (*work)(void))

@@ -1,13 +1,11 @@
 """Beacons in executables: without Python, before it comes, while it runs, when it ends, and after it."""
 
 import signal
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
+import children
 import commands
 import embedding
 import extensions
@@ -31,29 +29,22 @@ def test_without_python_nobody_listens_and_nothing_is_needed(
 @pytest.fixture(scope="session")
 def embedder(compile_runtime, tmp_path_factory):
     """embedder(code, ends=0, headers=None): the lines of embedder.c, which runs the code on a stack."""
-    python = Path(sys.executable)
     folder = tmp_path_factory.mktemp("embedder")
 
     def run(code, *, ends=0, headers=None):
         program = folder / f"embedder{headers is None:d}"
         if not program.exists():
-            flags = ["-isystem", sysconfig.get_path("include")]
-            flags += embedding.compiler_arguments(python)
-            source = HERE / "embedder.c"
-            compile_runtime(program, source, name="the executable", headers=headers, flags=flags)
-        environment = embedding.run_environment(python) | {
-            "PYTHONPATH": sysconfig.get_path("platlib")
-        }
-        done = subprocess.run(
-            [program, code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-        )
-        assert done.returncode == ends, f"{done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout.splitlines()
+            compile_runtime(
+                program,
+                HERE / "embedder.c",
+                name="the executable",
+                headers=headers,
+                flags=embedding.compiler_arguments(),
+            )
+        variables = embedding.variables()
+        return children.run(
+            program, code, ends=ends, folder=folder, **variables
+        ).stdout.splitlines()
 
     return run
 

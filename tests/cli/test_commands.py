@@ -2,13 +2,13 @@
 
 import importlib.metadata
 import json
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+import children
 import stackwarden
 
 NO_OTHER_PACKAGE = """
@@ -30,9 +30,7 @@ main()
 
 def said(*arguments: str) -> str:
     """What this Python prints; it must end well."""
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=True
-    ).stdout
+    return children.run(sys.executable, *arguments).stdout
 
 
 def test_version_is_that_of_the_installed_package():
@@ -41,9 +39,7 @@ def test_version_is_that_of_the_installed_package():
 
 
 def test_without_a_command_the_help_names_all_of_them():
-    ran = subprocess.run(
-        [sys.executable, "-m", "stackwarden"], capture_output=True, text=True, check=False
-    )
+    ran = children.run(sys.executable, "-m", "stackwarden", ends=None)
     for word in ("demo", "doctor", "--version", "--includes", "--cmakedir", "--pkgconfigdir"):
         assert word in ran.stdout + ran.stderr
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from click.testing import CliRunner
 
+import children
 import stackwarden
 from stackwarden._cli import commands, demo_runs
 from stackwarden.testing import child
@@ -49,20 +50,14 @@ def demo(monkeypatch):
     return run
 
 
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def python(*arguments: str, **how) -> children.Done:
+    return children.run(sys.executable, *arguments, **how)
 
 
 @pytest.mark.slow
 def test_real_demo_comes_out_right_and_prints_json_only():
     ran = python("-m", "stackwarden", "demo", "--json")
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stderr == ""
     shown = json.loads(ran.stdout)
     assert shown["python"] == ".".join(map(str, sys.version_info[:3]))
     assert shown["executable"] == sys.executable
@@ -300,8 +295,8 @@ def test_interrupt_starts_no_more_children(monkeypatch):
 
 
 def test_it_says_so_when_nothing_protects_this_interpreter():
-    ran = python("-m", "stackwarden", "demo", STACKWARDEN_MECHANISM="none")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    ran = python("-m", "stackwarden", "demo", ends=1, STACKWARDEN_MECHANISM="none")
+    assert ran.stdout == ""
     assert "nothing protects this interpreter" in ran.stderr
     assert "STACKWARDEN_MECHANISM=none" in ran.stderr
 
@@ -316,20 +311,20 @@ main()
 
 
 def test_it_says_so_where_there_is_no_compiled_core():
-    ran = python("-c", WITHOUT, "stackwarden._core", "demo")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    ran = python("-c", WITHOUT, "stackwarden._core", "demo", ends=1)
+    assert ran.stdout == ""
     assert "nothing protects this interpreter: stackwarden has no compiled core" in ran.stderr
 
 
 def test_it_says_so_where_the_ucontext_adapter_is_missing():
-    ran = python("-c", WITHOUT, "stackwarden.adapters.ucontext", "demo")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    ran = python("-c", WITHOUT, "stackwarden.adapters.ucontext", "demo", ends=1)
+    assert ran.stdout == ""
     assert "the demo makes its stacks with stackwarden.adapters.ucontext" in ran.stderr
     assert sys.platform in ran.stderr
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_it_names_the_extra_that_must_be_installed(missing):
-    ran = python("-c", WITHOUT, missing, "demo")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    ran = python("-c", WITHOUT, missing, "demo", ends=1)
+    assert ran.stdout == ""
     assert f"needs {missing}: pip install 'stackwarden[cli]'" in ran.stderr

@@ -2,13 +2,13 @@
 
 import ctypes
 import re
-import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
+import commands
 import extensions
 import stackwarden
 
@@ -68,10 +68,8 @@ def test_the_layout_is_as_it_was_promised(tmp_path):
     """Compiling is the test: slots and fields only ever come at the end."""
     for language in ("c", "c++"):
         standard = [] if language == "c" else ["-x", "c++", "-std=c++11"]
-        subprocess.run(
-            [*extensions.compiler(language), *standard, "-c", LAYOUT, "-o", tmp_path / "layout.o"],
-            check=True,
-        )
+        compiler = [*extensions.compiler(language), *standard]
+        commands.output(*compiler, "-c", LAYOUT, "-o", tmp_path / "layout.o")
 
 
 def test_the_layout_test_names_every_slot_and_field():
@@ -130,9 +128,9 @@ def test_a_header_that_is_newer_than_the_package_is_refused(tmp_path):
     later = tmp_path / "later" / "stackwarden" / "stackwarden.h"
     later.parent.mkdir(parents=True)
     later.write_text(HEADER.read_text().replace(f"{define} {MINOR}", f"{define} {MINOR + 1}"))
-    source = tmp_path / "of_later.c"
-    source.write_text(PROBE.read_text().replace("PyInit_capi_probe", "PyInit_of_later"))
-    module = extensions.load(extensions.build([source], "of_later", headers=later.parents[1]))
+    renamed = ["-DPyInit_capi_probe=PyInit_of_later"]
+    built = extensions.build([PROBE], "of_later", headers=later.parents[1], args=renamed)
+    module = extensions.load(built)
     with pytest.raises(ImportError, match=rf"{MAJOR}\.{MINOR + 1}.*{MAJOR}\.{MINOR}.*newer"):
         module.import_table()
 
@@ -247,10 +245,8 @@ def test_the_header_compiles_without_a_warning(tmp_path, standard, optimisation)
         for word in extensions.compiler(language)
         if not word.startswith("-Wno-")
     ]
-    subprocess.run(
-        [*command, optimisation, "-x", language, "-c", source, "-o", tmp_path / "unit.o"],
-        check=True,
-    )
+    target = tmp_path / "unit.o"
+    commands.output(*command, optimisation, "-x", language, "-c", source, "-o", target)
 
 
 def test_the_translation_units_of_a_module_share_one_table(tmp_path):

@@ -1,10 +1,10 @@
 """Another package may `cimport stackwarden`."""
 
-import subprocess
 import sys
 
 import pytest
 
+import commands
 import extensions
 
 CONSUMER = """
@@ -63,11 +63,8 @@ def consumer(tmp_path_factory):
     """A module of a package of its own, compiled with the Cython of this environment."""
     folder = tmp_path_factory.mktemp("consumer")
     (folder / "consumer.pyx").write_text(CONSUMER)
-    subprocess.run(
-        [sys.executable, "-m", "cython", "-3", "--warning-errors", "consumer.pyx"],
-        cwd=folder,
-        check=True,
-    )
+    cython = [sys.executable, "-m", "cython", "-3", "--warning-errors"]
+    commands.output(*cython, "consumer.pyx", cwd=folder)
     args = ["-Wno-error", "-w"]  # what Cython generates is not ours to warn of
     return extensions.load(extensions.build([folder / "consumer.c"], "consumer", args=args))
 

@@ -1,15 +1,11 @@
 """The end of the interpreter: stacks registered and current, callbacks, threads that go on telling."""
 
-import subprocess
-import sys
-import sysconfig
 import textwrap
-from pathlib import Path
 
 import pytest
 
+import children
 import embedding
-import extensions
 
 START = """
     import atexit, os, sys, threading, weakref
@@ -230,17 +226,9 @@ int main(void)
 
 
 def test_before_and_after_python_runs_every_call_says_so(tmp_path):
-    source, program = tmp_path / "embedder.c", tmp_path / "embedder"
-    source.write_text(EMBEDDER)
-    python = Path(sys.executable)
-    arguments = embedding.compiler_arguments(python)
-    subprocess.run([*extensions.compiler(), source, "-o", program, *arguments], check=True)
-    environment = embedding.run_environment(python)
-    environment["PYTHONPATH"] = sysconfig.get_path("platlib")
-    done = subprocess.run(
-        [program], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    program = embedding.program(EMBEDDER, tmp_path)
+    done = children.run(program, folder=tmp_path, **embedding.variables())
+    assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "before:" + " -1" * 10 + ", 1",
         "register: 0",

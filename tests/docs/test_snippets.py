@@ -5,24 +5,23 @@ one. C and C++ blocks are whole files that compile without a warning. A Cython b
 module that can be imported. A CMake block builds the C or C++ block before it. The rest is not run.
 """
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import children
 import commands
 import debian
-import environments
 import extensions
+import paths
 import user_threads
 from availability import unavailable
 
-CHECKOUT = environments.CHECKOUT
+CHECKOUT = paths.CHECKOUT
 DOCUMENTS = [
     *sorted(CHECKOUT.glob("*.md")),
     *sorted(CHECKOUT.glob("docs/**/*.md")),
@@ -66,10 +65,10 @@ def written_in(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", blocks, ids=[block.place for block in blocks])
 
 
-def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+def run(*command: str | Path, folder: Path, **variables: str) -> str:
     """The standard output of a child that must end well and complain of nothing."""
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}\n{done.stderr}"
+    done = children.run(*command, folder=folder, **variables)
+    assert done.stderr == ""
     return done.stdout
 
 
@@ -87,12 +86,12 @@ def test_a_python_block_runs(block, tmp_path):
             unavailable("boost", str(error))
     program = tmp_path / "block.py"
     program.write_text(block.code)
-    python, environment = [sys.executable], dict(os.environ)
+    python, variables = [sys.executable], {}
     for system in user_threads.SYSTEMS:
         if f"stackwarden.adapters.{system}" in block.code:
             python = user_threads.python(system)
-            environment["LD_LIBRARY_PATH"] = str(user_threads.library(system).parent)
-    printed = run(*python, program, cwd=tmp_path, env=environment)
+            variables["LD_LIBRARY_PATH"] = str(user_threads.library(system).parent)
+    printed = run(*python, program, folder=tmp_path, **variables)
     if block.prints is not None:
         assert printed == block.prints
 
@@ -120,7 +119,7 @@ def test_a_cython_block_becomes_a_module(block, tmp_path):
     source.write_text(block.code)
     commands.output(sys.executable, "-m", "cython", "-3", source)
     module = extensions.build([source.with_suffix(".c")], "block", args=["-w"])
-    run(sys.executable, "-c", "import block", cwd=module.parent)
+    run(sys.executable, "-c", "import block", folder=module.parent)
 
 
 @written_in("cmake")

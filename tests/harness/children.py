@@ -1,30 +1,35 @@
-"""Programs in processes of their own, each with the one end that it must have."""
+"""The one way to run a program in a process of its own: with the one end that the test accepts.
+
+Children whose end is compared with a table (the twins') come from stackwarden.testing.child instead: start() or
+start_python(), then wait().
+"""
 
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+SECONDS = 120
+
+Done = subprocess.CompletedProcess[str]
 
 
 def run(
-    program: str,
-    *,
-    ends: int,
-    seconds: int,
-    variables: Mapping[str, str],
-    options: Sequence[str] = ("-X", "faulthandler"),
-    arguments: Sequence[str] = (),
+    *command: str | Path,
+    ends: int | None = 0,
+    seconds: int = SECONDS,
     folder: Path | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a program with this Python; its exit status must be `ends`, minus the number of a signal.
+    **variables: str,
+) -> Done:
+    """Run a program; its exit status must be `ends`, minus the number of a signal (None: any).
 
-    STACKWARDEN variables of the caller are not passed on.
+    It has no standard input, and of the environment all but our own variables, which start with STACKWARDEN.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
     done = subprocess.run(
-        [sys.executable, *options, "-c", textwrap.dedent(program), *arguments],
+        command,
         env=environment | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -33,5 +38,19 @@ def run(
         check=False,
         cwd=folder,
     )
-    assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    if ends is not None:
+        assert done.returncode == ends, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return done
+
+
+def run_python(
+    program: str | Path,
+    *,
+    python: Sequence[str | Path] = (sys.executable,),
+    options: Sequence[str] = (),
+    arguments: Sequence[str | Path] = (),
+    **how,
+) -> Done:
+    """Run a Python program, a file or its text; the rest is told as run() is told it."""
+    script = [program] if isinstance(program, Path) else ["-c", textwrap.dedent(program)]
+    return run(*python, "-X", "faulthandler", *options, *script, *arguments, **how)

@@ -17,8 +17,8 @@ import zipfile
 from pathlib import Path
 
 import commands
-import environments
 import interpreters
+import paths
 import tools
 
 # What a switch, a look at the stack or a call on another one runs through; where it has had another name, both.
@@ -77,12 +77,12 @@ def _options() -> argparse.Namespace:
 def _core_of(commit: str | None, interpreter: Path, folder: Path) -> Path:
     """The core of a commit, or of the checkout, compiled as for a wheel but for its symbols."""
     folder.mkdir(parents=True)
-    sources = environments.CHECKOUT
+    sources = paths.CHECKOUT
     if commit is not None:
         sources = folder / "sources"
         sources.mkdir()
         archive = folder / "sources.tar"
-        git = ("git", "-C", environments.CHECKOUT)
+        git = ("git", "-C", paths.CHECKOUT)
         commands.output(*git, "archive", "--output", archive, commit)
         commands.output("tar", "-xf", archive, "-C", sources)
     commands.say(f"building the core of {commit or 'the checkout'}")

@@ -3,8 +3,7 @@
 It runs in a process of its own: where stacks come to lie depends on what was mapped before.
 """
 
-import subprocess
-import sys
+import children
 
 PROGRAM = """
 import importlib, sys
@@ -30,13 +29,6 @@ print("\\n".join(check_adapter(run, interleave=interleave, isolation="frames")))
 
 def check(adapter: str) -> None:
     """All that the kit checks must hold, interleaving and stacks on either side of the native one among it."""
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, adapter],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "came to lie" not in ran.stdout
-    assert "interleaving" in ran.stdout
+    printed = children.run_python(PROGRAM, arguments=[adapter], seconds=240).stdout
+    assert "came to lie" not in printed
+    assert "interleaving" in printed

@@ -1,36 +1,31 @@
-"""Compile programs that embed one of the interpreters, and say how to run them."""
+"""Compile programs that embed this Python, and say how to run them."""
 
-import json
-import os
+import sys
+import sysconfig
 from pathlib import Path
 
 import commands
+import extensions
 import tools
 
-_CONFIGURATION = """
-import json, sys, sysconfig
-names = ("LIBDIR", "LDVERSION", "LIBS", "SYSLIBS")
-configuration = {name: sysconfig.get_config_var(name) for name in names}
-configuration["include"] = sysconfig.get_path("include")
-configuration["home"] = sys.base_prefix
-configuration["executable"] = sys._base_executable
-print(json.dumps(configuration))
-"""
+
+def program(source: str, folder: Path) -> Path:
+    """Compile the text of a C program that embeds this Python."""
+    return extensions.program(source, folder, *compiler_arguments(), "-pthread")
 
 
-def compiler_arguments(python: Path) -> list[str]:
-    """What to tell a C or C++ compiler, after the sources, for a program that embeds `python`."""
-    configuration = _configuration(python)
-    libraries = configuration["LIBDIR"]
-    linker = commands.output(
-        tools.program("patchelf"), "--print-interpreter", configuration["executable"]
-    ).strip()
+def compiler_arguments() -> list[str]:
+    """What to tell a C or C++ compiler, after the sources, for a program that embeds this Python."""
+    libraries, version, *others = sysconfig.get_config_vars(
+        "LIBDIR", "LDVERSION", "LIBS", "SYSLIBS"
+    )
+    patchelf = tools.program("patchelf")
+    linker = commands.output(patchelf, "--print-interpreter", sys._base_executable).strip()
     return [
-        f"-I{configuration['include']}",
+        *("-isystem", sysconfig.get_path("include")),
         f"-L{libraries}",
-        f"-lpython{configuration['LDVERSION']}",
-        *configuration["LIBS"].split(),
-        *configuration["SYSLIBS"].split(),
+        f"-lpython{version}",
+        *(word for words in others for word in words.split()),
         # An interpreter from debian.py comes with a C library of its own, newer than the one that
         # the machine's compiler links with: hence its dynamic linker, its libraries before the
         # machine's in an old-style RPATH, and symbols that are found only at run time.
@@ -40,11 +35,6 @@ def compiler_arguments(python: Path) -> list[str]:
     ]
 
 
-def run_environment(python: Path) -> dict[str, str]:
-    """The environment for such a program, which would not find the standard library by itself."""
-    return os.environ | {"PYTHONHOME": _configuration(python)["home"]}
-
-
-def _configuration(python: Path) -> dict[str, str]:
-    configuration: dict[str, str] = json.loads(commands.output(python, "-I", "-c", _CONFIGURATION))
-    return configuration
+def variables() -> dict[str, str]:
+    """What lets such a program find the standard library, and what is installed for this Python."""
+    return {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": sysconfig.get_path("platlib")}

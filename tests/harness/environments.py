@@ -82,11 +82,11 @@ def _fingerprint(interpreter: Path) -> str:
 
 
 def _source_files() -> list[Path]:
-    """What a wheel is made from; tests of adapters are not part of it."""
+    """What a wheel is made from."""
     files = [CHECKOUT / "pyproject.toml"]
     for folder in ("src", "cython_src", "adapters"):
         files += sorted(path for path in (CHECKOUT / folder).rglob("*") if path.is_file())
-    return [path for path in files if path.suffix != ".pyc" and not path.name.startswith("test_")]
+    return [path for path in files if path.suffix != ".pyc"]
 
 
 if __name__ == "__main__":

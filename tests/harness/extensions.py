@@ -62,6 +62,14 @@ def compiler(language: str = "c", headers: Path | None = None) -> list[str]:
     ]
 
 
+def program(source: str, folder: Path, *arguments: str | Path) -> Path:
+    """Compile the text of a C program; the arguments go last."""
+    path, target = folder / "program.c", folder / "program"
+    path.write_text(source)
+    commands.output(*compiler(), path, "-o", target, *arguments)
+    return target
+
+
 def public_headers() -> Path:
     """The folder that holds stackwarden/stackwarden.h of the installed package."""
     package = importlib.util.find_spec("stackwarden")

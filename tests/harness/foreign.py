@@ -9,11 +9,11 @@ from pathlib import Path
 import children
 import commands
 import debian
-import environments
 import extensions
+import paths
 from availability import unavailable
 
-SOURCES = environments.CHECKOUT / "tests" / "extensions" / "foreign"
+SOURCES = paths.SHARED / "foreign"
 
 PRELUDE = """\
 import gc, os, sys, threading
@@ -49,7 +49,7 @@ def build(machine: str, *linker: str) -> Path:
         [SOURCES / "foreign.c"],
         name,
         args=[
-            f"-DFOREIGN_{machine.upper()}",
+            f"-DMACHINE_{machine.upper()}",
             f"-DFOREIGN_NAME={name}",
             *([f"-L{library}", f"-Wl,-rpath,{library}", "-lboost_context"] if library else []),
             *linker,
@@ -60,15 +60,9 @@ def build(machine: str, *linker: str) -> Path:
 def run(module: Path, program: str, *, first: str = "", **options):
     """Run a program that uses such an extension, as `foreign`, in a process of its own.
 
-    `first` comes before the extension is loaded. The options are those of children.run, and variables of the
-    environment.
+    `first` comes before the extension is loaded. The options are those of children.run.
     """
     prelude = first + PRELUDE.format(module=module.name.partition(".")[0])
     path = os.pathsep.join(filter(None, [str(module.parent), options.pop("path", "")]))
-    return children.run(
-        prelude + textwrap.dedent(program),
-        ends=options.pop("ends", 0),
-        seconds=100,
-        variables={"PYTHONPATH": path} | options,
-        folder=module.parent,
-    )
+    program = prelude + textwrap.dedent(program)
+    return children.run_python(program, folder=module.parent, PYTHONPATH=path, **options)

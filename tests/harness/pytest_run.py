@@ -57,7 +57,7 @@ def _tested_release(python: Path, empty: Path) -> str:
 def _command(python: Path, report: Path, arguments: list[str]) -> list[str | Path]:
     checkout = environments.CHECKOUT
     return [
-        *(python, "-m", "pytest", checkout / "tests", checkout / "adapters"),
+        *(python, "-m", "pytest", checkout / "tests"),
         *("--rootdir", checkout, "--config-file", checkout / "pyproject.toml"),
         *("--junit-xml", report, "-o", f"cache_dir={python.parents[1] / 'pytest-cache'}"),
         *arguments,

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+import pytest_run
 
 import availability
 import cache
+import children
 import commands
 import debian
 import interpreters
-import pytest_run
 
 KEYS = "/usr/share/keyrings/keys.gpg"
 
@@ -103,3 +104,15 @@ def test_a_run_succeeds_only_if_a_test_passed(tmp_path, status, cases, judgement
 
 def test_a_run_that_died_is_no_success(tmp_path):
     assert pytest_run._judge(-11, tmp_path / "none.xml") == ("ended with status -11", False)
+
+
+def test_a_child_that_ends_otherwise_than_it_must_fails_the_test_with_what_it_said():
+    with pytest.raises(AssertionError, match=r"ended with 3\nout\nerrors"):
+        children.run_python("import sys; print('out'); print('errors', file=sys.stderr); exit(3)")
+    children.run_python("exit(3)", ends=3)
+
+
+def test_a_child_sees_none_of_our_variables_but_those_it_is_given(monkeypatch):
+    monkeypatch.setenv("STACKWARDEN_POLICY", "disabled")
+    program = "import os; print([name for name in os.environ if name.startswith('STACKWARDEN')])"
+    assert children.run_python(program, STACKWARDEN_X="1").stdout == "['STACKWARDEN_X']\n"

@@ -1,18 +1,17 @@
 """`stackwarden run`, `exec`, `enable` and `disable`, in an environment that is made for them."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+import children
 import commands
-import environments
 import foreign
+import paths
 import tools
 from stackwarden import interposed_environment
 
@@ -29,7 +28,7 @@ def fresh(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fresh") / "environment"
     uv = tools.program("uv")
     version = "{}.{}".format(*sys.version_info)
-    wheel = (environments.CHECKOUT / ".venv" / f"{version}-test" / "made-from").read_text()
+    wheel = (paths.CHECKOUT / ".venv" / f"{version}-test" / "made-from").read_text()
     commands.output(uv, "venv", "--no-project", "--python", sys._base_executable, folder)
     commands.output(
         uv, "pip", "install", "--python", folder, f"stackwarden[cli] @ {Path(wheel).as_uri()}"
@@ -37,19 +36,9 @@ def fresh(tmp_path_factory) -> Path:
     return folder / "bin"
 
 
-def said(*command, ends=0, **variables) -> str:
-    """What a command prints on its standard output, and, when it complains, nothing else."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
-    done = subprocess.run(
-        list(map(str, command)),
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == ends, done.stderr
-    return done.stdout
+def said(*command, **how) -> str:
+    """What a command prints on its standard output."""
+    return children.run(*command, **how).stdout
 
 
 def test_run_runs_a_script_interposed(fresh, tmp_path):
@@ -122,13 +111,8 @@ def test_enable_has_python_look_at_the_environment_and_disable_no_longer(fresh):
 def test_what_enable_writes_is_not_deprecated(fresh):
     said(fresh / "stackwarden", "enable")
     try:
-        done = subprocess.run(
-            [fresh / "python", "-W", "error", "-v", "-c", ""],
-            env=os.environ | {"STACKWARDEN": "interpose"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command = [fresh / "python", "-W", "error", "-v", "-c", ""]
+        done = children.run(*command, STACKWARDEN="interpose")
         assert "Warning" not in done.stderr
         assert "stackwarden._start" in done.stderr
     finally:
@@ -138,13 +122,8 @@ def test_what_enable_writes_is_not_deprecated(fresh):
 def test_a_wrong_value_is_a_warning_and_not_a_failure_to_start(fresh):
     said(fresh / "stackwarden", "enable")
     try:
-        done = subprocess.run(
-            [fresh / "python", "-c", SHOW],
-            env=os.environ | {"STACKWARDEN": "interpose,isolation=most,nonsense=1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        wrong = "interpose,isolation=most,nonsense=1"
+        done = children.run(fresh / "python", "-c", SHOW, STACKWARDEN=wrong)
         assert json.loads(done.stdout)[0] == "on"
         assert "isolation=most" in done.stderr
         assert "nonsense" in done.stderr

@@ -1,13 +1,12 @@
 """The preloaded library in processes without Python, with Python embedded, without the core, and forked."""
 
 import os
-import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 import pytest
 
+import children
 import embedding
 import extensions
 from foreign import build, run
@@ -15,6 +14,11 @@ from stackwarden import interposed_environment
 
 LIBRARY = interposed_environment({})["LD_PRELOAD"]
 SETTER = sys.version_info >= (3, 14)
+PACKAGES = sysconfig.get_path("platlib")
+PATH = os.pathsep.join(
+    [PACKAGES, f"{PACKAGES}/stackwarden/testing"]
+)  # the workloads, without the package
+EMBEDDED = embedding.variables() | {"PYTHONPATH": PATH}
 
 NO_PYTHON = r"""
 #include <dlfcn.h>
@@ -115,53 +119,31 @@ int main(void)
 """
 
 
-def compiled(source: str, folder: Path, *arguments) -> Path:
-    path, program = folder / "program.c", folder / "program"
-    path.write_text(source)
-    subprocess.run([*extensions.compiler(), path, "-o", program, *arguments], check=True)
-    return program
-
-
-def output(program: Path, environment: dict[str, str], ends: int = 0) -> list[str]:
-    done = subprocess.run(
-        [program], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == ends, done.stdout + done.stderr
-    return done.stdout.split()
-
-
 @pytest.mark.parametrize("link", ["-Wl,-z,lazy", "-Wl,-z,now", "-no-pie"])
 def test_a_process_without_python_does_what_it_did(link, tmp_path):
-    program = compiled(NO_PYTHON, tmp_path, link, "-ldl")
-    assert output(program, os.environ | {"LD_PRELOAD": LIBRARY}) == ["126", "1"]
+    program = extensions.program(NO_PYTHON, tmp_path, link, "-ldl")
+    assert children.run(program, LD_PRELOAD=LIBRARY).stdout.split() == ["126", "1"]
 
 
 @pytest.fixture
 def embedder(request, tmp_path):
-    """A program that embeds Python and imports a module, and the environment that it needs."""
-    python = Path(sys.executable)
-    source = EMBEDDER.replace("WHAT", request.param)
-    program = compiled(source, tmp_path, *embedding.compiler_arguments(python), "-pthread")
-    environment = embedding.run_environment(python)
-    path = [sysconfig.get_path("platlib"), f"{sysconfig.get_path('platlib')}/stackwarden/testing"]
-    return program, environment | {"PYTHONPATH": os.pathsep.join(path)}
+    """embedder(ends=0, **variables): what a program prints that embeds Python and imports a module."""
+    program = embedding.program(EMBEDDER.replace("WHAT", request.param), tmp_path)
+    return lambda **how: children.run(program, **EMBEDDED | how).stdout.split()
 
 
 @pytest.mark.parametrize("embedder", ["stackwarden"], indirect=True)
 def test_a_program_that_embeds_python_is_protected(embedder):
-    program, environment = embedder
-    interposed = interposed_environment(environment)
-    assert output(program, environment, ends=-11) == []
-    assert output(program, environment | interposed) == ["RecursionError"] * 2 + ["ended"]
+    interposed = interposed_environment(EMBEDDED)
+    assert embedder(ends=-11) == []
+    assert embedder(**interposed) == ["RecursionError"] * 2 + ["ended"]
 
 
 @pytest.mark.parametrize("embedder", ["sys"], indirect=True)
 @pytest.mark.skipif(not SETTER, reason="without the core there is nothing but 3.14's setter")
 def test_without_the_core_the_setter_alone_protects(embedder):
-    program, environment = embedder
-    interposed = environment | {"LD_PRELOAD": LIBRARY}
-    assert output(program, environment, ends=-11) == []
-    assert output(program, interposed) == ["RecursionError"] * 2 + ["ended"]
+    assert embedder(ends=-11) == []
+    assert embedder(LD_PRELOAD=LIBRARY) == ["RecursionError"] * 2 + ["ended"]
 
 
 def test_a_forked_child_is_protected(any_jump):

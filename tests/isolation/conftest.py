@@ -1,8 +1,6 @@
 """Fixtures of the tests of isolation: every test leaves no stack behind that cannot be ended."""
 
 import gc
-import os
-import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 from stackwarden.adapters.ucontext import Coroutine
 
+import children
 import stackwarden
 
 HERE = Path(__file__).parent
@@ -60,27 +59,9 @@ def quiet_child():
     The program finds `coroutine`, `suspend`, `stackwarden` and some modules. Returns what it printed.
     """
 
-    def run(program, mode="frames", options=(), **variables):
-        done = run_python(
-            "-c", PRELUDE.format(mode=mode) + textwrap.dedent(program), options=options, **variables
-        )
+    def run(program, mode="frames", **how):
+        done = children.run_python(PRELUDE.format(mode=mode) + textwrap.dedent(program), **how)
         assert done.stderr == ""
         return done.stdout
 
     return run
-
-
-def run_python(*arguments, python=sys.executable, options=(), **variables):
-    """Run Python in this folder; it must end with status 0."""
-    done = subprocess.run(
-        [python, "-X", "faulthandler", *options, *arguments],
-        env=os.environ | variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        cwd=HERE,
-    )
-    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
-    return done

@@ -6,24 +6,26 @@ What they check is in members.py, what is counted in crowd.py.
 import json
 import os
 import sys
+from pathlib import Path
 
+import environments
 import pytest
-from conftest import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from members import LEVELS, WAYS_TO_END, Member
 
+import children
 import commands
-import environments
 from availability import unavailable
 
 SEED = 20260928
+CROWD = Path(__file__).with_name("crowd.py")
 
 
-def crowd(members, switches, *options, **where):
+def crowd(members, switches, *options, **how):
     """What a crowd in a process of its own counted."""
     arguments = [str(argument) for argument in (SEED, members, switches, *options)]
-    counted = json.loads(run_python("crowd.py", *arguments, **where).stdout)
+    counted = json.loads(children.run_python(CROWD, arguments=arguments, seconds=250, **how).stdout)
     assert counted["checks"] > 2 * switches
     assert counted["leaked_stacks"] == 0
     assert counted["dropped_states"] == 0
@@ -57,7 +59,7 @@ if sys.version_info[:2] == (3, 14) and "SANITIZER_LEG" not in os.environ:
             python = environments.environment("demo", "3.14-dbg")
         except commands.HarnessError as error:
             unavailable("python3.14-dbg", str(error))
-        counted = crowd(1000, 200_000, python=python)
+        counted = crowd(1000, 200_000, python=[python])
         before, after = counted["references"]
         assert before > 0
         assert after == before

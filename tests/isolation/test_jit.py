@@ -7,11 +7,21 @@ free; 3.15 does both.
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import run_python
 
+import children
 from availability import unavailable
+
+HERE = Path(__file__).parent
+
+
+def run(script, *arguments):
+    return children.run_python(
+        HERE / script, arguments=arguments, seconds=250, PYTHON_JIT="1"
+    ).stdout
+
 
 if sys.version_info >= (3, 14):
 
@@ -21,13 +31,12 @@ if sys.version_info >= (3, 14):
             unavailable("the JIT", f"{sys.executable} was built without it")
 
     def test_hot_loops_are_left_thrown_away_and_resumed():
-        said = json.loads(run_python("jit.py", PYTHON_JIT="1").stdout)
+        said = json.loads(run("jit.py"))
         assert said["enabled"]
         assert all(said["executors"].values()), said
 
     def test_a_crowd_in_random_order_keeps_its_state():
-        done = run_python("crowd.py", "1", "300", "60000", PYTHON_JIT="1")
-        counted = json.loads(done.stdout)
+        counted = json.loads(run("crowd.py", "1", "300", "60000"))
         assert counted["checks"] > 120_000
         assert counted["leaked_stacks"] == 0
         before, after = counted["blocks"]

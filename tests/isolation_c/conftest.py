@@ -1,13 +1,11 @@
-"""Fixtures: user threads in C (tests/extensions/fibers), in this process and in children."""
+"""Fixtures: programs that use user threads in C (tests/extensions/fibers), in children."""
 
 import textwrap
-from pathlib import Path
 
 import pytest
 
 import stackwarden
 
-SOURCES = Path(__file__).parents[1] / "extensions" / "fibers"
 PRELUDE = """\
 import contextvars, gc, random, sys, threading
 import stackwarden
@@ -23,14 +21,6 @@ def pytest_generate_tests(metafunc):
     """`isolation` stands for each kind that can be had on this interpreter."""
     if "isolation" in metafunc.fixturenames:
         metafunc.parametrize("isolation", ISOLATIONS)
-
-
-@pytest.fixture(scope="session")
-def fibers(probe_folder):
-    """The extension module, which was built with the public header alone."""
-    import extensions
-
-    return extensions.load(extensions.build([SOURCES / "fibers.c"], "fibers"))
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
 """Ends with fibers suspended: of the interpreter, of a thread, of the process that forked."""
 
 import signal
-import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 
 import pytest
 
+import children
 import embedding
-import extensions
 
 WAYS = {
     "never-entered": "",
@@ -227,17 +223,9 @@ int main(void)
 
 
 def test_before_and_after_python_runs_every_call_says_so(tmp_path):
-    source, program = tmp_path / "embedder.c", tmp_path / "embedder"
-    source.write_text(EMBEDDER)
-    python = Path(sys.executable)
-    arguments = embedding.compiler_arguments(python)
-    subprocess.run([*extensions.compiler(), source, "-o", program, *arguments], check=True)
-    environment = embedding.run_environment(python)
-    environment["PYTHONPATH"] = sysconfig.get_path("platlib")
-    done = subprocess.run(
-        [program], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert (done.stderr, done.returncode) == ("", 0)
+    program = embedding.program(EMBEDDER, tmp_path)
+    done = children.run(program, folder=tmp_path, **embedding.variables())
+    assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "before:" + " -1" * 7,
         "running:" + " 0" * 6,

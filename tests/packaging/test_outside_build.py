@@ -5,13 +5,13 @@ Each test builds a small package in a folder of its own, with nothing but what i
 
 import importlib.metadata
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+import children
 from availability import unavailable
 
 OUTSIDE = Path(__file__).with_name("outside")
@@ -39,10 +39,8 @@ def program(*names: str) -> str:
     return unavailable(names[0], f"none of {', '.join(names)} is on PATH")
 
 
-def output(*command: str | Path, **options) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout.strip()
+def output(*command: str | Path, **how) -> str:
+    return children.run(*command, **how).stdout.strip()
 
 
 def tell(option: str) -> str:
@@ -62,7 +60,7 @@ def build_with_cmake(build: Path, cmake_dir: str | Path) -> None:
 
 def test_cmake_finds_the_headers_and_what_it_builds_works_in_c_and_cxx(tmp_path):
     build_with_cmake(tmp_path, tell("--cmakedir"))
-    assert output(sys.executable, "-c", USE_BOTH_MODULES, cwd=tmp_path) == "both modules work"
+    assert output(sys.executable, "-c", USE_BOTH_MODULES, folder=tmp_path) == "both modules work"
 
 
 def test_the_cmake_package_may_be_moved(tmp_path):
@@ -100,29 +98,18 @@ find_package(stackwarden {asked} CONFIG QUIET)
 message("found: ${{stackwarden_FOUND}} ${{stackwarden_VERSION}}")
 """
     )
-    cmake = program("cmake")
-    said = subprocess.run(
-        [
-            cmake,
-            "-S",
-            tmp_path,
-            "-B",
-            tmp_path / "build",
-            f"-Dstackwarden_DIR={tell('--cmakedir')}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
+    folders = ("-S", tmp_path, "-B", tmp_path / "build")
+    found_in = f"-Dstackwarden_DIR={tell('--cmakedir')}"
+    said = children.run(program("cmake"), *folders, found_in).stderr
     assert (f"found: 1 {VERSION}" in said) == found, said
 
 
 def test_pkg_config_gives_the_installed_version_and_flags_that_compile(tmp_path):
     pkg_config = program("pkg-config", "pkgconf")
     settings = {"PKG_CONFIG_PATH": tell("--pkgconfigdir"), "PATH": str(Path(pkg_config).parent)}
-    assert output(pkg_config, "--modversion", "stackwarden", env=settings) == VERSION
-    assert output(pkg_config, "--libs", "stackwarden", env=settings) == ""
-    flags = output(pkg_config, "--cflags", "stackwarden", env=settings).split()
+    assert output(pkg_config, "--modversion", "stackwarden", **settings) == VERSION
+    assert output(pkg_config, "--libs", "stackwarden", **settings) == ""
+    flags = output(pkg_config, "--cflags", "stackwarden", **settings).split()
     compile_header([f"-I{sysconfig.get_path('include')}", *flags], tmp_path)
 
 

@@ -1,16 +1,15 @@
 """The package works as far as it can on Pyodide, from a wheel without a compiled core."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import cache
+import children
 import commands
-import environments
+import paths
 from availability import unavailable
 
 HERE = Path(__file__).parent
@@ -28,7 +27,7 @@ build_wheel(sys.argv[1], {"wheel.cmake": "false", "wheel.py-api": "py3"})
 def pure_wheel(tmp_path_factory) -> Path:
     """The wheel of the checkout for an interpreter that nothing can be compiled for."""
     folder = tmp_path_factory.mktemp("wheel")
-    commands.output(sys.executable, "-c", BUILD, folder, cwd=environments.CHECKOUT)
+    commands.output(sys.executable, "-c", BUILD, folder, cwd=paths.CHECKOUT)
     (wheel,) = folder.iterdir()
     return wheel
 
@@ -64,12 +63,5 @@ def test_a_wheel_without_a_core_is_for_every_platform_and_holds_no_binary(pure_w
 def test_pyodide_imports_the_package_and_every_call_says_that_it_protects_nothing(
     pyodide, pure_wheel
 ):
-    done = subprocess.run(
-        ["node", HERE / "run.mjs", pyodide, pure_wheel, HERE / "without_core.py"],
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = children.run("node", HERE / "run.mjs", pyodide, pure_wheel, HERE / "without_core.py")
     assert done.stdout.splitlines()[-1] == "as promised"

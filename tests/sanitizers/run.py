@@ -62,22 +62,18 @@ LEGS = {
             *("tests/beacon", "tests/depth", "tests/policies", "tests/recursion"),
             "tests/unknown/test_unknown_stacks.py",
             *(
-                "tests/grow/test_c.py",
-                "tests/grow/test_call_on_stack.py",
-                "tests/grow/test_suspending.py",
+                "tests/call_on_stack/test_c.py",
+                "tests/call_on_stack/test_call_on_stack.py",
+                "tests/call_on_stack/test_suspending.py",
             ),
-            *(
-                "adapters/asm",
-                "adapters/fcontext/test_fcontext.py",
-                "tests/sanitizers/test_address.py",
-            ),
+            *("tests/adapters/asm", "tests/adapters/fcontext", "tests/sanitizers/test_address.py"),
         ),
         # RTLD_DEEPBIND is refused, address space taken (20 TB), memory that was freed held back.
         (
             "tests/beacon/test_finding.py::"
             "test_recursion_on_a_stack_that_only_a_beacon_told_of_is_stopped[after the core, by itself]",
-            "tests/grow/test_call_on_stack.py::test_address_space_that_cannot_be_had_is_a_memory_error",
-            "tests/grow/test_call_on_stack.py::test_calls_leave_nothing_behind",
+            "tests/call_on_stack/test_call_on_stack.py::test_address_space_that_cannot_be_had_is_a_memory_error",
+            "tests/call_on_stack/test_call_on_stack.py::test_calls_leave_nothing_behind",
         ),
     ),
     "thread": Leg(

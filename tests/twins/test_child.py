@@ -2,20 +2,17 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
 
+import children
 from stackwarden.testing import child
 
 STACK_SIZE = 1024 * 1024
 
 
 def program(text: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", text],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return child.start_python("-c", text)
 
 
 @pytest.mark.parametrize("placement", child.PLACEMENTS)
@@ -72,7 +69,7 @@ from stackwarden.testing import child
 end = child.wait(child.start("sorted", placement="below", stack_size={128 * 1024}, protected=False))
 assert end.outcome == "SIGSEGV", end
 """
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    children.run_python(script, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -82,8 +79,5 @@ def test_child_imports_from_the_current_folder_only_where_its_parent_does(tmp_pa
 from stackwarden.testing import child
 print(child.wait(child.start("add", placement="below", stack_size=1 << 20)).outcome)
 """
-    ran = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ran = children.run_python(script, options=["-P"], folder=tmp_path)
     assert (ran.stdout, ran.stderr) == ("RecursionError\n", "")

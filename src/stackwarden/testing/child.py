@@ -53,12 +53,15 @@ def start(
     workload: str, *, placement: str, stack_size: int, protected: bool = True
 ) -> subprocess.Popen[str]:
     """Start the child for one workload. Unprotected: CPython is told nothing of the stack."""
-    environment = dict(os.environ)
-    if not protected:
-        environment["STACKWARDEN_MECHANISM"] = "none"
+    variables = {} if protected else {"STACKWARDEN_MECHANISM": "none"}
+    return start_python("-m", _MODULE, workload, placement, str(stack_size), **variables)
+
+
+def start_python(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    """Start this Python with some arguments; the variables are added to the environment."""
     return subprocess.Popen(
-        [*_interpreter(), "-m", _MODULE, workload, placement, str(stack_size)],
-        env=environment,
+        [*_interpreter(), *arguments],
+        env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -74,7 +77,7 @@ def _interpreter() -> list[str]:
 
 
 def wait(child: subprocess.Popen[str], *, seconds: float = SECONDS) -> End:
-    """Wait for a child that start() started, and kill it when its time is up."""
+    """Wait for a child that was started here, and kill it when its time is up."""
     with child:
         try:
             output, errors = child.communicate(timeout=seconds)

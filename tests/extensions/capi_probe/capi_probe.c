@@ -12,8 +12,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <ucontext.h>
+
+#include "../machine.h"
 
 #define ADDRESS(object) ((void *)(uintptr_t)(object))
 
@@ -224,13 +224,12 @@ static PyObject *install_guard(PyObject *module, PyObject *args)
 /* ---- real switches: call a Python function on a stack and tell nobody ---- */
 
 typedef struct {
-    ucontext_t here, there;
     PyObject *function, *result;
 } errand;
 
-static void run_errand(unsigned low, unsigned high)
+static void run_errand(void *argument)
 {
-    errand *e = (errand *)(((uintptr_t)high << 16 << 16) | low);
+    errand *e = argument;
     e->result = PyObject_CallNoArgs(e->function);
 }
 
@@ -239,15 +238,11 @@ static PyObject *call_on(PyObject *module, PyObject *args)
     (void)module;
     unsigned long long base, size;
     errand e;
-    if (!PyArg_ParseTuple(args, "KKO", &base, &size, &e.function) || getcontext(&e.there) != 0) {
+    if (!PyArg_ParseTuple(args, "KKO", &base, &size, &e.function)) {
         return NULL;
     }
-    e.there.uc_stack.ss_sp = ADDRESS(base);
-    e.there.uc_stack.ss_size = size;
-    e.there.uc_link = &e.here;
-    makecontext(&e.there, (void (*)(void))run_errand, 2, (unsigned)(uintptr_t)&e,
-                (unsigned)((uintptr_t)&e >> 16 >> 16));
-    return swapcontext(&e.here, &e.there) == 0 ? e.result : PyErr_SetFromErrno(PyExc_OSError);
+    run_on_stack(ADDRESS(base), size, run_errand, &e);
+    return e.result;
 }
 
 static PyObject *stack_pointer(PyObject *module, PyObject *unused)
@@ -306,12 +301,11 @@ typedef struct {
     unsigned long long base, size;
     PyObject *function, *result;
     stackwarden_status told;
-    ucontext_t here, there;
 } told_errand;
 
-static void run_told(unsigned low, unsigned high)
+static void run_told(void *argument)
 {
-    told_errand *e = (told_errand *)(((uintptr_t)high << 16 << 16) | low);
+    told_errand *e = argument;
     e->told = stackwarden_notify_stack_switch(ADDRESS(e->base), e->size);
     PyGILState_STATE state = PyGILState_Ensure();
     e->result = PyObject_CallNoArgs(e->function);
@@ -322,19 +316,10 @@ static void run_told(unsigned low, unsigned high)
     stackwarden_reset_stack();
 }
 
-static void go_and_run(told_errand *e, void (*run)(unsigned low, unsigned high))
-{
-    getcontext(&e->there);
-    e->there.uc_stack.ss_sp = ADDRESS(e->base);
-    e->there.uc_stack.ss_size = e->size;
-    e->there.uc_link = &e->here;
-    makecontext(&e->there, (void (*)(void))run, 2, (unsigned)(uintptr_t)e, (unsigned)((uintptr_t)e >> 16 >> 16));
-    swapcontext(&e->here, &e->there);
-}
-
 static void *tell_before_attaching(void *argument)
 {
-    go_and_run(argument, run_told);
+    told_errand *e = argument;
+    run_on_stack(ADDRESS(e->base), e->size, run_told, e);
     return NULL;
 }
 
@@ -357,9 +342,9 @@ static PyObject *call_in_told_thread(PyObject *module, PyObject *args)
     return Py_BuildValue("iN", (int)e.told, e.result);
 }
 
-static void run_untold(unsigned low, unsigned high)
+static void run_untold(void *argument)
 {
-    told_errand *e = (told_errand *)(((uintptr_t)high << 16 << 16) | low);
+    told_errand *e = argument;
     PyGILState_STATE state = PyGILState_Ensure();
     stackwarden_sync_stack();
     PyObject *result = PyObject_CallNoArgs(e->function);
@@ -376,7 +361,7 @@ static void *go_from_top_to_base(void *argument)
     e.size = NEIGHBOUR;
     for (unsigned long long done = NEIGHBOUR; done <= ((told_errand *)argument)->size; done += NEIGHBOUR) {
         e.base = ((told_errand *)argument)->base + ((told_errand *)argument)->size - done;
-        go_and_run(&e, run_untold);
+        run_on_stack(ADDRESS(e.base), e.size, run_untold, &e);
     }
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* fibers.c: the fibers of machine.h as Python sees them, for tests. A status is an int, as in stackwarden.h.
+/* fibers.c: the fibers of fiber.h as Python sees them, for tests. A status is an int, as in stackwarden.h.
  *
  *      Stack(size=262144, isolation="none", flags=0, renewed=True)      isolation None: not registered
  *          base size handle   register() unregister() renew(context=None)
@@ -69,7 +69,7 @@ static PyObject *Stack_new(PyTypeObject *type, PyObject *args, PyObject *options
     stackwarden_status status = STACKWARDEN_DONE;
     int isolated = isolation_flags(isolation, &flags);
     self->flags = flags;
-    self->stack.base = (uintptr_t)memory_map((size_t)size);
+    self->stack.base = (uintptr_t)map_stack((size_t)size);
     self->stack.size = (size_t)size;
     if (isolation != NULL) {
         status = stack_register(self);
@@ -99,7 +99,7 @@ static void Stack_dealloc(PyObject *object)
         stack_unregister(self);
     }
     if (!self->lost && !self->registered) {
-        memory_unmap(self->stack.base, self->stack.size);
+        unmap_stack((void *)self->stack.base, self->stack.size);
     }
     Py_TYPE(object)->tp_free(object);
 }

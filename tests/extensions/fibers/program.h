@@ -11,7 +11,7 @@
 #ifndef FIBERS_PROGRAM_H
 #define FIBERS_PROGRAM_H
 
-#include "machine.h"
+#include "fiber.h"
 
 #define DEPTH 8
 #define NOTES 32

@@ -3,7 +3,7 @@
  *      make(function, size=262144, enters="straight", guard_inside=False) -> coroutine
  *          enters: "straight" calls into Python with the GIL held, "ensure" through PyGILState_Ensure, "own" through a
  *          thread state of its own; "park" parks between PyGILState_Ensure and _Release, and calls nothing
- *          guard_inside: the range that makecontext or make_fcontext is told of begins with the guard pages
+ *          guard_inside: the range that makecontext or make_fcontext is told of begins with the guard
  *      resume(coroutine, detached=False, ontop=False) -> is it done?    result(coroutine)
  *      bounds(coroutine) -> (base, size)
  *      park(detached=False)                         back to the resumer, from inside a coroutine
@@ -13,7 +13,7 @@
  *      eight_arguments()      what arrived of 1 to 8 (ucontext alone)
  *      pairs(count, detached=False) -> nanoseconds for each pair of PyGILState_Ensure and _Release
  *
- * Compiled as foreign_<machine>, with one of the macros of machine.h. */
+ * Compiled as FOREIGN_NAME, with one of the ways to jump of machine.h. */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -21,11 +21,18 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "machine.h"
+#if defined(FOREIGN_POINTERS)
+/* Initialised pointers: in the data of the module, not in its tables. */
+#include <ucontext.h>
+static int (*swap_pointer)(ucontext_t *, const ucontext_t *) = swapcontext;
+static void (*make_pointer)(ucontext_t *, void (*)(void), int, ...) = makecontext;
+#define swapcontext (*(volatile __typeof__(swap_pointer) *)&swap_pointer)
+#define makecontext (*(volatile __typeof__(make_pointer) *)&make_pointer)
+#endif
+
+#include "../machine.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -33,7 +40,7 @@
 
 typedef struct {
     point here, back;
-    char *memory;
+    char *base;
     size_t size;
     PyObject *function, *result;
     PyInterpreterState *interpreter;
@@ -82,9 +89,9 @@ static void call_in_own_state(coroutine *self)
     PyThreadState_DeleteCurrent();
 }
 
-static void body(void)
+static void body(void *argument)
 {
-    coroutine *self = *running();
+    coroutine *self = argument;
     switch (self->enters) {
     case 'e': call_in_ensured(self); break;
     case 'p': park_in_ensured(self); break;
@@ -92,12 +99,7 @@ static void body(void)
     default: call(self);
     }
     self->done = 1;
-#if !defined(FOREIGN_UCONTEXT) /* which goes on at uc_link */
-    point_jump(&self->here, &self->back);
-#endif
 }
-
-POINT_ENTRY(body)
 
 /* ---- as Python sees them ---- */
 
@@ -112,7 +114,7 @@ static void forget(PyObject *capsule)
     Py_XDECREF(self->function);
     Py_XDECREF(self->result);
     if (self->done) {
-        munmap(self->memory, self->size);
+        unmap_stack(self->base, self->size);
     }
     free(self);
 }
@@ -129,15 +131,13 @@ static PyObject *make(PyObject *module, PyObject *args, PyObject *options)
         return NULL;
     }
     coroutine *self = calloc(1, sizeof *self);
-    size_t guard = (size_t)sysconf(_SC_PAGESIZE) * 8;
-    self->size = (size_t)size + guard;
-    self->memory = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(self->memory, guard, PROT_NONE);
+    self->size = (size_t)size;
+    self->base = map_stack(self->size);
     self->function = Py_NewRef(function);
     self->enters = enters[0];
     self->interpreter = PyInterpreterState_Get();
-    char *base = guard_inside ? self->memory : self->memory + guard;
-    point_make(&self->here, base, (size_t)(self->memory + self->size - base), body_starts, &self->back);
+    size_t guard = guard_inside ? STACK_GUARD : 0;
+    point_make(&self->here, self->base - guard, self->size + guard, body, self, &self->back);
     return PyCapsule_New(self, "coroutine", forget);
 }
 
@@ -145,7 +145,7 @@ static void go(coroutine *self, int ontop)
 {
     coroutine *resumer = *running();
     *running() = self;
-#if defined(FOREIGN_FCONTEXT)
+#if defined(MACHINE_FCONTEXT)
     ontop ? point_jump_ontop(&self->back, &self->here) : point_jump(&self->back, &self->here);
 #else
     (void)ontop;
@@ -198,10 +198,8 @@ static PyObject *result(PyObject *module, PyObject *capsule)
 static PyObject *bounds(PyObject *module, PyObject *capsule)
 {
     coroutine *self = of_capsule(capsule);
-    uintptr_t guard = (uintptr_t)sysconf(_SC_PAGESIZE) * 8;
     (void)module;
-    return Py_BuildValue("(KK)", (unsigned long long)((uintptr_t)self->memory + guard),
-                         (unsigned long long)(self->size - guard));
+    return Py_BuildValue("(KK)", (unsigned long long)(uintptr_t)self->base, (unsigned long long)self->size);
 }
 
 /* ---- threads ---- */
@@ -284,15 +282,14 @@ static PyObject *in_thread(PyObject *module, PyObject *args)
 static coroutine in_handler;
 static int times_handled;
 
-static void handler_body(void)
+static void handler_body(void *unused)
 {
+    (void)unused;
     for (;;) {
         times_handled++;
         point_jump(&in_handler.here, &in_handler.back);
     }
 }
-
-POINT_ENTRY(handler_body)
 
 static void handle(int number)
 {
@@ -306,7 +303,7 @@ static PyObject *switch_in_handler(PyObject *module, PyObject *unused)
     struct sigaction action = {.sa_handler = handle};
     (void)module;
     (void)unused;
-    point_make(&in_handler.here, memory, sizeof memory, handler_body_starts, NULL);
+    point_make(&in_handler.here, memory, sizeof memory, handler_body, NULL, NULL);
     sigaction(SIGUSR1, &action, NULL);
     Py_RETURN_NONE;
 }
@@ -318,7 +315,7 @@ static PyObject *handled(PyObject *module, PyObject *unused)
     return PyLong_FromLong(times_handled);
 }
 
-#if defined(FOREIGN_UCONTEXT)
+#if !defined(MACHINE_FCONTEXT) && !defined(MACHINE_STATIC)
 /* ---- makecontext with more arguments than there are registers for them ---- */
 
 static int arguments[8];
@@ -379,7 +376,7 @@ static PyMethodDef methods[] = {
     {"in_thread", in_thread, METH_VARARGS, NULL},
     {"switch_in_handler", switch_in_handler, METH_NOARGS, NULL},
     {"handled", handled, METH_NOARGS, NULL},
-#if defined(FOREIGN_UCONTEXT)
+#if !defined(MACHINE_FCONTEXT) && !defined(MACHINE_STATIC)
     {"eight_arguments", eight_arguments, METH_NOARGS, NULL},
 #endif
     {"pairs", pairs, METH_VARARGS, NULL},

@@ -1,0 +1,116 @@
+"""Greenlets on stacks of a runtime in C: the conformance kit, and a registry that is full of other stacks."""
+
+import textwrap
+
+import pytest
+
+from availability import unavailable
+
+try:
+    import greenlet  # noqa: F401
+except ImportError as error:
+    unavailable("greenlet", str(error))
+
+BEGIN = """
+import sys
+import fibers
+import stackwarden
+from greenlet import getcurrent, greenlet
+from stackwarden import adapters
+
+adapters.install("greenlet")
+
+def stack_below(size):
+    here, others = stackwarden.current_stack().base, []
+    while not others or others[-1].base > here:
+        others.append(fibers.Stack(size))
+    return others[-1]
+
+def begin(function, stack):
+    \"\"\"A greenlet that began on a stack, and calls a function when it is switched to again.\"\"\"
+    def body():
+        getcurrent().parent.switch()
+        return function()
+
+    begun = greenlet(body)
+    fibers.enter(stack, begun.switch)
+    return begun
+"""
+
+
+@pytest.fixture
+def run(fibers, child):
+    def lines(program, **options):
+        return child(BEGIN + textwrap.dedent(program), **options).stdout.splitlines()
+
+    return lines
+
+
+def test_the_kit_finds_nothing_wrong_below_the_stack_that_resumes(run):
+    checks = run("""
+        from stackwarden.testing import check_adapter
+
+        def run(function, size):
+            stack = stack_below(size)
+            return begin(function, stack).switch()
+
+        print(*check_adapter(run, placements=["below"]), sep="\\n")
+    """)
+    assert "threads, 262144 bytes" in checks
+    assert "below, 1048576 bytes: add, containers, sorted" in checks
+
+
+def test_the_native_bounds_are_back_when_a_greenlet_ends_or_is_killed(run):
+    assert run("""
+        def ends():
+            return stackwarden.current_stack().base == stack.base
+
+        def waits():
+            try:
+                main.switch()
+            finally:
+                seen.append(stackwarden.current_stack().base == stack.base)
+
+        native, main, seen = stackwarden.current_stack().base, getcurrent(), []
+        stack = stack_below(1 << 18)
+        print(begin(ends, stack).switch(), stackwarden.current_stack().base == native)
+        waiting = begin(waits, stack)
+        waiting.switch()
+        print(stackwarden.current_stack().base == native)
+        del waiting
+        print(seen == [True], stackwarden.current_stack().base == native)
+    """) == ["True True", "True", "True True"]  # fmt: skip
+
+
+def test_switches_go_on_with_a_million_registered_stacks(run):
+    assert run("""
+        import mmap, ctypes
+        from stackwarden.adapters.ucontext import Coroutine, suspend
+
+        COUNT, SIZE = 1_000_000, 128 * 1024
+        NORESERVE = 0x4000
+        memory = mmap.mmap(-1, COUNT * SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for i in range(COUNT):
+            stackwarden.register_stack(base + i * SIZE, SIZE)
+        print(stackwarden.status()["registered"] >= COUNT)
+
+        def loop():
+            while True:
+                main.switch(stackwarden.sync_stack().base)
+
+        def coroutine():
+            while True:
+                suspend(stackwarden.sync_stack().base)
+
+        native, main = stackwarden.current_stack().base, getcurrent()
+        stacks = [stack_below(1 << 18) for _ in range(3)]
+        begun = [begin(loop, stack) for stack in stacks]
+        others = [Coroutine(coroutine) for _ in range(3)]
+        wrong = 0
+        for _ in range(20_000):
+            for one, stack, other in zip(begun, stacks, others):
+                wrong += one.switch() != stack.base
+                wrong += other.resume() != other.stack_base
+        print(wrong, stackwarden.sync_stack().base == native)
+    """) == ["True", "0 True"]  # fmt: skip
