@@ -1,0 +1,262 @@
+"""Requests of blocks: budgets and stacks form sets, and each ends on its own, in any order and on any thread.
+
+Policies are tested the same way in tests/policies.
+"""
+
+import asyncio
+import sys
+import threading
+
+import pytest
+
+import stackwarden
+from stackwarden import current_stack, on_stack, stack_budget
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+class Deep:
+    """Recursion through C: each addition is a call of CPython's."""
+
+    def __init__(self):
+        self.depth = 0
+
+    def __add__(self, other):
+        self.depth += 1
+        return self + other
+
+
+def depth():
+    """How deep C recursion goes here and now."""
+    deep = Deep()
+    with pytest.raises(RecursionError):
+        deep + 1
+    return deep.depth
+
+
+@pytest.fixture(autouse=True)
+def high_limit():
+    """The recursion limit is not what ends the recursion."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6 if sys.version_info >= (3, 12) else 3000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def with_budget(size):
+    with stack_budget(size):
+        yield
+
+
+def begun(generator):
+    next(generator)
+    return generator
+
+
+def run_in_a_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def near(value, expected):
+    return abs(value - expected) <= 0.1 * expected
+
+
+# ---- budgets ----
+
+
+def test_budgets_end_in_any_order():
+    free = depth()
+    with stack_budget(128 * KIB):
+        narrow = depth()
+    wide, small = begun(with_budget(MIB)), begun(with_budget(128 * KIB))
+    assert near(depth(), narrow)
+    wide.close()
+    assert near(depth(), narrow)
+    small.close()
+    assert near(depth(), free)
+
+
+def test_the_narrowest_of_those_that_are_left_is_effective():
+    free = depth()
+    with stack_budget(256 * KIB):
+        wide_depth = depth()
+    small, wide = begun(with_budget(128 * KIB)), begun(with_budget(256 * KIB))
+    small.close()
+    assert near(depth(), wide_depth)
+    wide.close()
+    assert near(depth(), free)
+
+
+def test_tasks_with_a_budget_round_an_await_end_in_any_order():
+    free = depth()
+
+    async def work(size, begin, end):
+        await begin.wait()
+        with stack_budget(size):
+            begun_.set()
+            await end.wait()
+
+    async def both():
+        global begun_
+        begun_ = asyncio.Event()
+        now, first_ends, second_ends = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(work(256 * KIB, now, first_ends))
+        now.set()
+        await begun_.wait()
+        begun_.clear()
+        second = asyncio.create_task(work(MIB, now, second_ends))
+        await begun_.wait()
+        first_ends.set()
+        await first
+        second_ends.set()
+        await second
+
+    asyncio.run(both())
+    assert near(depth(), free)
+
+
+def test_a_budget_ends_where_another_thread_drops_its_generator():
+    free = depth()
+    box = [begun(with_budget(MIB))]
+    run_in_a_thread(box.clear)
+    assert near(depth(), free)
+
+
+def test_a_budget_of_another_thread_ends_there_while_it_waits():
+    told, go_on = threading.Event(), threading.Event()
+    depths, box = [], []
+
+    def hold():
+        depths.append(depth())
+        box.append(begun(with_budget(128 * KIB)))
+        depths.append(depth())
+        told.set()
+        go_on.wait(30)
+        depths.append(depth())
+
+    before = threading.stack_size(4 * MIB)
+    try:
+        thread = threading.Thread(target=hold)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    told.wait(30)
+    box.clear()
+    go_on.set()
+    thread.join()
+    free, narrow, afterwards = depths
+    assert narrow < 0.9 * free
+    assert near(afterwards, free)
+
+
+def test_a_budget_ends_while_its_stack_is_suspended():
+    from stackwarden.adapters.ucontext import Coroutine, suspend
+
+    box, depths = [], []
+
+    def work():
+        depths.append(depth())
+        box.append(begun(with_budget(128 * KIB)))
+        suspend()
+        depths.append(depth())
+
+    coroutine = Coroutine(work, stack_size=MIB)
+    coroutine.resume()
+    box.clear()
+    coroutine.resume()
+    assert near(*depths)
+
+
+def test_a_budget_may_outlive_its_stack():
+    from stackwarden.adapters.ucontext import Coroutine
+
+    box = []
+    Coroutine(lambda: box.append(begun(with_budget(128 * KIB))), stack_size=MIB).resume()
+    free = depth()
+    box.clear()
+    assert near(depth(), free)
+
+
+# ---- stacks ----
+
+
+def on(stack):
+    with on_stack(stack):
+        yield
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_on_two_stacks_end_in_any_order(new_stack, first):
+    stacks, native = [new_stack(), new_stack()], current_stack()
+    blocks = [begun(on(stack)) for stack in stacks]
+    assert current_stack() == stacks[1]
+    blocks[first].close()
+    assert current_stack() == stacks[1 - first]
+    blocks[1 - first].close()
+    assert current_stack() == native
+
+
+def test_the_middle_one_of_three_ends_first(new_stack):
+    stacks, native = [new_stack() for _ in range(3)], current_stack()
+    blocks = [begun(on(stack)) for stack in stacks]
+    blocks[1].close()
+    assert current_stack() == stacks[2]
+    blocks[2].close()
+    assert current_stack() == stacks[0]
+    blocks[0].close()
+    assert current_stack() == native
+
+
+def test_blocks_nest_on_more_unregistered_stacks_than_a_thread_has_records_for(capi, memory):
+    bases = [memory() for _ in range(5)]
+    blocks = [capi.attached.enter(base, MIB) for base in bases]
+    for block, base in zip(reversed(blocks), reversed(bases), strict=True):
+        assert current_stack().base == base
+        assert capi.attached.leave(block) == capi.DONE
+    assert current_stack().bounds_from == "native"
+
+
+def test_a_block_of_another_thread_ends_here(new_stack, in_force):
+    stack, box, seen = new_stack(), [], []
+    begun_there, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        native = current_stack()
+        seen.append(in_force())
+        box.append(begun(on(stack)))
+        begun_there.set()
+        go_on.wait(30)
+        seen.append(in_force())
+        seen.append(current_stack() == native)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun_there.wait(30)
+    assert stack.thread == thread.ident
+    box.clear()
+    assert stack.thread is None
+    go_on.set()
+    thread.join()
+    before, afterwards, is_native = seen
+    assert is_native
+    if stackwarden.status()["mechanism"] == "pointer":
+        assert afterwards == before
+
+
+def test_a_block_ends_with_its_thread(capi, new_stack):
+    stack = new_stack()
+    block = capi.thread.enter(stack.base, stack.size)
+    assert block.status == capi.DONE
+    assert capi.attached.leave(block) == capi.NOT_REGISTERED
+
+
+def test_a_token_ends_one_request_once(capi, new_stack):
+    stack = new_stack()
+    block = capi.attached.enter(stack.base, stack.size)
+    assert capi.attached.leave(block) == capi.DONE
+    again = capi.attached.enter(stack.base, stack.size)
+    assert capi.attached.leave(block) == capi.NOT_REGISTERED
+    assert current_stack() == stack
+    assert capi.attached.leave(again) == capi.DONE
