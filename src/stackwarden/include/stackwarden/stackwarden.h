@@ -616,6 +616,24 @@ template <> struct result_of_call<void> {
     void get() {}
 };
 
+/* What one stack hands to the other: the function, and what came of it. */
+template <typename Function, typename Result> struct call_there {
+    Function *function;
+    result_of_call<Result> result;
+    std::exception_ptr error;
+
+    static void run(void *self) noexcept
+    {
+        call_there *made = static_cast<call_there *>(self);
+        try {
+            made->result.set(*made->function);
+        }
+        catch (...) {
+            made->error = std::current_exception();
+        }
+    }
+};
+
 } // namespace detail
 
 /* The bounds of a stack for a scope: its end is that of the request, on every way out. */
@@ -668,22 +686,8 @@ private:
  * the text of the status, and then the function was not called. Without the package it is called in place. */
 template <typename Function> auto call_on_stack(size_t size, Function &&function) -> decltype(function())
 {
-    struct call {
-        typename std::remove_reference<Function>::type *function;
-        detail::result_of_call<decltype(function())> result;
-        std::exception_ptr error;
-
-        static void run(void *self) noexcept
-        {
-            call *made = static_cast<call *>(self);
-            try {
-                made->result.set(*made->function);
-            }
-            catch (...) {
-                made->error = std::current_exception();
-            }
-        }
-    } made{&function, {}, nullptr};
+    using call = detail::call_there<typename std::remove_reference<Function>::type, decltype(function())>;
+    call made{&function, {}, nullptr};
     stackwarden_status status = stackwarden_call_on_stack(size, &call::run, &made);
     if (status == STACKWARDEN_NOT_INSTALLED) {
         call::run(&made);
