@@ -42,7 +42,7 @@ from records.overlaps cimport check_range
 from records.policy cimport policy_of
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
-from stackwarden cimport STACKWARDEN_CAPSULE, stackwarden_table
+from stackwarden cimport STACKWARDEN_CAPSULE
 from switching.blocks cimport sw_enter_stack, sw_leave_stack
 from switching.callbacks cimport sw_unregister_switch_callback
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
@@ -57,7 +57,7 @@ from switching.registration cimport (
 from switching.sync cimport sync_slow
 from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
-from table cimport fill_table
+from table cimport fill_table, stackwarden_table
 
 from stackwarden import errors
 

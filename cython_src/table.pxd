@@ -1,4 +1,11 @@
-"""The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot."""
+"""The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot.
+
+Promises: the compiler checks that each function has the type that the header gives its slot.
+"""
+
+from cpython.object cimport PyObject
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uintptr_t
 
 from calls.call_on_stack cimport sw_call_on_stack, sw_maybe_grow, sw_retain_stack
 from depth.budgets cimport sw_enter_budget, sw_leave_budget
@@ -10,8 +17,18 @@ from depth.checks cimport (
     sw_stack_used,
 )
 from records.executions cimport sw_drain, sw_renew_stack
-from records.guard cimport *
-from stackwarden cimport STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, stackwarden_table
+from stackwarden cimport (
+    STACKWARDEN_API_MAJOR,
+    STACKWARDEN_API_MINOR,
+    stackwarden_function,
+    stackwarden_handle,
+    stackwarden_policy,
+    stackwarden_request,
+    stackwarden_stack,
+    stackwarden_stacks,
+    stackwarden_status,
+    stackwarden_switch_callback,
+)
 from switching.blocks cimport sw_enter_stack, sw_enter_sync, sw_leave_stack, sw_leave_sync
 from switching.callbacks cimport sw_unregister_switch_callback
 from switching.finish_switch cimport sw_finish_switch
@@ -27,6 +44,48 @@ from switching.registration cimport (
 )
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_adopt_stack, sw_sync_stack
+
+
+cdef extern from "stackwarden/stackwarden.h":
+    ctypedef struct stackwarden_table:
+        uint32_t major
+        uint32_t minor
+        stackwarden_status (*notify_stack_switch)(uintptr_t, size_t) noexcept nogil
+        stackwarden_status (*switch_to)(stackwarden_handle) noexcept nogil
+        stackwarden_status (*reset_stack)() noexcept nogil
+        stackwarden_status (*sync_stack)() noexcept nogil
+        stackwarden_status (*register_stack)(
+            uintptr_t, size_t, const char *, const char *, unsigned, stackwarden_stack *) noexcept nogil
+        stackwarden_status (*unregister_stack)(stackwarden_handle) noexcept nogil
+        stackwarden_status (*current_stack)(stackwarden_stack *) noexcept nogil
+        stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
+        stackwarden_status (*register_switch_callback)(stackwarden_switch_callback, void *, int) noexcept nogil
+        stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback, void *) noexcept nogil
+        stackwarden_status (*start_switch)(const stackwarden_stack *, unsigned) noexcept nogil
+        stackwarden_status (*start_switch_blocking)(const stackwarden_stack *, unsigned) noexcept nogil
+        stackwarden_status (*finish_switch)() noexcept nogil
+        stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
+        stackwarden_status (*drain)() noexcept nogil
+        stackwarden_status (*enter_budget)(uintptr_t, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_budget)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*adopt_stack)() noexcept nogil
+        stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
+        stackwarden_status (*maybe_grow)(size_t, size_t, stackwarden_function, void *) noexcept nogil
+        size_t (*stack_remaining)() noexcept nogil
+        size_t (*stack_used)() noexcept nogil
+        int (*check_stack_depth)(const char *) noexcept nogil
+        int (*enter_recursive_call)(const char *) noexcept nogil
+        void (*leave_recursive_call)() noexcept nogil
+        stackwarden_status (*set_policy)(stackwarden_stacks, stackwarden_policy, int) noexcept nogil
+        stackwarden_status (*enter_policy)(
+            stackwarden_stacks, stackwarden_policy, int, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_policy)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*enter_sync)(stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_sync)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*enter_stack)(const stackwarden_stack *, stackwarden_request *) noexcept nogil
+        stackwarden_status (*leave_stack)(const stackwarden_request *) noexcept nogil
+        stackwarden_status (*retain_stack)() noexcept nogil
+        stackwarden_handle (*current_handle)() noexcept nogil
 
 
 cdef inline void fill_table(stackwarden_table *table) noexcept nogil:

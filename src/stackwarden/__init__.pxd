@@ -78,46 +78,6 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
 
     ctypedef void (*stackwarden_function)(void *) noexcept nogil
 
-    ctypedef struct stackwarden_table:
-        uint32_t major
-        uint32_t minor
-        stackwarden_status (*notify_stack_switch)(uintptr_t, size_t) noexcept nogil
-        stackwarden_status (*switch_to)(stackwarden_handle) noexcept nogil
-        stackwarden_status (*reset_stack)() noexcept nogil
-        stackwarden_status (*sync_stack)() noexcept nogil
-        stackwarden_status (*register_stack)(
-            uintptr_t, size_t, const char *, const char *, unsigned, stackwarden_stack *) noexcept nogil
-        stackwarden_status (*unregister_stack)(stackwarden_handle) noexcept nogil
-        stackwarden_status (*current_stack)(stackwarden_stack *) noexcept nogil
-        stackwarden_status (*find_stack)(uintptr_t, stackwarden_stack *) noexcept nogil
-        stackwarden_status (*register_switch_callback)(stackwarden_switch_callback, void *, int) noexcept nogil
-        stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback, void *) noexcept nogil
-        stackwarden_status (*start_switch)(const stackwarden_stack *, unsigned) noexcept nogil
-        stackwarden_status (*start_switch_blocking)(const stackwarden_stack *, unsigned) noexcept nogil
-        stackwarden_status (*finish_switch)() noexcept nogil
-        stackwarden_status (*renew_stack)(stackwarden_handle, PyObject *) noexcept nogil
-        stackwarden_status (*drain)() noexcept nogil
-        stackwarden_status (*enter_budget)(uintptr_t, stackwarden_request *) noexcept nogil
-        stackwarden_status (*leave_budget)(const stackwarden_request *) noexcept nogil
-        stackwarden_status (*adopt_stack)() noexcept nogil
-        stackwarden_status (*call_on_stack)(size_t, stackwarden_function, void *) noexcept nogil
-        stackwarden_status (*maybe_grow)(size_t, size_t, stackwarden_function, void *) noexcept nogil
-        size_t (*stack_remaining)() noexcept nogil
-        size_t (*stack_used)() noexcept nogil
-        int (*check_stack_depth)(const char *) noexcept nogil
-        int (*enter_recursive_call)(const char *) noexcept nogil
-        void (*leave_recursive_call)() noexcept nogil
-        stackwarden_status (*set_policy)(stackwarden_stacks, stackwarden_policy, int) noexcept nogil
-        stackwarden_status (*enter_policy)(
-            stackwarden_stacks, stackwarden_policy, int, stackwarden_request *) noexcept nogil
-        stackwarden_status (*leave_policy)(const stackwarden_request *) noexcept nogil
-        stackwarden_status (*enter_sync)(stackwarden_request *) noexcept nogil
-        stackwarden_status (*leave_sync)(const stackwarden_request *) noexcept nogil
-        stackwarden_status (*enter_stack)(const stackwarden_stack *, stackwarden_request *) noexcept nogil
-        stackwarden_status (*leave_stack)(const stackwarden_request *) noexcept nogil
-        stackwarden_status (*retain_stack)() noexcept nogil
-        stackwarden_handle (*current_handle)() noexcept nogil
-
     stackwarden_status notify_stack_switch "stackwarden_notify_stack_switch"(const void *base, size_t size)
     stackwarden_status switch_to "stackwarden_switch_to"(stackwarden_handle handle)
     stackwarden_status reset_stack "stackwarden_reset_stack"()
