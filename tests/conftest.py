@@ -69,8 +69,8 @@ def capi(probe):
 
 
 @pytest.fixture(scope="session")
-def in_force(probe):
-    """in_force(): what CPython checks for this thread now, read without the core's help."""
+def effective_bounds(probe):
+    """effective_bounds(): what CPython checks for this thread now, read without the core's help."""
     import cpython_bounds
 
     return cpython_bounds.read

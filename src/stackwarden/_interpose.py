@@ -70,7 +70,7 @@ def interposed_environment(
     *,
     isolation: Literal["none", "frames"] = "none",
 ) -> dict[str, str]:
-    """The variables that are to be set, with their values; what `environment` has in them stays in force.
+    """The variables that are to be set, with their values; what `environment` has in them stays.
 
     For a process and all that it starts: ``LD_PRELOAD`` reaches programs that are not Python, ``PYTHONPATH`` has
     Pythons import the core where it is installed for their version, ``STACKWARDEN`` says what it is to do.

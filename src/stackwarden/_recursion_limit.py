@@ -13,7 +13,7 @@ _setrecursionlimit = sys.setrecursionlimit
 def setrecursionlimit(limit: int, /) -> None:
     """Set the maximum depth of the Python interpreter stack to limit.
 
-    As CPython's own; the budgets of foreign stacks stay in force.
+    As CPython's own; the counters of foreign stacks stay as they are.
     """
     _set_recursion_limit(_setrecursionlimit, limit)
 

@@ -41,7 +41,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
         *POLICIES
     ),  # of the native stacks of threads that Python did not create
     "assumed-size": size_of,  # of an unknown stack
-    "min-stack": size_of,  # calls that arrive on less are carried to a pooled stack
+    "min-stack": size_of,  # calls that arrive on less go to a pooled stack
     "stack-size": size_of,  # of pooled stacks
     "interpose": _switch,
     "isolation": _one_of(*ISOLATIONS),  # of stacks whose switches interposition sees

@@ -15,10 +15,10 @@ def sync_on_call(
     min_stack: "SupportsIndex | str | None" = None,
 ) -> "Callable[..., Any]":
     """Decorate a callable that is handed to foreign code (ctypes, cffi, an extension): for each call the bounds
-    are those of the stack that it is called on, and after it what they were before, on every way out.
+    are those of the stack that it is called on, for as long as the call lasts, on every way out.
 
     ``min_stack``, in bytes or a text such as "128K", by default the setting ``min-stack``: a call that arrives
-    where less is left, or where nobody knows how much, is carried to another stack, as by ``call_on_stack()``.
+    where less is left, or where nobody knows how much, runs on another stack, as by ``call_on_stack()``.
 
     Raises TypeError for what cannot be called, StackRangeError for what is no size.
     """

@@ -192,14 +192,14 @@ def switch_greenlets() -> Iterator[Row]:
 def calls_elsewhere() -> Iterator[Row]:
     """call_on_stack beside a plain call, and beside a new thread with a stack of that size."""
     least = json.loads(commands.output(sys.executable, HERE / "calls.py"))
-    plain, thread, carried = least["plain"], least["thread"], least["call_on_stack"]
+    plain, thread, there = least["plain"], least["thread"], least["call_on_stack"]
     yield Row("a plain call", plain, "ns")
     yield Row("in a new thread, threading.stack_size set", thread, "ns")
     yield Row("maybe_grow, in place: beside a plain call", least["maybe_grow"], "ns",
               ratio=least["maybe_grow"] / plain)  # fmt: skip
-    yield Row("call_on_stack, a free stack is there: beside a plain call", carried, "ns",
-              ratio=carried / plain)  # fmt: skip
-    yield Row("call_on_stack: beside a new thread", carried, "ns", ratio=carried / thread,
+    yield Row("call_on_stack, a free stack is there: beside a plain call", there, "ns",
+              ratio=there / plain)  # fmt: skip
+    yield Row("call_on_stack: beside a new thread", there, "ns", ratio=there / thread,
               limit=0.1)  # fmt: skip
 
 

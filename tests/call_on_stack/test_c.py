@@ -19,22 +19,22 @@ class Call(NamedTuple):
     status: int
     base: int
     size: int
-    carried: int
+    pooled: int
     pointer: int
     attached: bool
     base_afterwards: int
 
 
 @pytest.fixture(scope="session")
-def carried():
-    path = extensions.build([Path(__file__).parent / "carried.c"], "carried")
+def stack_calls():
+    path = extensions.build([Path(__file__).parent / "stack_calls.c"], "stack_calls")
     return extensions.load(path)
 
 
 @pytest.fixture(params=["attached", "detached", "new thread"])
-def make(request, carried):
+def make(request, stack_calls):
     """make(least, size): call a function; least 0: on another stack in any case."""
-    return lambda least, size: Call(*carried.make(request.param, least, size))
+    return lambda least, size: Call(*stack_calls.make(request.param, least, size))
 
 
 @pytest.mark.parametrize("size", [128 * KIB, MIB, MIB + 1, 64 * MIB])
@@ -43,31 +43,33 @@ def test_the_function_runs_on_a_stack_of_the_size_or_more(make, size):
     assert call.status == DONE
     assert call.base <= call.pointer < call.base + call.size
     assert call.size >= size
-    assert call.carried
+    assert call.pooled
 
 
-def test_the_bounds_are_the_callers_afterwards(carried):
+def test_the_bounds_are_the_callers_afterwards(stack_calls):
     native = stackwarden.sync_stack().base
     for how in ("attached", "detached"):
-        assert Call(*carried.make(how, 0, MIB)).base_afterwards == native
+        assert Call(*stack_calls.make(how, 0, MIB)).base_afterwards == native
 
 
-def test_the_function_is_attached_as_its_caller_is(carried):
-    seen = [Call(*carried.make(how, 0, MIB)).attached for how in ("attached", "detached", "new")]
+def test_the_function_is_attached_as_its_caller_is(stack_calls):
+    seen = [
+        Call(*stack_calls.make(how, 0, MIB)).attached for how in ("attached", "detached", "new")
+    ]
     assert seen == [True, False, False]
 
 
 def test_in_place_where_there_is_room(make):
     call = make(64 * KIB, 64 * MIB)
     assert call.status == DONE
-    assert not call.carried
+    assert not call.pooled
     assert call.base == call.base_afterwards
 
 
-def test_carried_where_there_is_not(make):
+def test_on_another_stack_where_there_is_not(make):
     call = make(1 << 30, 1 << 20)
     assert call.status == DONE
-    assert call.carried
+    assert call.pooled
     assert call.size >= 1 << 30
 
 
@@ -80,14 +82,14 @@ def test_carried_where_there_is_not(make):
         ("min-stack=256M,stack-size=512M", 512 * MIB),
     ],
 )
-def test_where_the_caller_says_no_sizes_the_settings_do(carried, child, settings, size):
+def test_where_the_caller_says_no_sizes_the_settings_do(stack_calls, child, settings, size):
     done = child(
         f"""
         import sys
-        sys.path.append({str(Path(carried.__file__).parent)!r})
-        import carried
-        status, base, size, is_carried, *_ = carried.by_settings()
-        print(status, size if is_carried else None)
+        sys.path.append({str(Path(stack_calls.__file__).parent)!r})
+        import stack_calls
+        status, base, size, pooled, *_ = stack_calls.by_settings()
+        print(status, size if pooled else None)
         """,
         STACKWARDEN=settings,
     )
@@ -100,25 +102,25 @@ def test_what_is_refused_is_not_called(make):
         assert (call.status, call.pointer) == (status, 0)
 
 
-def test_backtrace_sees_the_callers_frames_below_the_function(carried):
-    same, outside = carried.compare_traces()
+def test_backtrace_sees_the_callers_frames_below_the_function(stack_calls):
+    same, outside = stack_calls.compare_traces()
     assert outside > 5
     assert same >= outside - 2  # the innermost differ: they are at other places of their functions
 
 
-def test_writing_below_the_stack_ends_the_process(carried, child):
+def test_writing_below_the_stack_ends_the_process(stack_calls, child):
     program = f"""
         import sys
-        sys.path.insert(0, {str(Path(carried.__file__).parent)!r})
-        import stackwarden, carried
-        carried.overrun()
+        sys.path.insert(0, {str(Path(stack_calls.__file__).parent)!r})
+        import stackwarden, stack_calls
+        stack_calls.overrun()
     """
     child(program, ends=-11)
 
 
-def test_a_stack_that_is_kept_is_not_used_again(carried):
+def test_a_stack_that_is_kept_is_not_used_again(stack_calls):
     size = 7 * MIB
-    base = Call(*carried.make("attached", 0, size)).base
-    assert carried.retain(size) == (UNKNOWN_STACK, DONE, LOST)
-    assert Call(*carried.make("attached", 0, size)).base != base
+    base = Call(*stack_calls.make("attached", 0, size)).base
+    assert stack_calls.retain(size) == (UNKNOWN_STACK, DONE, LOST)
+    assert Call(*stack_calls.make("attached", 0, size)).base != base
     assert base in {stack.base for stack in stackwarden.stacks()}

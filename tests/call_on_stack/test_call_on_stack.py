@@ -136,13 +136,13 @@ def test_address_space_that_cannot_be_had_is_a_memory_error(child):
     """)
 
 
-def test_the_bounds_in_force_are_those_of_the_stack_and_afterwards_the_callers(in_force):
+def test_the_bounds_in_force_are_those_of_the_stack_and_afterwards_the_callers(effective_bounds):
     def look():
-        return in_force(), stackwarden.current_stack()
+        return effective_bounds(), stackwarden.current_stack()
 
-    before = in_force()
+    before = effective_bounds()
     inside, stack = call_on_stack(look, stack_size=MIB)
-    assert in_force() == before
+    assert effective_bounds() == before
     if "top" in inside:
         margin = stackwarden.status()["margin"]
         assert inside == {

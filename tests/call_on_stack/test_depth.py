@@ -161,11 +161,11 @@ def test_maybe_grow_calls_in_place_while_there_is_room():
 def test_maybe_grow_grows_on_a_stack_that_is_small():
     from stackwarden.adapters.ucontext import Coroutine
 
-    def carried():
+    def work_there():
         return maybe_grow(stackwarden.current_stack).name
 
-    assert Coroutine(carried, stack_size=128 * 1024).resume() == "call_on_stack"
-    assert Coroutine(carried, stack_size=4 * MIB).resume() is None
+    assert Coroutine(work_there, stack_size=128 * 1024).resume() == "call_on_stack"
+    assert Coroutine(work_there, stack_size=4 * MIB).resume() is None
 
 
 def test_maybe_grow_takes_any_arguments_and_gives_back_what_comes():

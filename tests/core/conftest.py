@@ -64,14 +64,14 @@ def new_stack(memory):
 
 
 @pytest.fixture
-def everything(in_force):
+def everything(effective_bounds):
     """everything(): all that a refused call must leave as it was. Call it at one depth."""
 
     def get():
         stacks = {
             (stack.handle, stack.base, stack.size, stack.name) for stack in stackwarden.stacks()
         }
-        return stacks, stackwarden.status(), stackwarden.current_stack().handle, in_force()
+        return stacks, stackwarden.status(), stackwarden.current_stack().handle, effective_bounds()
 
     return get
 

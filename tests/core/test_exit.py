@@ -21,7 +21,7 @@ ENDS = {
     "with a stack registered": "",
     "with a registered stack current": "stackwarden.notify_stack_switch(base, MIB)",
     "with a transient stack current": "stackwarden.notify_stack_switch(base + MIB, MIB)",
-    "with an estimate in force": "capi.attached.notify(base + MIB, 16)",
+    "with an estimate applied": "capi.attached.notify(base + MIB, 16)",
     "after memory of the current stack is gone": """
         stackwarden.notify_stack_switch(base, MIB)
         probe.unmap_memory(base, MIB)

@@ -21,7 +21,7 @@ START = """
     def remaining():
         return cpython_bounds.read().get("remaining")
 
-    def in_force():
+    def effective_bounds():
         bounds = cpython_bounds.read()
         bounds.pop("limit", None)
         return bounds
@@ -46,9 +46,9 @@ def test_a_limit_set_on_a_foreign_stack_leaves_its_budget_in_force(child, limit)
         START
         + f"""
     tell(small)
-    before = in_force()
+    before = effective_bounds()
     sys.setrecursionlimit({limit})
-    after = in_force()
+    after = effective_bounds()
     if "remaining" not in before:
         assert after == before
     elif sys.version_info >= (3, 12) or {limit} > before["remaining"]:
@@ -63,7 +63,7 @@ def test_a_limit_set_on_a_foreign_stack_leaves_its_budget_in_force(child, limit)
         assert remaining() <= {limit}
         assert abs(remaining() - min(before["remaining"], {limit})) <= 4
     else:
-        assert in_force() == before
+        assert effective_bounds() == before
     stackwarden.reset_stack()
     print("done")
     """
@@ -77,12 +77,12 @@ def test_a_limit_set_while_a_stack_is_left_counts_when_it_is_entered_again(child
         START
         + f"""
     tell(small)
-    before = in_force()
+    before = effective_bounds()
     stackwarden.reset_stack()
     sys.setrecursionlimit({limit})
     assert {limit} - 60 < python_depth() < {limit}
     tell(small)
-    after = in_force()
+    after = effective_bounds()
     if sys.version_info < (3, 12) and {limit} < 1000:
         assert abs(after["remaining"] - min(before["remaining"], {limit})) <= 4
     else:
@@ -100,11 +100,11 @@ def test_depth_used_survives_a_limit_that_is_set_while_the_stack_is_left(child):
         START
         + """
     def leave_and_come_back():
-        before = in_force()
+        before = effective_bounds()
         stackwarden.reset_stack()
         sys.setrecursionlimit(5000)
         tell(stack)
-        return before, in_force()
+        return before, effective_bounds()
 
     tell(stack)
     before, after = deeper(40, leave_and_come_back)
@@ -123,11 +123,11 @@ def test_the_native_stack_keeps_its_depth_when_the_limit_is_set_on_a_foreign_one
         START
         + """
     def there_and_back():
-        before = in_force()
+        before = effective_bounds()
         tell(stack)
         sys.setrecursionlimit(2000)
         stackwarden.reset_stack()
-        return before, in_force()
+        return before, effective_bounds()
 
     before, after = deeper(40, there_and_back)
     if sys.version_info < (3, 12):

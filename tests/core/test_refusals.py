@@ -129,12 +129,12 @@ def test_the_least_size_is_accepted(capi, memory):
 @pytest.mark.parametrize("size", [16, 4 * KIB, LEAST - 16])
 @pytest.mark.parametrize("left", ["native", "registered", "transient"])
 def test_a_current_stack_that_is_too_small_gets_the_policy_for_unknown_stacks(
-    memory, new_stack, in_force, size, left
+    memory, new_stack, effective_bounds, size, left
 ):
     if left != "native":
         stack = new_stack()
         stackwarden.notify_stack_switch(stack.base, MIB // (2 if left == "transient" else 1))
-    former, bounds = stackwarden.current_stack(), in_force()
+    former, bounds = stackwarden.current_stack(), effective_bounds()
     base = memory()
     match = rf"{numbers_of(base, size)}.*at least {LEAST} bytes"
     with pytest.raises(stackwarden.StackTooSmallError, match=match):
@@ -143,7 +143,7 @@ def test_a_current_stack_that_is_too_small_gets_the_policy_for_unknown_stacks(
     assert now != former
     assert (now.policy, now.bounds_from) == ("estimate", "estimate")
     assert now.base < base + size <= now.top
-    assert in_force() != bounds
+    assert effective_bounds() != bounds
 
 
 def test_a_small_stack_near_address_zero_is_refused_without_wrapping(everything):
@@ -307,10 +307,12 @@ def test_c_refuses_the_rest_with_a_status_each(capi, companion, probe, memory, e
 
 
 @pytest.mark.parametrize("how", ["attached", "detached", "raising"])
-def test_c_puts_the_policy_for_unknown_stacks_in_force(capi, new_stack, memory, in_force, how):
+def test_c_puts_the_policy_for_unknown_stacks_in_force(
+    capi, new_stack, memory, effective_bounds, how
+):
     calls, stack = getattr(capi, how), new_stack()
     capi.attached.switch_to(stack.handle)
-    bounds = in_force()
+    bounds = effective_bounds()
     assert calls.notify(memory(), 4 * KIB) == capi.TOO_SMALL
     assert stackwarden.current_stack().policy == "estimate"
-    assert in_force() != bounds
+    assert effective_bounds() != bounds

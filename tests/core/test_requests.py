@@ -218,17 +218,17 @@ def test_blocks_nest_on_more_unregistered_stacks_than_a_thread_has_records_for(c
     assert current_stack().bounds_from == "native"
 
 
-def test_a_block_of_another_thread_ends_here(new_stack, in_force):
+def test_a_block_of_another_thread_ends_here(new_stack, effective_bounds):
     stack, box, seen = new_stack(), [], []
     begun_there, go_on = threading.Event(), threading.Event()
 
     def hold():
         native = current_stack()
-        seen.append(in_force())
+        seen.append(effective_bounds())
         box.append(begun(on(stack)))
         begun_there.set()
         go_on.wait(30)
-        seen.append(in_force())
+        seen.append(effective_bounds())
         seen.append(current_stack() == native)
 
     thread = threading.Thread(target=hold)

@@ -224,25 +224,25 @@ def test_threads_have_stacks_of_their_own(companion, new_stack):
 
 
 @pytest.mark.parametrize("how", ["detached", "attached", "raising"])
-def test_told_attached_or_detached_it_is_the_same(capi, in_force, new_stack, how):
+def test_told_attached_or_detached_it_is_the_same(capi, effective_bounds, new_stack, how):
     calls, stack = getattr(capi, how), new_stack()
-    native, before = stackwarden.current_stack(), in_force()
+    native, before = stackwarden.current_stack(), effective_bounds()
     assert calls.switch_to(stack.handle) == capi.DONE
     assert stackwarden.current_stack() == stack
-    assert in_force() != before
+    assert effective_bounds() != before
     assert calls.reset() == capi.DONE
     assert stackwarden.current_stack() == native
-    assert in_force() == before
+    assert effective_bounds() == before
     assert calls.notify(stack.base, stack.size) == capi.DONE
-    assert in_force() != before
+    assert effective_bounds() != before
     assert calls.sync() == capi.DONE
-    assert in_force() == before
+    assert effective_bounds() == before
 
 
-def test_what_a_fresh_thread_told_applies_at_its_first_sync(probe, in_force, new_stack):
+def test_what_a_fresh_thread_told_applies_at_its_first_sync(probe, effective_bounds, new_stack):
     stack = new_stack()
     told, stacks = probe.call_in_told_thread(
-        stack.base, stack.size, lambda: (stackwarden.sync_stack(), in_force())
+        stack.base, stack.size, lambda: (stackwarden.sync_stack(), effective_bounds())
     )
     assert told == 0
     assert stacks[0] == stack

@@ -19,15 +19,15 @@ def stack(probe):
     probe.unmap_memory(base, MIB)
 
 
-def test_the_former_bounds_are_back_on_every_way_out(stack, in_force):
-    native, before = stackwarden.current_stack(), in_force()
+def test_the_former_bounds_are_back_on_every_way_out(stack, effective_bounds):
+    native, before = stackwarden.current_stack(), effective_bounds()
     with on_stack(stack) as entered:
         assert entered == stack == stackwarden.current_stack()
-        assert in_force() != before
-    assert (stackwarden.current_stack(), in_force()) == (native, before)
+        assert effective_bounds() != before
+    assert (stackwarden.current_stack(), effective_bounds()) == (native, before)
     with pytest.raises(KeyError), on_stack(stack):
         raise KeyError
-    assert (stackwarden.current_stack(), in_force()) == (native, before)
+    assert (stackwarden.current_stack(), effective_bounds()) == (native, before)
 
 
 def test_what_runs_there_is_protected(probe, diver, stack):

@@ -43,42 +43,42 @@ def on_a_foreign_stack(fibers):
 
 
 def test_making_and_clearing_a_state_leaves_the_attached_ones_bounds_alone(
-    fibers, in_force, on_a_foreign_stack
+    fibers, effective_bounds, on_a_foreign_stack
 ):
     """PyThreadState_New, PyThreadState_Clear."""
 
     def look():
-        before = in_force()
+        before = effective_bounds()
         fibers.make_and_clear_state()
-        return before == in_force()
+        return before == effective_bounds()
 
     assert on_a_foreign_stack(look) == [True] * 3
 
 
 def test_attaching_and_clearing_another_state_leaves_the_former_ones_bounds_alone(
-    fibers, in_force, on_a_foreign_stack
+    fibers, effective_bounds, on_a_foreign_stack
 ):
     def look():
-        before = in_force()
-        fibers.in_new_state(in_force)
-        return before == in_force()
+        before = effective_bounds()
+        fibers.in_new_state(effective_bounds)
+        return before == effective_bounds()
 
     assert on_a_foreign_stack(look) == [True] * 3
 
 
 def test_a_new_state_gets_the_native_stacks_bounds_when_it_is_first_attached(
-    fibers, in_force, on_a_foreign_stack
+    fibers, effective_bounds, on_a_foreign_stack
 ):
     """Wherever that happens: on a foreign stack they are wrong, until somebody tells or syncs."""
-    native = fibers.in_new_state(in_force)
-    assert on_a_foreign_stack(lambda: fibers.in_new_state(in_force)) == [native] * 3
+    native = fibers.in_new_state(effective_bounds)
+    assert on_a_foreign_stack(lambda: fibers.in_new_state(effective_bounds)) == [native] * 3
 
 
-def test_the_core_tells_a_state_of_a_stacks_own_the_bounds_of_that_stack(fibers, in_force):
+def test_the_core_tells_a_state_of_a_stacks_own_the_bounds_of_that_stack(fibers, effective_bounds):
     stack = fibers.Stack(isolation="thread-state")
-    fiber = fibers.Fiber(stack, lambda _: in_force())
+    fiber = fibers.Fiber(stack, lambda _: effective_bounds())
     fiber.resume()
-    told = fibers.Fiber(fibers.Stack(stack.size), lambda _: in_force())
+    told = fibers.Fiber(fibers.Stack(stack.size), lambda _: effective_bounds())
     told.resume()
     if sys.version_info >= (3, 14):
         margin = fiber.result["soft"] - fiber.result["hard"]

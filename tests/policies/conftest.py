@@ -21,11 +21,11 @@ def same_policies_afterwards():
 
 
 @pytest.fixture
-def is_checked(in_force):
+def is_checked(effective_bounds):
     """is_checked(stack): does CPython look at the bounds (3.14 and later) of a stack now?"""
 
     def look(stack):
-        bounds = in_force()
+        bounds = effective_bounds()
         checked = stack.base < bounds["soft"] < stack.top
         assert checked or 0 < bounds["hard"] < bounds["soft"] < 1 << 20
         return checked

@@ -108,11 +108,13 @@ def test_what_each_policy_has_cpython_check(probe, new_stack, is_checked, word):
 
 
 @bounds_only
-def test_disabled_for_the_thread_holds_wherever_the_stack_pointer_is(probe, memory, in_force):
+def test_disabled_for_the_thread_holds_wherever_the_stack_pointer_is(
+    probe, memory, effective_bounds
+):
     """Nobody tells and nobody syncs: no bounds of another stack put off deallocation."""
     with stack_policy("disabled", scope="thread"):
         base = memory(MIB)
-        bounds = probe.call_on(base, MIB, in_force)
+        bounds = probe.call_on(base, MIB, effective_bounds)
         assert bounds["soft"] < base
 
 
@@ -131,27 +133,29 @@ def outcome_of_recursion():
     return WORKLOADS["add"].run()
 
 
-def remaining(in_force):
-    return in_force()["remaining"]
+def remaining(effective_bounds):
+    return effective_bounds()["remaining"]
 
 
 @counts_only
-def test_disabled_gives_a_stack_all_calls_that_cpython_has(probe, new_stack, in_force):
-    native = remaining(in_force)
-    counted = on_told(probe, new_stack(policy="counted"), lambda: remaining(in_force))
-    exact = on_told(probe, new_stack(), lambda: remaining(in_force))
-    disabled = on_told(probe, new_stack(policy="disabled"), lambda: remaining(in_force))
+def test_disabled_gives_a_stack_all_calls_that_cpython_has(probe, new_stack, effective_bounds):
+    native = remaining(effective_bounds)
+    counted = on_told(probe, new_stack(policy="counted"), lambda: remaining(effective_bounds))
+    exact = on_told(probe, new_stack(), lambda: remaining(effective_bounds))
+    disabled = on_told(probe, new_stack(policy="disabled"), lambda: remaining(effective_bounds))
     assert counted == exact < disabled
     assert native - 20 <= disabled
 
 
 @counts_only
-def test_a_change_on_the_stack_moves_what_remains_and_moves_it_back(probe, new_stack, in_force):
+def test_a_change_on_the_stack_moves_what_remains_and_moves_it_back(
+    probe, new_stack, effective_bounds
+):
     def work():
-        before = remaining(in_force)
+        before = remaining(effective_bounds)
         with stack_policy("disabled"):
-            inside = remaining(in_force)
-        return before, inside, remaining(in_force)
+            inside = remaining(effective_bounds)
+        return before, inside, remaining(effective_bounds)
 
     before, inside, after = on_told(probe, new_stack(), work)
     assert before == after < inside
@@ -337,12 +341,14 @@ def test_exact_for_unknown_stacks_guesses_nothing(probe, memory):
 
 
 @bounds_only
-def test_disabled_for_unknown_stacks_asks_the_operating_system_nothing(probe, memory, in_force):
+def test_disabled_for_unknown_stacks_asks_the_operating_system_nothing(
+    probe, memory, effective_bounds
+):
     base = memory(MIB)
 
     def look():
         stackwarden.sync_stack()
-        return in_force()["soft"]
+        return effective_bounds()["soft"]
 
     with stack_policy(unknown="disabled"):
         assert probe.call_on(base, MIB, look) < 1 << 20
@@ -365,10 +371,10 @@ def test_the_policy_for_foreign_threads_is_theirs_alone(probe, companion, word):
 
 
 @bounds_only
-def test_disabled_for_foreign_threads_has_cpython_check_nothing_there(probe, in_force):
+def test_disabled_for_foreign_threads_has_cpython_check_nothing_there(probe, effective_bounds):
     def look():
         stackwarden.sync_stack()
-        return in_force()["soft"]
+        return effective_bounds()["soft"]
 
     assert probe.call_in_thread(look) > 1 << 20
     with stack_policy(foreign_threads="disabled"):
@@ -376,10 +382,10 @@ def test_disabled_for_foreign_threads_has_cpython_check_nothing_there(probe, in_
 
 
 @counts_only
-def test_a_foreign_threads_own_small_stack_gets_few_calls(probe, memory, in_force):
+def test_a_foreign_threads_own_small_stack_gets_few_calls(probe, memory, effective_bounds):
     def look():
         stackwarden.sync_stack()
-        return remaining(in_force)
+        return remaining(effective_bounds)
 
     base, size = memory(128 * KIB), 128 * KIB
     few = probe.call_in_thread(look, base, size)

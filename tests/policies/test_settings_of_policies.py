@@ -1,4 +1,4 @@
-"""STACKWARDEN=... and -X stackwarden=... put policies in force when the package is imported."""
+"""STACKWARDEN=... and -X stackwarden=... apply policies when the package is imported."""
 
 SHOW = """
     import stackwarden

@@ -58,9 +58,9 @@ def results(python: Path, packages: Path, name: str, stack_size: str) -> dict[st
 def compare(python: Path, packages: Path, name: str) -> bool:
     """Run a set on both stacks, and say how they compare."""
     start = time.monotonic()
-    native, carried = (results(python, packages, name, size) for size in ("", "8M"))
+    native, there = (results(python, packages, name, size) for size in ("", "8M"))
     different = {
-        test for test in native.keys() | carried.keys() if native.get(test) != carried.get(test)
+        test for test in native.keys() | there.keys() if native.get(test) != there.get(test)
     }
     words = Counter(re.split(r"[ :]", outcome)[0] for one in native.values() for outcome in one)
     counts = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
@@ -68,7 +68,7 @@ def compare(python: Path, packages: Path, name: str) -> bool:
     seconds = time.monotonic() - start
     print(f"{name}: {'the same' if same else 'DIFFERENT'}: {counts}; {seconds:.0f} s", flush=True)
     for test in sorted(different):
-        print(f"  {test}: native {native.get(test)}, carried {carried.get(test)}")
+        print(f"  {test}: native {native.get(test)}, there {there.get(test)}")
     return same
 
 

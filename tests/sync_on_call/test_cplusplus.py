@@ -47,13 +47,13 @@ def test_a_guarded_function_runs_with_the_bounds_of_the_stack_it_is_called_on(gu
     assert seen == (stackwarden.current_stack().base, base)
 
 
-def test_what_was_in_force_is_put_back(guards, probe, area, in_force):
+def test_what_was_in_force_is_put_back(guards, probe, area, effective_bounds):
     base = area(SIZE)
 
     def work():
-        before = in_force()
+        before = effective_bounds()
         guards.base_here_guarded()
-        return before, in_force()
+        return before, effective_bounds()
 
     before, after = probe.call_on(base, SIZE, work)
     assert after == before
@@ -69,18 +69,18 @@ def test_python_that_is_called_back_has_them_too(guards, probe, area):
         assert probe.call_on(base, SIZE, lambda call=call: call(called_back)) == base
 
 
-def test_an_exception_puts_them_back(guards, probe, area, in_force):
+def test_an_exception_puts_them_back(guards, probe, area, effective_bounds):
     base = area(SIZE)
 
     def fail():
         raise KeyError("from inside")
 
     def work():
-        before = in_force()
+        before = effective_bounds()
         for call in (guards.call_guarded, guards.call_in_scope):
             with pytest.raises(KeyError, match="from inside"):
                 call(fail)
-        return before == in_force()
+        return before == effective_bounds()
 
     assert probe.call_on(base, SIZE, work)
 
@@ -103,10 +103,10 @@ def test_guards_inside_one_another_on_three_unknown_stacks(guards, probe, area):
 
 
 def test_a_guarded_function_that_switches_stacks_comes_back_with_the_right_bounds(
-    guards, probe, area, in_force
+    guards, probe, area, effective_bounds
 ):
     base = area(SIZE)
-    native = in_force()
+    native = effective_bounds()
 
     def go_and_forget_to_come_back():
         return probe.call_on(base, SIZE, lambda: stackwarden.sync_stack().base)
@@ -114,10 +114,10 @@ def test_a_guarded_function_that_switches_stacks_comes_back_with_the_right_bound
     assert guards.call_guarded(go_and_forget_to_come_back) == base
     assert stackwarden.current_stack().bounds_from == "native"
     if sys.version_info >= (3, 14):
-        assert in_force() == native
+        assert effective_bounds() == native
 
 
-def test_on_the_native_stack_a_guard_changes_nothing(guards, in_force):
+def test_on_the_native_stack_a_guard_changes_nothing(guards, effective_bounds):
     native = stackwarden.current_stack()
     before = native.switches
     assert guards.base_here_guarded() == native.base

@@ -229,11 +229,11 @@ def test_and_leak_undecorated(child, library_path):
     assert done.stdout == "leaked\nRecursionError\n"
 
 
-# ---- min_stack: calls that arrive on too little are carried ----
+# ---- min_stack: calls that arrive on too little go to another stack ----
 
 
-def carried(foreign, area, size, **options):
-    """Is a callback that arrives on a stack of so many bytes carried to another one?"""
+def goes_elsewhere(foreign, area, size, **options):
+    """Is a callback that arrives on a stack of so many bytes run on another one?"""
     base, seen = area(size), []
 
     @sync_on_call(**options)
@@ -247,13 +247,13 @@ def carried(foreign, area, size, **options):
 
 
 def test_a_call_that_arrives_on_less_than_min_stack_is_carried(foreign, area):
-    assert carried(foreign, area, 96 * KIB, min_stack="128K")
-    assert not carried(foreign, area, 224 * KIB, min_stack="128K")
-    assert not carried(foreign, area, 96 * KIB)
+    assert goes_elsewhere(foreign, area, 96 * KIB, min_stack="128K")
+    assert not goes_elsewhere(foreign, area, 224 * KIB, min_stack="128K")
+    assert not goes_elsewhere(foreign, area, 96 * KIB)
 
 
 def test_and_so_is_one_on_a_stack_whose_end_nobody_knows(foreign, area):
-    assert carried(foreign, area, 4 * 1024 * KIB, min_stack=128 * KIB)
+    assert goes_elsewhere(foreign, area, 4 * 1024 * KIB, min_stack=128 * KIB)
 
 
 def test_a_thread_of_a_pool_with_64_kib_stacks_runs_python_that_needs_more(foreign, area):

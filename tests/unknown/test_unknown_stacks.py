@@ -261,13 +261,13 @@ def test_the_assumed_size_can_be_chosen(probe, area):
     assert stackwarden.status()["assumed_size"] == ASSUMED
 
 
-def test_a_small_budget_of_calls_goes_with_a_small_stack(probe, area, in_force):
+def test_a_small_budget_of_calls_goes_with_a_small_stack(probe, area, effective_bounds):
     if not COUNTS:
         pytest.skip("calls are counted before 3.14")
 
     def remaining():
         stackwarden.sync_stack()
-        return in_force()["remaining"]
+        return effective_bounds()["remaining"]
 
     small, large = area(128 * KIB), area(MIB)
     with stackwarden.stack_policy(assumed_size="1M"):

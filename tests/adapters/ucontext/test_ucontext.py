@@ -135,7 +135,7 @@ def test_interrupt_inside_comes_out_and_the_bounds_with_it():
     assert stackwarden.current_stack() == outside
 
 
-# ---- the bounds in force ----
+# ---- effective bounds ----
 
 
 def test_inside_the_bounds_are_those_of_the_coroutines_stack():

@@ -1,4 +1,4 @@
-/* cpython_bounds.c: what this very interpreter has in force, read from its own headers.
+/* cpython_bounds.c: what this very interpreter checks, read from its own headers.
  *
  * Promises: an answer that owes nothing to the core. On CPython 3.14 and later it is compiled against the
  * internal headers of exactly the version that runs; a mismatch is an ImportError. */
@@ -28,7 +28,7 @@ static PyObject *read_bounds(PyObject *module, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"read", read_bounds, METH_NOARGS, "What the calling thread state has in force, as a dict."},
+    {"read", read_bounds, METH_NOARGS, "What the calling thread state checks, as a dict."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,7 +14,7 @@ SLACK = 8  # calls between the switch and the reading, on either side
 
 
 def expected(base, size):
-    """What must be in force for a stack that was never used before."""
+    """What must be checked for a stack that was never used before."""
     if sys.version_info >= (3, 14):
         margin = stackwarden.status()["margin"]
         return {"top": base + size, "soft": base + 2 * margin, "hard": base + margin}
@@ -33,79 +33,83 @@ def assert_in_force(seen, base, size):
 
 
 @pytest.fixture
-def restored(in_force):
+def restored(effective_bounds):
     """After the test the thread has back what it had: to within the calls that pytest is in."""
-    before = in_force()
+    before = effective_bounds()
     yield
-    after = in_force()
+    after = effective_bounds()
     remaining = [counts.pop("remaining", 0) for counts in (before, after)]
     assert before == after
     assert abs(remaining[0] - remaining[1]) <= SLACK
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_notify_puts_the_bounds_in_force(restored, in_force, memory, size):
+def test_notify_puts_the_bounds_in_force(restored, effective_bounds, memory, size):
     base = memory(size)
     stackwarden.notify_stack_switch(base, size)
-    assert_in_force(in_force(), base, size)
+    assert_in_force(effective_bounds(), base, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("how", ["attached", "detached"])
-def test_switch_to_puts_the_bounds_in_force(restored, capi, in_force, new_stack, size, how):
+def test_switch_to_puts_the_bounds_in_force(restored, capi, effective_bounds, new_stack, size, how):
     stack = new_stack(size)
     getattr(capi, how).switch_to(stack.handle)
-    assert_in_force(in_force(), stack.base, size)
+    assert_in_force(effective_bounds(), stack.base, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_sync_puts_the_bounds_in_force(restored, probe, in_force, new_stack, size):
+def test_sync_puts_the_bounds_in_force(restored, probe, effective_bounds, new_stack, size):
     stack = new_stack(size)
 
     def sync_and_read():
         stackwarden.sync_stack()
-        return in_force()
+        return effective_bounds()
 
     assert_in_force(probe.call_on(stack.base, size, sync_and_read), stack.base, size)
 
 
-def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(restored, in_force, new_stack):
+def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(
+    restored, effective_bounds, new_stack
+):
     stacks = [new_stack(size) for size in SIZES]
     for stack in [*stacks, *reversed(stacks)]:
         stackwarden.notify_stack_switch(stack.base, stack.size)
-        assert_in_force(in_force(), stack.base, stack.size)
+        assert_in_force(effective_bounds(), stack.base, stack.size)
 
 
 @pytest.mark.parametrize("way_back", ["reset_stack", "sync_stack"])
-def test_going_back_restores_exactly_what_cpython_had(in_force, new_stack, way_back):
-    stack, before = new_stack(), in_force()
+def test_going_back_restores_exactly_what_cpython_had(effective_bounds, new_stack, way_back):
+    stack, before = new_stack(), effective_bounds()
     for _ in range(3):
         stackwarden.notify_stack_switch(stack.base, stack.size)
-        assert in_force() != before
+        assert effective_bounds() != before
         getattr(stackwarden, way_back)()
-        assert in_force() == before
+        assert effective_bounds() == before
 
 
-def test_going_back_restores_what_cpython_had_on_other_threads(companion, in_force, new_stack):
-    stack, before = new_stack(), companion(in_force)
+def test_going_back_restores_what_cpython_had_on_other_threads(
+    companion, effective_bounds, new_stack
+):
+    stack, before = new_stack(), companion(effective_bounds)
     companion(stackwarden.notify_stack_switch, stack.base, stack.size)
-    assert companion(in_force) != before
+    assert companion(effective_bounds) != before
     companion(stackwarden.reset_stack)
-    assert companion(in_force) == before
+    assert companion(effective_bounds) == before
 
 
 def test_going_back_restores_what_was_in_force_on_a_stack_that_a_thread_was_given(
-    probe, in_force, memory, new_stack
+    probe, effective_bounds, memory, new_stack
 ):
     """Python did not create the thread: where calls are counted, they follow from its stack."""
     stack = new_stack()
 
     def there_and_back():
         stackwarden.reset_stack()
-        before = in_force()
+        before = effective_bounds()
         stackwarden.notify_stack_switch(stack.base, stack.size)
         stackwarden.reset_stack()
-        return before, in_force()
+        return before, effective_bounds()
 
     before, after = probe.call_in_thread(there_and_back, memory(), MIB)
     assert before == after
@@ -127,34 +131,34 @@ def test_going_back_restores_what_cpython_had_before_the_stack_limit_was_changed
     assert done.stdout == "True\n"
 
 
-def test_one_thread_does_not_change_the_bounds_of_another(companion, in_force, new_stack):
-    stack, before = new_stack(), in_force()
+def test_one_thread_does_not_change_the_bounds_of_another(companion, effective_bounds, new_stack):
+    stack, before = new_stack(), effective_bounds()
     companion(stackwarden.notify_stack_switch, stack.base, stack.size)
-    assert in_force() == before
+    assert effective_bounds() == before
 
 
 def test_a_thread_state_made_on_a_foreign_stack_gets_its_bounds_and_the_other_keeps_its_own(
-    probe, in_force, new_stack
+    probe, effective_bounds, new_stack
 ):
     stack = new_stack(256 * KIB)
 
     def sync_and_read():
         stackwarden.sync_stack()
-        return in_force()
+        return effective_bounds()
 
     def on_the_stack():
         stackwarden.notify_stack_switch(stack.base, stack.size)
-        return probe.call_in_new_thread_state(sync_and_read), in_force()
+        return probe.call_in_new_thread_state(sync_and_read), effective_bounds()
 
-    before = in_force()
+    before = effective_bounds()
     inner, outer = probe.call_on(stack.base, stack.size, on_the_stack)
     assert_in_force(inner, stack.base, stack.size)
     assert_in_force(outer, stack.base, stack.size)
     stackwarden.reset_stack()
-    assert in_force() == before
+    assert effective_bounds() == before
 
 
-def test_threads_that_switch_at_once_each_have_the_bounds_they_told(in_force, new_stack):
+def test_threads_that_switch_at_once_each_have_the_bounds_they_told(effective_bounds, new_stack):
     failures = []
 
     def work(stacks):
@@ -162,7 +166,7 @@ def test_threads_that_switch_at_once_each_have_the_bounds_they_told(in_force, ne
             for stack in stacks:
                 stackwarden.notify_stack_switch(stack.base, stack.size)
                 try:
-                    assert_in_force(in_force(), stack.base, stack.size)
+                    assert_in_force(effective_bounds(), stack.base, stack.size)
                 except AssertionError as error:
                     failures.append(error)
         stackwarden.reset_stack()
@@ -179,22 +183,26 @@ def test_threads_that_switch_at_once_each_have_the_bounds_they_told(in_force, ne
 
 if sys.version_info >= (3, 14):
 
-    def test_sync_reads_the_thread_state_and_not_a_cache(restored, probe, in_force, new_stack):
+    def test_sync_reads_the_thread_state_and_not_a_cache(
+        restored, probe, effective_bounds, new_stack
+    ):
         """Others call the public setter too."""
-        before, stack = in_force(), new_stack()
+        before, stack = effective_bounds(), new_stack()
         probe.set_protection(stack.base, stack.size)
-        assert_in_force(in_force(), stack.base, stack.size)
+        assert_in_force(effective_bounds(), stack.base, stack.size)
         assert stackwarden.sync_stack().bounds_from == "native"
-        assert in_force() == before
+        assert effective_bounds() == before
 
-    def test_sync_on_a_foreign_stack_mends_what_others_reset(restored, probe, in_force, new_stack):
+    def test_sync_on_a_foreign_stack_mends_what_others_reset(
+        restored, probe, effective_bounds, new_stack
+    ):
         stack = new_stack()
 
         def told_reset_synced():
             stackwarden.notify_stack_switch(stack.base, stack.size)
             probe.reset_protection()
             stackwarden.sync_stack()
-            return in_force()
+            return effective_bounds()
 
         seen = probe.call_on(stack.base, stack.size, told_reset_synced)
         assert_in_force(seen, stack.base, stack.size)
@@ -205,62 +213,62 @@ if sys.version_info >= (3, 14):
         probe.reset_protection()
         assert stackwarden.sync_stack() == native
 
-    def test_the_official_functions_agree_with_what_we_write(probe, in_force, new_stack):
-        before, stack = in_force(), new_stack()
+    def test_the_official_functions_agree_with_what_we_write(probe, effective_bounds, new_stack):
+        before, stack = effective_bounds(), new_stack()
         stackwarden.notify_stack_switch(stack.base, stack.size)
-        ours = in_force()
+        ours = effective_bounds()
         probe.set_protection(stack.base, stack.size)
-        assert in_force() == ours
+        assert effective_bounds() == ours
         probe.reset_protection()
-        assert in_force() == before
+        assert effective_bounds() == before
 
 else:
 
-    def test_depth_is_saved_as_used_and_not_as_what_is_left(in_force, new_stack):
+    def test_depth_is_saved_as_used_and_not_as_what_is_left(effective_bounds, new_stack):
         small, large = new_stack(64 * KIB), new_stack()
-        before = in_force()
+        before = effective_bounds()
 
         def deeper(levels):
             if levels:
                 return next(map(deeper, [levels - 1]))
             stackwarden.notify_stack_switch(large.base, large.size)
-            seen = in_force()
+            seen = effective_bounds()
             stackwarden.reset_stack()
-            return in_force(), seen
+            return effective_bounds(), seen
 
         here, there = deeper(20)
         assert before["remaining"] - here["remaining"] >= 20
         assert abs(there["remaining"] - expected(large.base, large.size)["remaining"]) <= SLACK
-        assert in_force() == before
+        assert effective_bounds() == before
         stackwarden.notify_stack_switch(small.base, small.size)
-        assert abs(in_force()["remaining"] - 120) <= SLACK
+        assert abs(effective_bounds()["remaining"] - 120) <= SLACK
 
-    def test_a_stack_that_was_left_deep_is_found_deep_again(in_force, probe, new_stack):
+    def test_a_stack_that_was_left_deep_is_found_deep_again(effective_bounds, probe, new_stack):
         """Left 40 calls deep, it has 40 calls less to give when the thread comes back."""
         stack, other = new_stack(), new_stack()
 
         def deeper(levels):
             if levels:
                 return next(map(deeper, [levels - 1]))
-            before = in_force()
+            before = effective_bounds()
             stackwarden.notify_stack_switch(other.base, other.size)
             stackwarden.notify_stack_switch(stack.base, stack.size)
-            return before, in_force()
+            return before, effective_bounds()
 
         stackwarden.notify_stack_switch(stack.base, stack.size)
         before, after = deeper(40)
         assert before == after
 
-    def test_two_unregistered_stacks_keep_their_depth_side_by_side(in_force, memory):
+    def test_two_unregistered_stacks_keep_their_depth_side_by_side(effective_bounds, memory):
         bases = memory(), memory()
 
         def deeper(levels):
             if levels:
                 return next(map(deeper, [levels - 1]))
-            before = in_force()
+            before = effective_bounds()
             stackwarden.notify_stack_switch(bases[1], MIB)
             stackwarden.notify_stack_switch(bases[0], MIB)
-            return before, in_force()
+            return before, effective_bounds()
 
         stackwarden.notify_stack_switch(bases[0], MIB)
         before, after = deeper(40)

@@ -48,7 +48,7 @@ static PyObject *seen_by(const call *self)
                          (unsigned long long)self->afterwards.base);
 }
 
-/* make(how, least, size): (status, base, size, carried, pointer, attached, base afterwards). least 0: always carried. */
+/* make(how, least, size): (status, base, size, pooled, pointer, attached, base afterwards). least 0: always on another stack. */
 static PyObject *make_call(PyObject *module, PyObject *args)
 {
     call self = {0};
@@ -151,10 +151,10 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "carried", NULL, 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "stack_calls", NULL, 0, methods, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit_carried(void)
+PyMODINIT_FUNC PyInit_stack_calls(void)
 {
     return stackwarden_import() < 0 ? NULL : PyModule_Create(&definition);
 }
