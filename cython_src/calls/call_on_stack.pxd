@@ -204,7 +204,7 @@ cdef inline void run_call(void *call) noexcept nogil:
     (<sw_stack_call *>call).function((<sw_stack_call *>call).arg)
 
 
-cdef inline void go_back(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
+cdef inline void return_to(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
     """On the stack that was left, which may be one that was only told of. Another one is found anew."""
     if status == STACKWARDEN_DONE and sw_switch_to(left.handle) != STACKWARDEN_DONE:
         sw_notify_stack_switch(left.base, left.size)
@@ -219,7 +219,7 @@ cdef inline void call_on(const sw_pooled_stack *stack, stackwarden_function func
     if is_unknown(this_thread().current):
         status = STACKWARDEN_UNKNOWN_STACK
     sw_run_on_stack(<void *>stack.base, stack.size, run_call, &call)
-    go_back(&left, status)
+    return_to(&left, status)
 
 
 cdef inline stackwarden_status sw_call_on_stack(

@@ -44,8 +44,8 @@ void sw_discard_stack(void *base, size_t size)
 typedef struct {
     void (*function)(void *);
     void *arg;
-    const void *left_base; /* the stack that was left, as AddressSanitizer knows it */
-    size_t left_size;
+    const void *from_base; /* the stack that was left, as AddressSanitizer knows it */
+    size_t from_size;
 } sw_call;
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -137,11 +137,11 @@ static void run_call(void *argument)
 {
     sw_call *call = argument;
     if (__sanitizer_finish_switch_fiber) {
-        __sanitizer_finish_switch_fiber(NULL, &call->left_base, &call->left_size);
+        __sanitizer_finish_switch_fiber(NULL, &call->from_base, &call->from_size);
     }
     call->function(call->arg);
     if (__sanitizer_start_switch_fiber) {
-        __sanitizer_start_switch_fiber(NULL, call->left_base, call->left_size);
+        __sanitizer_start_switch_fiber(NULL, call->from_base, call->from_size);
     }
 }
 

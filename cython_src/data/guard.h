@@ -142,8 +142,8 @@ typedef struct sw_thread {
     unsigned next_counter;
     /* switch callbacks that wait for the thread to be attached and on its new stack */
     uint64_t pending_switches; /* switches that callbacks were not told of yet */
-    sw_handle left_handle; /* the stack that the first of them left */
-    uintptr_t left_base, left_top;
+    sw_handle from_handle; /* the stack that the first of them left */
+    uintptr_t from_base, from_top;
     uint64_t pending_since; /* callback_serial at the last of them */
     int in_callback;
     int is_foreign; /* Python did not create it */

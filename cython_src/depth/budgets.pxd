@@ -15,7 +15,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport handle_of, record_of
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -89,7 +89,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
         return STACKWARDEN_NOT_REGISTERED
     record = record_of(request.stack.handle)
     sw_lock()
-    take_out(&sw_cold_of(record).budgets if record != NULL else &gone, request)
+    remove_request(&sw_cold_of(record).budgets if record != NULL else &gone, request)
     sw_unlock()
     if record != NULL:
         apply_budgets(ts, thread, record)

@@ -45,7 +45,7 @@ cdef inline void free_request(sw_request *request) noexcept nogil:
     sw_process.free_requests = request
 
 
-cdef inline void take_out(sw_request **list, sw_request *request) noexcept nogil:
+cdef inline void remove_request(sw_request **list, sw_request *request) noexcept nogil:
     """Free a request that is in a list, or in one that is gone. Under sw_lock()."""
     while list[0] != NULL and list[0] is not request:
         list = &list[0].next

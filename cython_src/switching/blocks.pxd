@@ -13,7 +13,7 @@ from records.guard cimport *
 from records.policy cimport use_policy
 from records.protection cimport *
 from records.records cimport handle_of, record_holds, record_of
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -25,7 +25,7 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from switching.hook cimport enter_told, sw_notify_stack_switch, sw_switch_to
+from switching.hook cimport enter_bounds_only, sw_notify_stack_switch, sw_switch_to
 from switching.sync cimport is_right, sw_sync_stack, sync_slow
 from switching.threads cimport renew_transient, this_thread, thread_with_serial
 
@@ -56,9 +56,9 @@ cdef inline void begin_block(
         thread.outer = outer[0]
 
 
-cdef inline void give_up_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
+cdef inline void cancel_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
     sw_lock()
-    take_out(&thread.blocks, request)
+    remove_request(&thread.blocks, request)
     sw_unlock()
     memset(token, 0, sizeof(stackwarden_request))
 
@@ -83,7 +83,7 @@ cdef inline stackwarden_status sw_enter_stack(
     if status == STACKWARDEN_DONE or status == STACKWARDEN_TOO_SMALL:
         begin_block(thread, request, &outer)
     else:
-        give_up_block(thread, request, token)
+        cancel_block(thread, request, token)
     return status
 
 
@@ -109,7 +109,7 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
     if not is_at(thread, &outer):
         begin_block(thread, request, &outer)
     else:
-        give_up_block(thread, request, token)
+        cancel_block(thread, request, token)
     return status
 
 
@@ -122,7 +122,7 @@ cdef inline stackwarden_status enter_place(sw_thread *thread, const sw_place *pl
         return sw_notify_stack_switch(place.base, place.top - place.base)
     if record == NULL:
         record = renew_transient(thread, place.bounds_from, place.base, place.top)
-    return enter_told(thread, record)
+    return enter_bounds_only(thread, record)
 
 
 cdef inline sw_place *effective_place(sw_thread *thread) noexcept nogil:
@@ -156,7 +156,7 @@ cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) 
         return STACKWARDEN_DETACHED
     over = is_at(thread, &request.stack) or (thread is own and not record_holds(thread.current, sw_stack_pointer()))
     sw_lock()
-    take_out(&thread.blocks, request)
+    remove_request(&thread.blocks, request)
     sw_unlock()
     if over and thread is own:
         return enter_place(thread, effective_place(thread))

@@ -117,9 +117,9 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     cdef int i
     describe_record(thread.current, &entered)
     memset(&left, 0, sizeof(left))
-    left.handle = thread.left_handle
-    left.base = thread.left_base
-    left.size = (thread.left_top - thread.left_base) & ~<size_t>1
+    left.handle = thread.from_handle
+    left.base = thread.from_base
+    left.size = (thread.from_top - thread.from_base) & ~<size_t>1
     sw_add(&sw_process.coalesced, thread.pending_switches - 1)
     thread.pending_switches = 0
     thread.in_callback = 1
@@ -135,14 +135,14 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
 cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
     """A switch that callbacks are to be told of: now, or at the next sync."""
     if not thread.pending_switches:
-        thread.left_handle = handle_of(left)
-        thread.left_base = left.base
-        thread.left_top = left.top
+        thread.from_handle = handle_of(left)
+        thread.from_base = left.base
+        thread.from_top = left.top
     thread.pending_switches += 1
     thread.pending_since = sw_load_acquire(&sw_process.callback_serial)
 
 
-cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
+cdef inline void report_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
     """Have callbacks called now, when the thread is attached and on the new stack."""
     note_switch(thread, left)
     if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:

@@ -76,7 +76,7 @@ cdef inline PyThreadState *load_execution(
         swpy_state_load(home, &execution.state)
         execution.holds = False
     elif execution.isolation == SW_THREAD_STATE:
-        swpy_enter_own(&execution.state)
+        swpy_shared_load(&execution.state)
     execution.status = SW_LOADED
     thread.loaded = execution
     return home

@@ -28,7 +28,7 @@ from stackwarden cimport (
     STACKWARDEN_TOO_SMALL,
     stackwarden_status,
 )
-from switching.callbacks cimport announce
+from switching.callbacks cimport report_switch
 from switching.threads cimport renew_transient, this_thread
 from switching.unknown cimport SW_PAGE
 
@@ -91,7 +91,7 @@ cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adop
     else:
         apply_bounds_detached(thread, to, adopts)
     if to is not left and sw_process.callbacks:
-        announce(thread, left)
+        report_switch(thread, left)
     return STACKWARDEN_DONE
 
 
@@ -106,7 +106,7 @@ cdef inline bint enter_fast(sw_record *to) noexcept nogil:
     return True
 
 
-cdef inline stackwarden_status enter_told(sw_thread *thread, sw_record *to) noexcept nogil:
+cdef inline stackwarden_status enter_bounds_only(sw_thread *thread, sw_record *to) noexcept nogil:
     """enter() for those who tell of bounds only: refused where execution state would have to go with them."""
     if to.execution is not thread.loaded:
         if to.isolation != SW_SHARED or to.kind == SW_NATIVE:
@@ -133,15 +133,15 @@ cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t bas
     cdef stackwarden_status status
     if thread.checked_version == sw_load_acquire(&sw_process.version):
         if is_range(thread.transient, base, top):
-            return enter_told(thread, thread.transient)
+            return enter_bounds_only(thread, thread.transient)
         if is_range(thread.spare, base, top):
             thread.transient, thread.spare = thread.spare, thread.transient
-            return enter_told(thread, thread.transient)
+            return enter_bounds_only(thread, thread.transient)
     if overlaps_record(thread.native, base, top):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
-        status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
+        status = enter_bounds_only(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
         on_first_foreign_stack()
     return status
 
@@ -168,7 +168,7 @@ cdef inline stackwarden_status notify_slow "sw_notify_slow"(
     if record == NULL or record.base != base or record.top != base + size:
         record = thread.native
     if record.base == base and record.top == base + size:
-        return enter_told(thread, record)
+        return enter_bounds_only(thread, record)
     if size < sw_process.least_size:
         enter_estimate(thread, base + size)
         return STACKWARDEN_TOO_SMALL
@@ -189,7 +189,7 @@ cdef inline stackwarden_status switch_to_slow "sw_switch_to_slow"(sw_record *rec
     if record == NULL:
         return STACKWARDEN_STALE_HANDLE
     thread = this_thread()
-    return enter_told(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+    return enter_bounds_only(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
 
 
 cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
@@ -199,4 +199,4 @@ cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    return enter_told(thread, thread.native)
+    return enter_bounds_only(thread, thread.native)

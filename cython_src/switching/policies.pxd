@@ -11,7 +11,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.policy cimport note_unchecked, sum_policies, use_policies
 from records.protection cimport *
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
@@ -118,7 +118,7 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
         thread = thread_with_serial(request.thread)
         if for_good:
             (thread.set_policies if thread != NULL else sw_process.set_policies)[request.which] = request.policy
-        take_out(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
+        remove_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
         compute_policies(thread)
     sw_unlock()
     if request == NULL:

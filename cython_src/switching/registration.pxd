@@ -90,7 +90,7 @@ cdef inline int policy_in(unsigned flags) noexcept nogil:
     return (flags >> 8) & 0xFF
 
 
-cdef inline stackwarden_status register_names(
+cdef inline stackwarden_status register_range(
         uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_stack *stack) noexcept nogil:
     cdef stackwarden_status status
     cdef sw_record *record
@@ -140,7 +140,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         names = join_names(name, system)
         if names == NULL:
             return STACKWARDEN_NO_MEMORY
-    status = register_names(base, top, names, flags, stack)
+    status = register_range(base, top, names, flags, stack)
     if status != STACKWARDEN_DONE:
         free(names)
     on_first_foreign_stack()

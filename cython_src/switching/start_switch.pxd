@@ -66,7 +66,7 @@ cdef inline void save_loaded(sw_thread *thread, PyThreadState *ts, uintptr_t sp)
     elif not execution.holds:
         swpy_state_clear(&execution.state)
         if ts != NULL:
-            swpy_leave_own(&execution.state)
+            swpy_shared_save(&execution.state)
     note_suspended(thread, ts, sp)
 
 

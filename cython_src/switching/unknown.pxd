@@ -45,7 +45,7 @@ cdef inline uintptr_t page_of(uintptr_t address) noexcept nogil:
     return address & ~(SW_PAGE - 1)
 
 
-cdef inline uintptr_t least_room() noexcept nogil:
+cdef inline uintptr_t room_to_raise() noexcept nogil:
     """Bytes that must be left below the stack pointer, so that CPython raises and does not abort."""
     return 3 * swpy_protection.margin + SW_ESTIMATE_RESERVE
 
@@ -91,8 +91,8 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
 
 cdef inline void make_room(found *answer, uintptr_t sp) noexcept nogil:
     """Move the base down where there is little room below the stack pointer. Nothing lies below zero."""
-    if sp - answer.base < least_room():
-        answer.base = page_of(sp - min(sp, least_room() + SW_PAGE)) + SW_MOVED_BASE
+    if sp - answer.base < room_to_raise():
+        answer.base = page_of(sp - min(sp, room_to_raise() + SW_PAGE)) + SW_MOVED_BASE
         answer.bounds_from = SW_FROM_ESTIMATE
 
 
@@ -106,25 +106,25 @@ cdef inline found assume(uintptr_t sp) noexcept nogil:
 
 # ---- what was found out before ----
 
-cdef inline bint goes_deeper(const sw_thread *thread, const sw_record *record) noexcept nogil:
+cdef inline bint is_recursing(const sw_thread *thread, const sw_record *record) noexcept nogil:
     """Did the thread call Python on this stack, and is now further down? It needs no more room than that CPython
     raises, down to the hard limit: the bounds are to end its recursion, not to go down with it."""
     cdef PyThreadState *ts = swpy_attached()
     return record is thread.current and ts != NULL and swpy_has_frames(ts)
 
 
-cdef inline bint is_around(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
+cdef inline bint fits(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
     """Is it an unknown stack that holds the stack pointer and leaves it room?"""
     if not record.generation & 1 or not is_unknown(record) or sp - record.base >= record.top - record.base:
         return False
-    return sp - record.base >= (swpy_protection.margin + SW_PAGE if goes_deeper(thread, record) else least_room())
+    return sp - record.base >= (swpy_protection.margin + SW_PAGE if is_recursing(thread, record) else room_to_raise())
 
 
-cdef inline sw_record *record_around(sw_thread *thread, uintptr_t sp) noexcept nogil:
-    """The transient record of the thread that is_around(), or NULL."""
-    if is_around(thread, thread.transient, sp):
+cdef inline sw_record *fitting_record(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """The transient record of the thread that fits(), or NULL."""
+    if fits(thread, thread.transient, sp):
         return thread.transient
-    if not is_around(thread, thread.spare, sp):
+    if not fits(thread, thread.spare, sp):
         return NULL
     thread.transient, thread.spare = thread.spare, thread.transient
     return thread.transient
@@ -163,12 +163,12 @@ cdef inline bint lacks_room(const sw_record *record, const found *answer, uintpt
 cdef inline bint is_as_good(
         const sw_thread *thread, const sw_record *record, const found *answer, uintptr_t sp) noexcept nogil:
     return record != NULL and agrees(record, answer) \
-        and (goes_deeper(thread, record) or not lacks_room(record, answer, sp))
+        and (is_recursing(thread, record) or not lacks_room(record, answer, sp))
 
 
 cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept nogil:
     """The transient record of the unknown stack under the thread: the one of before where that still holds."""
-    cdef sw_record *record = record_around(thread, sp)
+    cdef sw_record *record = fitting_record(thread, sp)
     cdef bint checked = policy_of(thread, SW_UNKNOWN_STACKS) < SW_COUNTED
     cdef found answer
     if record != NULL and (not checked or still_holds(record, sp)):
