@@ -1,4 +1,4 @@
-"""The C table: the functions behind include/stackwarden/stackwarden.h, each in its slot.
+"""The C table: the functions behind stackwarden/stackwarden.h, each in its slot.
 
 Promises: the compiler checks that each function has the type that the header gives its slot.
 """
@@ -89,7 +89,7 @@ cdef extern from "stackwarden/stackwarden.h":
 
 
 cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
-    """Field by field: as a literal Cython would wrap each function for Python first, in a dead closure type."""
+    """Field by field: for a literal Cython 3.3 makes a Python wrapper of each function, which nobody calls."""
     table.major = STACKWARDEN_API_MAJOR
     table.minor = STACKWARDEN_API_MINOR
     table.notify_stack_switch = sw_notify_stack_switch

@@ -38,7 +38,7 @@ static inline void sanitizer_free(sanitizer_side *side)
 }
 
 /* Right before a switch. `ends`: the stack that is left is not resumed. */
-static inline void sanitizer_leave(sanitizer_side *from, const sanitizer_side *to, int ends)
+static inline void sanitizer_start_switch(sanitizer_side *from, const sanitizer_side *to, int ends)
 {
     if (__tsan_switch_to_fiber) {
         from->fiber = __tsan_get_current_fiber();
@@ -50,7 +50,7 @@ static inline void sanitizer_leave(sanitizer_side *from, const sanitizer_side *t
 }
 
 /* Right after a switch, on the stack `to`: its fake stack comes back, and the bounds of `from` are learnt. */
-static inline void sanitizer_arrive(sanitizer_side *to, sanitizer_side *from)
+static inline void sanitizer_finish_switch(sanitizer_side *to, sanitizer_side *from)
 {
     if (__sanitizer_finish_switch_fiber) {
         __sanitizer_finish_switch_fiber(to->fake_stack, &from->base, &from->size);

@@ -25,10 +25,10 @@ typedef struct {
 static void context_entry(void *argument)
 {
     context *self = (context *)argument;
-    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+    sanitizer_finish_switch(&self->coroutine_side, &self->resumer_side);
     self->run(self->argument);
     self->done = 1;
-    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 1);
+    sanitizer_start_switch(&self->coroutine_side, &self->resumer_side, 1);
     machine_jump(&self->coroutine, self->resumer);
 }
 
@@ -48,16 +48,16 @@ static inline void context_free(context *self)
 
 static inline __attribute__((always_inline)) void context_resume(context *self)
 {
-    sanitizer_leave(&self->resumer_side, &self->coroutine_side, 0);
+    sanitizer_start_switch(&self->resumer_side, &self->coroutine_side, 0);
     machine_jump(&self->resumer, self->coroutine);
-    sanitizer_arrive(&self->resumer_side, &self->coroutine_side);
+    sanitizer_finish_switch(&self->resumer_side, &self->coroutine_side);
 }
 
 static inline __attribute__((always_inline)) void context_suspend(context *self)
 {
-    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 0);
+    sanitizer_start_switch(&self->coroutine_side, &self->resumer_side, 0);
     machine_jump(&self->coroutine, self->resumer);
-    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+    sanitizer_finish_switch(&self->coroutine_side, &self->resumer_side);
 }
 
 #endif

@@ -33,10 +33,10 @@ static void context_entry(transfer_t arrived)
 {
     context *self = (context *)arrived.data;
     self->resumer = arrived.from;
-    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+    sanitizer_finish_switch(&self->coroutine_side, &self->resumer_side);
     self->run(self->argument);
     self->done = 1;
-    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 1);
+    sanitizer_start_switch(&self->coroutine_side, &self->resumer_side, 1);
     jump_fcontext(self->resumer, NULL);
 }
 
@@ -56,16 +56,16 @@ static inline void context_free(context *self)
 
 static inline void context_resume(context *self)
 {
-    sanitizer_leave(&self->resumer_side, &self->coroutine_side, 0);
+    sanitizer_start_switch(&self->resumer_side, &self->coroutine_side, 0);
     self->coroutine = jump_fcontext(self->coroutine, self).from;
-    sanitizer_arrive(&self->resumer_side, &self->coroutine_side);
+    sanitizer_finish_switch(&self->resumer_side, &self->coroutine_side);
 }
 
 static inline void context_suspend(context *self)
 {
-    sanitizer_leave(&self->coroutine_side, &self->resumer_side, 0);
+    sanitizer_start_switch(&self->coroutine_side, &self->resumer_side, 0);
     self->resumer = jump_fcontext(self->resumer, NULL).from;
-    sanitizer_arrive(&self->coroutine_side, &self->resumer_side);
+    sanitizer_finish_switch(&self->coroutine_side, &self->resumer_side);
 }
 
 #endif

@@ -31,15 +31,15 @@ typedef struct {
 
 static inline void side_switch(context_side *from, context_side *to, int ends)
 {
-    sanitizer_leave(&from->sanitizer, &to->sanitizer, ends);
+    sanitizer_start_switch(&from->sanitizer, &to->sanitizer, ends);
     swapcontext(&from->machine, &to->machine);
-    sanitizer_arrive(&from->sanitizer, &to->sanitizer);
+    sanitizer_finish_switch(&from->sanitizer, &to->sanitizer);
 }
 
 static void context_entry(unsigned high, unsigned low)
 {
     context *self = (context *)(((uintptr_t)high << 16 << 16) | low);
-    sanitizer_arrive(&self->coroutine.sanitizer, &self->resumer.sanitizer);
+    sanitizer_finish_switch(&self->coroutine.sanitizer, &self->resumer.sanitizer);
     self->run(self->argument);
     self->done = 1;
     side_switch(&self->coroutine, &self->resumer, 1);

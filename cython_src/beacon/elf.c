@@ -1,8 +1,8 @@
-/* elf.c: find.h on Linux: the notes of the loaded images, and the function that announces those of later ones.
+/* elf.c: find.h on Linux: notes (PT_NOTE) of the loaded images, and a function that later images call.
  *
- * `stackwarden_beacon_announce` is what this library exports beside its module; it is a weak symbol of the images that
- * have a beacon. Python loads a module for itself alone, so the library makes itself visible to those that are loaded
- * after it. The look at the images there are comes after that: no image falls between the two. */
+ * Images with a beacon refer to `stackwarden_beacon_announce` by a weak symbol. This library exports it. Python loads
+ * modules with RTLD_LOCAL, so the library first makes itself global, for images that are loaded later (dlopen(3)); then
+ * it looks at those that are there: no image falls between the two. */
 #if defined(__ELF__)
 #define _GNU_SOURCE
 #include "find.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 static sw_beacon_visitor found_beacon;
-static unsigned long long images_seen; /* counts what was ever loaded */
+static unsigned long long images_seen; /* dlpi_adds: counts what was ever loaded */
 
 __attribute__((visibility("default"))) void stackwarden_beacon_announce(stackwarden_beacon *beacon)
 {

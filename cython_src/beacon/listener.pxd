@@ -1,8 +1,8 @@
-"""Beacons: what runtimes that know nothing of Python say through stackwarden/beacon.h.
+"""Beacons (stackwarden/beacon.h): the core listens to runtimes that know nothing of Python.
 
-Promises: a beacon that is found is filled with one table of functions, which stays valid, and is never emptied:
-once Python is finalised the functions do nothing. What they are told goes to the hook like anybody's word; what
-that refuses is noted in the beacon. No list of beacons is kept, so a library may be unloaded without telling.
+Promises: a beacon that is found gets one table of functions, for as long as the process lives: after Python's
+finalization they do nothing. They call the hook; what that refuses is noted in the beacon. The core has no list of
+beacons, so a library may be unloaded without notice.
 """
 
 from libc.stddef cimport size_t
@@ -71,7 +71,7 @@ cdef extern from * nogil:
 
     #define SW_BEACONS_SEEN 64
     typedef struct {
-        int found; /* which may be more than are stored */
+        int found; /* may be more than are stored */
         stackwarden_beacon beacons[SW_BEACONS_SEEN];
     } sw_beacons_seen;
     """
@@ -86,9 +86,10 @@ cdef extern from * nogil:
         stackwarden_beacon *beacons
 
 
-# ---- hearing ----
+# ---- the listener ----
 
 cdef inline void note_refusal(stackwarden_beacon *beacon, stackwarden_status status) noexcept nogil:
+    """A runtime gets no status; `python -m stackwarden doctor` shows what is noted."""
     if status < 0 and status != STACKWARDEN_NOT_RUNNING:
         beacon.refusal = status
         sw_count(&beacon.refused)
@@ -128,7 +129,7 @@ cdef inline void listen_to(stackwarden_beacon *beacon, void *unused) noexcept no
 
 
 cdef inline void start_listening() noexcept nogil:
-    """Requires: the hook runs."""
+    """Requires: sw_process.running."""
     sw_listener.notify_stack_switch = hear_switch
     sw_listener.reset_stack = hear_reset
     sw_listener.register_stack = hear_register
@@ -136,7 +137,7 @@ cdef inline void start_listening() noexcept nogil:
     sw_start_finding_beacons(listen_to)
 
 
-# ---- seeing ----
+# ---- what status() says ----
 
 cdef inline void copy_beacon(stackwarden_beacon *beacon, void *arg) noexcept nogil:
     cdef sw_beacons_seen *seen = <sw_beacons_seen *>arg
@@ -150,7 +151,7 @@ cdef inline str name_of_beacon(const stackwarden_beacon *beacon):
 
 
 cdef inline str fault_of_beacon(const stackwarden_beacon *beacon):
-    """Why it does not help, or not always; "" where it does."""
+    """Why a beacon has no effect, or not always; "" where it has."""
     if not is_understood(beacon):
         return f"its beacon.h has version {beacon.version}, this stackwarden knows {STACKWARDEN_BEACON_VERSION}"
     if beacon.listener == NULL:
@@ -164,7 +165,7 @@ cdef inline str fault_of_beacon(const stackwarden_beacon *beacon):
 
 
 cdef inline tuple describe_beacons():
-    """The names of the beacons in this process; and what is wrong with which, as one text, or None."""
+    """The names of the beacons in this process, a tuple; and their faults, one text, or None."""
     cdef sw_beacons_seen *seen = <sw_beacons_seen *>calloc(1, sizeof(sw_beacons_seen))
     cdef int i
     if seen == NULL:

@@ -1,4 +1,4 @@
-/* macos.c: find.h on macOS: a section of the loaded images; dyld calls for each one that comes. Not run anywhere yet. */
+/* macos.c: find.h on macOS: a section of the loaded images; dyld reports those that are loaded later. Not run yet. */
 #if defined(__APPLE__)
 #include "find.h"
 

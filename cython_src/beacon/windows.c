@@ -1,5 +1,5 @@
 /* windows.c: find.h on Windows: a section of the loaded images. Nothing is announced: libraries that are loaded later
- * are found when the core next meets an unknown stack. Not run anywhere yet. */
+ * are found with the next sync on an unknown stack. Not run yet. */
 #if defined(_WIN32)
 #include "find.h"
 
@@ -14,7 +14,7 @@
 static sw_beacon_visitor found_beacon;
 static volatile LONG images_seen;
 
-/* The linker may leave room between variables of a section; each beginning is aligned to 8 bytes. */
+/* The linker may leave gaps between the variables of a section; each variable is aligned to 8 bytes. */
 static void visit_section(char *section, size_t bytes, sw_beacon_visitor visit, void *arg)
 {
     for (size_t place = 0; place + sizeof(stackwarden_beacon) <= bytes; place += 8) {

@@ -1,10 +1,9 @@
-"""Calls that are carried to another stack and come back: its memory, free stacks that are kept, the way there.
+"""Calls on other stacks: a function runs on a pooled stack, and comes back.
 
-Promises: a carried call shares the execution state of its caller, so it may suspend, raise and be traced like any
-nested call; the bounds in force are those of the stack that runs, on either way; nothing is allocated when a free
-stack of the size is there. A free stack keeps the memory of its uppermost SW_RETAINED bytes and nothing else.
-
-Carried stacks are registered for as long as they are mapped. They are not unregistered by others.
+Promises: the call shares the execution state of its caller, so it may suspend, raise and be traced like any nested
+call. CPython's bounds are those of the stack that runs, before, during and after it. Nothing is allocated where
+the pool has a stack of the size. Pooled stacks are registered for as long as they are mapped; others cannot
+unregister them. A free one keeps the memory of its uppermost SW_WARM_SIZE bytes and nothing else.
 """
 
 from libc.stddef cimport size_t
@@ -47,10 +46,10 @@ cdef extern from "calls/run_on_stack.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_POOL_SLOTS 16 /* free stacks that are kept, of all sizes */
-    #define SW_RETAINED ((size_t)256 << 10)
-    #define SW_DEFAULT_STACK_SIZE ((size_t)64 << 20) /* where nobody says how large */
-    #define SW_MOST_STACK_SIZE ((size_t)1 << 40) /* its place in the index of addresses takes 128 MiB */
+    #define SW_POOL_SLOTS 16 /* free stacks of all sizes, at most */
+    #define SW_WARM_SIZE ((size_t)256 << 10) /* bytes of memory that a free stack keeps */
+    #define SW_DEFAULT_STACK_SIZE ((size_t)64 << 20) /* bytes */
+    #define SW_MOST_STACK_SIZE ((size_t)1 << 40) /* bytes; in the index of addresses such a stack takes 128 MiB */
 
     typedef struct {
         uintptr_t base;
@@ -58,7 +57,7 @@ cdef extern from * nogil:
         sw_handle handle;
     } sw_pooled_stack;
 
-    static sw_pooled_stack sw_pool[SW_POOL_SLOTS]; /* the one that was given back last comes last. Under sw_lock() */
+    static sw_pooled_stack sw_pool[SW_POOL_SLOTS]; /* in the order of their last use. Under sw_lock() */
     static int sw_pool_free;
 
     typedef struct {
@@ -70,7 +69,7 @@ cdef extern from * nogil:
     enum:
         SW_POOL_SLOTS
 
-    const size_t SW_RETAINED
+    const size_t SW_WARM_SIZE
     const size_t SW_DEFAULT_STACK_SIZE
     const size_t SW_MOST_STACK_SIZE
 
@@ -91,14 +90,14 @@ cdef extern from * nogil:
 # ---- free stacks ----
 
 cdef inline void take_from_pool(int place) noexcept nogil:
-    """Under sw_lock()."""
+    """Close the gap that a stack leaves. Under sw_lock()."""
     global sw_pool_free
     sw_pool_free -= 1
     memmove(&sw_pool[place], &sw_pool[place + 1], (sw_pool_free - place) * sizeof(sw_pooled_stack))
 
 
 cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
-    """A free stack of exactly this size, the one with the warmest memory. False: there is none."""
+    """The free stack of exactly this size that was used last: its memory is in the caches. False: none."""
     cdef int place
     cdef bint found = False
     sw_lock()
@@ -114,7 +113,7 @@ cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
 
 
 cdef inline bint take_oldest(sw_pooled_stack *stack) noexcept nogil:
-    """The free stack that was not needed for the longest time. False: there is none."""
+    """The free stack that was not used for the longest time. False: none."""
     cdef bint found = False
     sw_lock()
     if sw_pool_free:
@@ -126,7 +125,7 @@ cdef inline bint take_oldest(sw_pooled_stack *stack) noexcept nogil:
 
 
 cdef inline bint put_free(const sw_pooled_stack *stack) noexcept nogil:
-    """False: there are enough."""
+    """Put a stack into the pool. False: it is full."""
     global sw_pool_free
     cdef bint put = False
     sw_lock()
@@ -141,6 +140,7 @@ cdef inline bint put_free(const sw_pooled_stack *stack) noexcept nogil:
 # ---- from the making of a stack to its end ----
 
 cdef inline void end_stack(const sw_pooled_stack *stack) noexcept nogil:
+    """Unregister and unmap a stack."""
     cdef sw_record *record = record_of(stack.handle)
     if record != NULL:
         retire_record(record, record.generation)
@@ -151,7 +151,7 @@ cdef inline void end_stack(const sw_pooled_stack *stack) noexcept nogil:
 
 
 cdef inline stackwarden_status make_stack(size_t size, sw_pooled_stack *stack) noexcept nogil:
-    """A new stack. Free ones of other sizes make room where there is no address space for it."""
+    """A new stack. Where there is no address space for it, free ones of other sizes are unmapped first."""
     cdef stackwarden_status status
     cdef stackwarden_stack registered
     cdef sw_pooled_stack oldest
@@ -172,7 +172,7 @@ cdef inline stackwarden_status make_stack(size_t size, sw_pooled_stack *stack) n
 
 
 cdef inline stackwarden_status take_stack(size_t size, sw_pooled_stack *stack) noexcept nogil:
-    """A stack of at least `size` bytes, free or new."""
+    """A stack of at least `size` bytes, from the pool or new."""
     cdef size_t wanted = max(size, swpy_size_for_limit(swpy_attached()))
     wanted = (wanted + SW_GUARD_SIZE - 1) // SW_GUARD_SIZE * SW_GUARD_SIZE
     while take_free(wanted, stack):
@@ -183,47 +183,49 @@ cdef inline stackwarden_status take_stack(size_t size, sw_pooled_stack *stack) n
 
 
 cdef inline stackwarden_status give_back(const sw_pooled_stack *stack) noexcept nogil:
+    """The call is over. LOST: somebody else uses the memory from now on, and it stays mapped."""
     cdef sw_pooled_stack oldest
     cdef sw_record *record = record_of(stack.handle)
     if record == NULL or record.retained:
         sw_count(&sw_process.leaked)
         return STACKWARDEN_LOST
-    if stack.size > SW_RETAINED:
-        sw_discard_stack(<void *>stack.base, stack.size - SW_RETAINED)
+    if stack.size > SW_WARM_SIZE:
+        sw_discard_stack(<void *>stack.base, stack.size - SW_WARM_SIZE)
     while not put_free(stack):
         if take_oldest(&oldest):
             end_stack(&oldest)
     return STACKWARDEN_DONE
 
 
-# ---- carrying ----
+# ---- the call ----
 
 cdef inline void run_call(void *call) noexcept nogil:
-    """The first function on the stack, and the last."""
+    """The outermost function on the stack."""
     sw_switch_to((<sw_stack_call *>call).handle)
     (<sw_stack_call *>call).function((<sw_stack_call *>call).arg)
 
 
-cdef inline void go_back(const stackwarden_stack *left, stackwarden_status status) noexcept nogil:
-    """On the stack that was left, which may be one that was only told of. Another one is found anew."""
-    if status == STACKWARDEN_DONE and sw_switch_to(left.handle) != STACKWARDEN_DONE:
-        sw_notify_stack_switch(left.base, left.size)
+cdef inline void return_to(const stackwarden_stack *caller, stackwarden_status status) noexcept nogil:
+    """The thread is on the caller's stack again. `status`: DONE where that was known; else the sync finds it."""
+    if status == STACKWARDEN_DONE and sw_switch_to(caller.handle) != STACKWARDEN_DONE:
+        sw_notify_stack_switch(caller.base, caller.size)
     sw_sync_stack()
 
 
 cdef inline void call_on(const sw_pooled_stack *stack, stackwarden_function function, void *arg) noexcept nogil:
     cdef sw_stack_call call = sw_stack_call(stack.handle, function, arg)
     cdef stackwarden_status status = sync_slow(sw_stack_pointer(), False)
-    cdef stackwarden_stack left
-    describe_record(this_thread().current, &left)
+    cdef stackwarden_stack caller
+    describe_record(this_thread().current, &caller)
     if is_unknown(this_thread().current):
         status = STACKWARDEN_UNKNOWN_STACK
     sw_run_on_stack(<void *>stack.base, stack.size, run_call, &call)
-    go_back(&left, status)
+    return_to(&caller, status)
 
 
 cdef inline stackwarden_status sw_call_on_stack(
         size_t size, stackwarden_function function, void *arg) noexcept nogil:
+    """Every refusal comes before the call."""
     cdef sw_pooled_stack stack
     cdef stackwarden_status status
     if size == 0 or size > SW_MOST_STACK_SIZE:
@@ -244,6 +246,7 @@ cdef inline stackwarden_status sw_call_on_stack(
 
 
 cdef inline stackwarden_status sw_retain_stack() noexcept nogil:
+    """The stack under the caller never goes back into the pool."""
     cdef stackwarden_status status = sw_sync_stack()
     if status == STACKWARDEN_DONE:
         if not this_thread().current.pooled:
@@ -253,7 +256,7 @@ cdef inline stackwarden_status sw_retain_stack() noexcept nogil:
 
 
 cdef inline bint has_room_for(size_t room) noexcept nogil:
-    """Are `room` bytes left under the caller, for CPython too? Of an unknown stack nobody can say."""
+    """Are `room` bytes left under the caller, by CPython's bounds or counter too? False on an unknown stack."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef sw_thread *thread
     if sync(sp, False) != STACKWARDEN_DONE:

@@ -1,8 +1,8 @@
 # cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
-"""stackwarden._calls: Python that recurses deeper than its stack allows goes on on another one.
+"""stackwarden._calls: calls of Python functions on other stacks.
 
-Promises: what is called here behaves as when it is called in place: result, exception, context, current frame,
-settrace and signals; only the stack is another. Uses the public table alone, as an outsider would.
+Promises: the function behaves as when it is called in place: result, exception, context, current frame, settrace
+and signals. Only the stack is another one. Uses the public table alone, as an outsider would.
 """
 
 import sys
@@ -29,13 +29,13 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* CPython 3.14 keeps 2 margins of 16 KiB and puts off freeing in the next 4; the rest is for what is called.
-     * On 3.11 this is 75 calls, on 3.12 and 3.13 109: importing a large module takes 55 to 69. */
+    /* CPython 3.14 raises in the last 2 margins of 16 KiB and frees nothing in the 4 above; the rest is for the
+     * function. On 3.11 it is 75 calls, on 3.12 and 3.13 109: importing a large module takes 55 to 69. */
     #define GROW_LEAST_ROOM ((size_t)192 << 10)
     static inline PyObject *grow_result(PyObject *result) { return result; }
     """
     const size_t GROW_LEAST_ROOM
-    object result_of "grow_result"(PyObject *result)  # NULL: the exception that is pending
+    object result_of "grow_result"(PyObject *result)  # NULL: raises the pending exception
 
 
 stackwarden.import_stackwarden()
@@ -72,7 +72,7 @@ cdef size_t _size_of(stack_size) except 0:
 # ---- calls ----
 
 cdef struct Call:
-    stackwarden.stackwarden_handle caller  # what it runs on if it runs in place
+    stackwarden.stackwarden_handle caller  # the stack of a call in place
     PyObject *func
     PyObject *args
     PyObject *kwargs
@@ -117,7 +117,7 @@ cdef _refuse_if_not_run(str decorator, func):
         raise TypeError(f"{decorator}() cannot be used on {func!r}: calling it does not run it")
 
 
-# ---- greenlets that live on the stack ----
+# ---- greenlets that began on the stack, and may outlive the call ----
 
 _loaded = sys.modules  # each interpreter has its own
 
@@ -134,6 +134,7 @@ cdef stackwarden.stackwarden_handle current() noexcept:
 
 
 cdef object _call_watched(Call *call):
+    """The call on another stack. Greenlets that began there and are not over need the stack: it is retained."""
     greenlets = watch()
     try:
         result = result_of(PyObject_Call(call.func, call.args, call.kwargs))
@@ -152,7 +153,7 @@ def call_on_stack(func, /, *args, stack_size=None, **kwargs):
     """``func(*args, **kwargs)`` on another stack of ``stack_size`` bytes or more; its result, or its exception.
 
     ``stack_size``: bytes, or a text such as "512M"; by default the setting ``stack-size``, else 64 MiB. Memory
-    is used as it is touched, and given back afterwards; stacks are kept for further calls. The call shares the
+    is used as it is touched, and given back afterwards; stacks are pooled for further calls. The call shares the
     caller's execution state: it may suspend a coroutine that the caller is in.
 
     Raises, and does not call: StackRangeError, StackTooSmallError, MemoryError, NotRunningError.
@@ -215,7 +216,7 @@ cdef PyObject *_call_grown(size_t room, size_t size, func, tuple args, dict kwar
 def _call_synced(room, func, tuple args, dict kwargs):
     """``func(*args, **kwargs)`` with the bounds of the stack under the caller for the time of the call.
 
-    Where fewer than ``room`` bytes are left, or nobody knows, on another stack; 0: in place.
+    On another stack where fewer than ``room`` bytes are left, or it is not known how many; 0: always in place.
     """
     cdef stackwarden.stackwarden_request request
     cdef stackwarden.stackwarden_status status = stackwarden.enter_sync(&request)
@@ -231,7 +232,7 @@ def _call_synced(room, func, tuple args, dict kwargs):
 # ---- deep_recursion ----
 
 cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NULL:
-    """The outermost call gets a stack of the size, inner ones another only where that is nearly used up."""
+    """The outermost call gets a stack of the size; inner ones get another only where that is nearly used up."""
     cdef stackwarden.stackwarden_stack here
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
     cdef stackwarden.stackwarden_status status

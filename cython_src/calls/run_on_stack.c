@@ -1,4 +1,4 @@
-/* run_on_stack.c: run_on_stack.h on Linux and macOS; on Windows it says that there is no way. */
+/* run_on_stack.c: run_on_stack.h on Linux and macOS. On Windows nothing is available. */
 #define _GNU_SOURCE
 #include "run_on_stack.h"
 
@@ -44,13 +44,13 @@ void sw_discard_stack(void *base, size_t size)
 typedef struct {
     void (*function)(void *);
     void *arg;
-    const void *left_base; /* the stack that was left, as AddressSanitizer knows it */
-    size_t left_size;
+    const void *from_base; /* the caller's stack, as AddressSanitizer knows it */
+    size_t from_size;
 } sw_call;
 
 #if defined(__x86_64__) || defined(__aarch64__)
 
-/* By the frame pointer, which a callee saves, unwinders find the caller's stack. */
+/* Unwinders find the caller's stack by the frame pointer, which the function that is called saves. */
 void sw_switch_stack(void *top, void (*function)(void *), void *arg) __asm__("sw_switch_stack");
 
 __asm__(".text\n"
@@ -128,7 +128,7 @@ static void switch_stack(void *base, size_t size, void (*function)(void *), sw_c
 }
 #endif
 
-/* Where there is no sanitizer these are not there. */
+/* NULL in a process without AddressSanitizer. */
 extern void __sanitizer_start_switch_fiber(void **fake_stack, const void *base, size_t size) __attribute__((weak));
 extern void __sanitizer_finish_switch_fiber(void *fake_stack, const void **base, size_t *size)
     __attribute__((weak));
@@ -137,11 +137,11 @@ static void run_call(void *argument)
 {
     sw_call *call = argument;
     if (__sanitizer_finish_switch_fiber) {
-        __sanitizer_finish_switch_fiber(NULL, &call->left_base, &call->left_size);
+        __sanitizer_finish_switch_fiber(NULL, &call->from_base, &call->from_size);
     }
     call->function(call->arg);
     if (__sanitizer_start_switch_fiber) {
-        __sanitizer_start_switch_fiber(NULL, call->left_base, call->left_size);
+        __sanitizer_start_switch_fiber(NULL, call->from_base, call->from_size);
     }
 }
 

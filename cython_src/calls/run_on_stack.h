@@ -1,4 +1,4 @@
-/* run_on_stack.h: memory for a stack, and calls that run on it and come back.
+/* run_on_stack.h: memory for a stack, and a call that runs on it.
  *
  *      higher addresses
  *      base + size    the function's frames begin here ...
@@ -7,8 +7,8 @@
  *      guard          SW_GUARD_SIZE bytes that end the process when they are touched
  *      lower addresses
  *
- * Promises: address space alone is taken; memory comes with the first touch of each page, 4 KiB at a time, however
- * big the stack is. A debugger and backtrace() see the caller below the function. AddressSanitizer is told.
+ * Promises: a stack takes address space alone; memory comes with the first touch of each page, 4 KiB at a time, however
+ * large it is. Debuggers and backtrace() see the caller under the function; AddressSanitizer is told of the switch.
  * Knows nothing of Python. */
 #ifndef SW_RUN_ON_STACK_H
 #define SW_RUN_ON_STACK_H
@@ -18,7 +18,7 @@
 
 #define SW_GUARD_SIZE ((size_t)64 << 10)
 
-/* 0 where there is no way to run on another stack (Windows): sw_map_stack() gives NULL there. */
+/* 0 where no call can run on another stack (Windows): sw_map_stack() returns NULL there. */
 #if defined(_WIN32)
 #define SW_CAN_RUN_ON_STACK 0
 #else

@@ -82,9 +82,9 @@ static int swpy_guard_limit(void)
     return module != NULL ? 0 : -1;
 }
 
-typedef void swpy_counter_step(PyThreadState *ts, sw_thread *thread, sw_counter *counter);
+typedef void swpy_counter_visitor(PyThreadState *ts, sw_thread *thread, sw_counter *counter);
 
-static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
+static void swpy_pause_counter(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
     int used = swpy_depth_used(ts, counter);
     int *depth = swpy_depth_place(thread, counter, counter->record);
@@ -92,13 +92,13 @@ static void swpy_step_aside(PyThreadState *ts, sw_thread *thread, sw_counter *co
     ts->recursion_remaining = ts->recursion_limit - *depth;
 }
 
-static void swpy_step_back(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
+static void swpy_resume_counter(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
     swpy_count_down(ts, thread, counter, counter->record);
 }
 
 /* Take a step with every counter of this interpreter. */
-static void swpy_for_each_counter(swpy_counter_step *step)
+static void swpy_for_each_counter(swpy_counter_visitor *step)
 {
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
@@ -113,10 +113,10 @@ static void swpy_for_each_counter(swpy_counter_step *step)
 
 static void swpy_limit_changing(void)
 {
-    swpy_for_each_counter(swpy_step_aside);
+    swpy_for_each_counter(swpy_pause_counter);
 }
 
 static void swpy_limit_changed(void)
 {
-    swpy_for_each_counter(swpy_step_back);
+    swpy_for_each_counter(swpy_resume_counter);
 }

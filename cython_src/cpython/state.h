@@ -14,7 +14,7 @@
  *   swpy_has_frames(ts)          has the thread state any? Not for `ts` of others; attached or not
  *   swpy_is_pristine(ts)         did nothing run in this thread state yet that a load would overwrite?
  *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
- *   swpy_leave_own(state), swpy_enter_own(state)   what a stack with a thread state of its own shares with others all
+ *   swpy_shared_save(state), swpy_shared_load(state)   what a stack with a thread state of its own shares with others all
  *                                the same; attached to it
  *   swpy_frame_tag(ts)                current frame and data stack folded into a word that is never 0
  *
@@ -122,14 +122,14 @@ static inline void swpy_state_release(swpy_state *state)
     Py_XDECREF(context);
 }
 
-static inline void swpy_leave_own(swpy_state *state)
+static inline void swpy_shared_save(swpy_state *state)
 {
-    swpy_version_leave_own(&state->version);
+    swpy_version_shared_save(&state->version);
 }
 
-static inline void swpy_enter_own(swpy_state *state)
+static inline void swpy_shared_load(swpy_state *state)
 {
-    swpy_version_enter_own(&state->version);
+    swpy_version_shared_load(&state->version);
 }
 
 static inline int swpy_state_is_idle(const swpy_state *state)

@@ -76,12 +76,12 @@ static inline int swpy_version_is_checked(PyThreadState *ts)
 }
 
 /* A thread state of a stack's own shares its thread's dict, and so the running loop. */
-static inline void swpy_version_leave_own(swpy_version_state *state)
+static inline void swpy_version_shared_save(swpy_version_state *state)
 {
     state->running_loop = swpy_loop_take();
 }
 
-static inline void swpy_version_enter_own(swpy_version_state *state)
+static inline void swpy_version_shared_load(swpy_version_state *state)
 {
     PyObject *loop = state->running_loop;
     state->running_loop = NULL;

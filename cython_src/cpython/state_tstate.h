@@ -111,12 +111,12 @@ static inline void swpy_version_release(swpy_version_state *state)
 }
 
 /* A thread state of a stack's own has fields of its own for the running loop. */
-static inline void swpy_version_leave_own(swpy_version_state *state)
+static inline void swpy_version_shared_save(swpy_version_state *state)
 {
     (void)state;
 }
 
-static inline void swpy_version_enter_own(swpy_version_state *state)
+static inline void swpy_version_shared_load(swpy_version_state *state)
 {
     (void)state;
 }

@@ -1,6 +1,6 @@
-"""Which stack was overrun? What crash/crash.h asks in the handler of a fault.
+"""Which stack was overrun: the answer for the handler of a fault (crash/crash.h).
 
-Promises: async-signal-safe. Records are read without a lock; a name is only freed while no handler reads one.
+Promises: async-signal-safe. Records are read without a lock; no name is freed while a handler may be reading it.
 """
 
 from libc.stddef cimport size_t
@@ -28,8 +28,8 @@ cdef extern from "crash/crash.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_REACH ((uintptr_t)1 << 20) /* bytes that one frame may jump beyond the end of its stack */
-    #define SW_ABOVE ((uintptr_t)4 << 10) /* bytes above its end that the stack pointer may be at the time */
+    #define SW_REACH ((uintptr_t)1 << 20) /* bytes below a stack that one large frame may reach */
+    #define SW_ABOVE ((uintptr_t)4 << 10) /* bytes above the base at which the stack pointer may still be then */
 
     static const char *const sw_origins[] = {"native", "told", "map", "estimate"};
     """
@@ -39,14 +39,15 @@ cdef extern from * nogil:
 
 
 cdef inline bint is_overrun(sw_record *record, uintptr_t address, uintptr_t sp) noexcept nogil:
-    """Lies the address just below the stack, and the stack pointer at its end? A stray pointer is no overrun."""
+    """Is the address just below the stack, with the stack pointer near its base? A stray pointer is no overrun."""
     cdef uintptr_t base = record.base
     return base != 0 and base - 1 - address < SW_REACH \
         and (sp == 0 or sp - (base - SW_REACH) < SW_REACH + SW_ABOVE)
 
 
 cdef inline sw_record *find_overrun(uintptr_t address, uintptr_t sp) noexcept nogil:
-    """The stack that was told last, the native one, or the registered one that begins next above the address."""
+    """The stack that was overrun: the current one, the native one, or the next registered one above the
+    address."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     cdef uintptr_t above = address
     cdef sw_record *record
@@ -63,7 +64,7 @@ cdef inline sw_record *find_overrun(uintptr_t address, uintptr_t sp) noexcept no
 
 
 cdef inline const char *copy_text(const char *text, char *to, size_t size) noexcept nogil:
-    """What follows the text's NUL."""
+    """Copy a text, cut to `size` bytes; returns what follows its NUL."""
     cdef size_t i = 0
     while text[i]:
         if i < size - 1:

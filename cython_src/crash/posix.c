@@ -18,7 +18,7 @@ enum { SIGNALS = 2 };
 static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 static const char *const signal_names[SIGNALS] = {"SIGSEGV", "SIGBUS"};
 
-static struct sigaction formers[SIGNALS]; /* whom the signal is passed on to */
+static struct sigaction formers[SIGNALS]; /* the handlers that were there before */
 static sw_find_overrun *volatile find_overrun; /* NULL: off */
 static pthread_t volatile faulted; /* the thread whose fault was passed on last */
 static volatile sig_atomic_t has_faulted;
@@ -115,7 +115,7 @@ static uintptr_t stack_pointer_in(void *context)
 #endif
 }
 
-/* The system's own action is next: for a fault when the instruction is tried again, else for the same signal. */
+/* The system's default action: for a fault when its instruction is repeated, else by the same signal. */
 static void die(int signal_number, int is_fault)
 {
     struct sigaction by_default = {.sa_handler = SIG_DFL};
@@ -146,7 +146,7 @@ static void handle(int signal_number, siginfo_t *info, void *context)
     sw_find_overrun *find = find_overrun;
     sw_overrun overrun;
     if (!is_fault && has_faulted && pthread_equal(faulted, pthread_self())) {
-        die(signal_number, 0); /* the one that it was passed on to has reported, and raises it again */
+        die(signal_number, 0); /* raised by a handler that the fault was passed on to: faulthandler does so */
         return;
     }
     if (is_fault) {
@@ -203,7 +203,7 @@ int sw_crash_cover_thread(void)
     return 0;
 }
 
-/* ---- on and off ---- */
+/* ---- start and stop ---- */
 
 static int is_ours(const struct sigaction *action)
 {

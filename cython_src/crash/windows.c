@@ -1,4 +1,4 @@
-/* windows.c: crash.h on Windows, where faults are no signals: it cannot be had. */
+/* windows.c: crash.h on Windows, where faults are not signals: not available. */
 #ifdef _WIN32
 #include "crash.h"
 

@@ -1,11 +1,11 @@
-"""Budgets: less of a stack than there is, for a block or for good.
+"""Budgets: a part of a stack that CPython is to use, for a block of code or for good.
 
       top ... stack pointer ... low end: CPython raises ... base as CPython is told of it ... base
                                        |<---- reserve ---->|
 
-Promises: a budget never reaches below the real stack, and none is applied that could make CPython abort: a margin
-and SW_BUDGET_RESERVE must be left between the stack pointer and the low end. Budgets of blocks form a set, and the
-narrowest is effective; each ends with its own block, on whichever thread that ends.
+Promises: a budget never reaches below the real stack, and none is applied with which CPython might abort the
+process: a margin and SW_BUDGET_RESERVE must be left between the stack pointer and the low end. The budgets of
+blocks form a set, of which the narrowest is effective; each ends with its own block, on whichever thread.
 """
 
 from libc.stdint cimport uint32_t, uintptr_t
@@ -15,7 +15,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport handle_of, record_of
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -32,7 +32,7 @@ from switching.threads cimport this_thread, thread_on
 
 cdef extern from * nogil:
     """
-    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for the calls that apply a budget, and more */
+    #define SW_BUDGET_RESERVE ((uintptr_t)16 << 10) /* bytes; for what runs until CPython raises */
     """
     const uintptr_t SW_BUDGET_RESERVE
 
@@ -40,17 +40,19 @@ cdef extern from * nogil:
 # ---- for a block ----
 
 cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t low_end) noexcept nogil:
-    """Bytes / 16 above the base of a record that are withheld where nothing below `low_end` is to be used."""
+    """Bytes / 16 above the base that a budget withholds whose lowest usable address is `low_end`."""
     cdef uintptr_t base = low_end - swpy_protection.reserve
     return <uint32_t>((base - record.base) >> 4) if low_end > record.base + swpy_protection.reserve else 0
 
 
 cdef inline void apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *record) noexcept nogil:
+    """The budgets of a stack have changed: apply the narrowest, wherever the stack runs. Requires: attached."""
     swpy_apply_budgets(
         ts, thread, record, record.execution.ts if record.isolation == SW_THREAD_STATE else NULL)
 
 
 cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_request *token) noexcept nogil:
+    """Syncs first: the budget is that of the stack under the caller."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_request *request
@@ -77,6 +79,7 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
 
 
 cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token) noexcept nogil:
+    """The stack may be gone, and its list of budgets with it: then the request alone is freed."""
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
     cdef sw_request *gone = NULL
@@ -89,7 +92,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
         return STACKWARDEN_NOT_REGISTERED
     record = record_of(request.stack.handle)
     sw_lock()
-    take_out(&sw_cold_of(record).budgets if record != NULL else &gone, request)
+    remove_request(&sw_cold_of(record).budgets if record != NULL else &gone, request)
     sw_unlock()
     if record != NULL:
         apply_budgets(ts, thread, record)
@@ -99,7 +102,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
 # ---- for good ----
 
 cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) noexcept nogil:
-    """A stack's own budget in bytes; 0: there is none. Requires: attached."""
+    """Set a stack's own budget, in bytes; 0: all of the stack. Requires: attached."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef PyThreadState *ts = swpy_attached()
     cdef sw_thread *thread = this_thread()

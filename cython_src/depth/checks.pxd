@@ -1,10 +1,9 @@
-"""How deep a thread is on its stack: what is left, what is used, and a check before going deeper.
+"""Depth: how much of a stack is left, how much is used, and checks before going deeper.
 
-Promises: what is left is found by address where nobody told of the stack under the caller; the fast path takes
-no lock, makes no system call and needs no GIL. A check raises by the real bounds of the stack on every version,
-whatever CPython counts.
+Promises: the stack is found by its address where it is not the current one. The fast path takes no lock, makes no
+system call and needs no GIL. A check looks at the real stack on every version, whatever CPython counts.
 
-      top ... stack pointer ... lowest + kept back   from here on checks raise ... base
+      top ... stack pointer ... low end + reserve: below it checks raise ... base
 """
 
 from libc.stddef cimport size_t
@@ -40,7 +39,7 @@ cdef extern from * nogil:
     static SW_NOINLINE int sw_check_slow(const char *where);
 
     #define SW_PAINT ((uint64_t)0x6B636174735F7773) /* "sw_stack" */
-    #define SW_PAINT_GAP ((uintptr_t)4 << 10) /* bytes below the stack pointer that calls made now may be using */
+    #define SW_PAINT_GAP ((uintptr_t)4 << 10) /* bytes below the stack pointer: the frames of paint() itself */
     """
     const uint64_t SW_PAINT
     const uintptr_t SW_PAINT_GAP
@@ -63,6 +62,7 @@ cdef inline bint bounds_under(uintptr_t sp, uintptr_t *base, uintptr_t *top) noe
 
 
 cdef inline bint bounds_slow "sw_bounds_slow"(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
+    """The current stack does not hold the stack pointer: a registered one, or the native one?"""
     cdef sw_handle handle
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     if thread == NULL:
@@ -89,9 +89,9 @@ cdef inline size_t sw_stack_used() noexcept nogil:
 # ---- checks ----
 
 cdef inline bint has_room(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is the stack pointer on the stack of a record, and above what is kept back there?"""
-    cdef uintptr_t lowest = swpy_low_end(record) + swpy_protection.reserve
-    return sp - lowest < record.top - lowest
+    """Is the stack pointer on the stack of a record, and above its reserve?"""
+    cdef uintptr_t reserve_end = swpy_low_end(record) + swpy_protection.reserve
+    return sp - reserve_end < record.top - reserve_end
 
 
 cdef inline int sw_check_stack_depth(const char *where) noexcept nogil:
@@ -104,7 +104,7 @@ cdef inline int sw_check_stack_depth(const char *where) noexcept nogil:
 
 
 cdef inline int check_slow "sw_check_slow"(const char *where) noexcept nogil:
-    """The stack is another one than was told, or nearly used up."""
+    """The stack pointer is on another stack than the current one, or that is nearly used up."""
     cdef swpy_overflow overflow
     cdef uintptr_t sp = sw_stack_pointer()
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
@@ -119,13 +119,14 @@ cdef inline int check_slow "sw_check_slow"(const char *where) noexcept nogil:
 
 
 cdef inline swpy_overflow overflow_on(const sw_record *record, uintptr_t sp) noexcept nogil:
-    """What an exception says of the current stack."""
+    """What StackOverflow and RecursionOverflow say of the stack."""
     return swpy_overflow(
         name=record.name, size=(record.top - record.base) & ~<size_t>1, used=record.top - sp,
         margin=swpy_protection.reserve)
 
 
 cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:
+    """A check of the stack, and one call more against the user's recursion limit."""
     cdef swpy_overflow overflow
     cdef sw_thread *thread
     if sw_check_stack_depth(where) != 0:
@@ -145,10 +146,11 @@ cdef inline void sw_leave_recursive_call() noexcept nogil:
     swpy_uncount_call()
 
 
-# ---- how deep it was ----
+# ---- how much was used ----
 
 cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Bytes that are in use of a stack, or more: one without isolation may wait for the one under the caller."""
+    """Bytes that are in use of a stack. Without isolation its high-water mark: it may be suspended by a nested
+    call."""
     if record_holds(record, sp):
         return record.top - sp
     if record.isolation != SW_SHARED and has_not_begun(record.execution):
@@ -159,7 +161,7 @@ cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
 
 
 cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is it known what of a stack is in use, and does nobody else run on it?"""
+    """Is it known how much of a stack is in use, and does no other thread run on it?"""
     cdef const sw_thread *runs_on = thread_on(record)
     cdef bint is_here = record_holds(record, sp)
     if runs_on != NULL:
@@ -169,7 +171,7 @@ cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
 
 
 cdef inline bint paint(sw_record *record) noexcept nogil:
-    """Fill what is not in use, but for what is just below. False: that is not known."""
+    """Fill what is not in use with SW_PAINT, but for SW_PAINT_GAP bytes. False: what is in use is not known."""
     cdef uintptr_t sp = sw_stack_pointer()
     cdef uintptr_t used, place = record.base
     if not may_paint(record, sp):
@@ -185,7 +187,7 @@ cdef inline bint paint(sw_record *record) noexcept nogil:
 
 
 cdef inline uint64_t deepest(const sw_record *record) noexcept nogil:
-    """Bytes that were in use at the most: as far as paint is gone, else at the deepest switch or check."""
+    """The most bytes that were in use: by the paint that is gone, else by the deepest switch or check."""
     cdef uintptr_t place = record.base
     cdef uintptr_t end = record.base + (<uintptr_t>sw_cold_of(record).painted << 4)
     if end == place:

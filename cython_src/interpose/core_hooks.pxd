@@ -35,13 +35,13 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.finish_switch cimport sw_finish_switch
-from switching.hook cimport enter_told
+from switching.hook cimport enter_bounds_only
 from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.start_switch cimport has_to_release, start_switch_to, sw_start_switch_blocking, thread_to_switch
 from switching.sync cimport find_stack_of, is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport this_thread
-from switching.unknown cimport is_around
+from switching.unknown cimport fits
 
 
 cdef extern from "interpose/connect.h" nogil:
@@ -126,7 +126,7 @@ cdef inline bint compares_addresses() noexcept nogil:
 
 cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
     """Does the thread go on on the unknown stack that it was found on last?"""
-    return is_around(thread, thread.current, sp) and find_stack_of(thread, sp) == NULL \
+    return fits(thread, thread.current, sp) and find_stack_of(thread, sp) == NULL \
         and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
 
 
@@ -152,7 +152,7 @@ cdef inline void interposed_go_back(uint64_t former) noexcept nogil:
         return
     record = record_of(former) if former != SW_UNKNOWN_NAME else thread.transient
     if record != NULL and record.generation & 1:
-        enter_told(thread, record)
+        enter_bounds_only(thread, record)
 
 
 cdef inline int interposed_is_attached() noexcept nogil:
@@ -222,7 +222,7 @@ cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
     if sw_interposition.frames and start_isolated_switch(thread, ts, record):
         return
     if ts != NULL:
-        enter_told(thread, record)
+        enter_bounds_only(thread, record)
 
 
 cdef inline bint start_isolated_switch(sw_thread *thread, PyThreadState *ts, sw_record *record) noexcept nogil:

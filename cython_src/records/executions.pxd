@@ -1,7 +1,7 @@
-"""The life of an execution state: from its making to its loss, and what was put off meanwhile.
+"""The life of an execution state, from its making to its release or its loss. The drawing is in execution.h.
 
-Promises: what an execution state holds is released by one who is attached, or leaked and counted where its frames
-cannot be unwound any more.
+Promises: what an execution state owns is released by an attached thread, or leaked and counted where nobody can
+unwind its frames any more.
 """
 
 from cpython.object cimport PyObject
@@ -27,7 +27,7 @@ from stackwarden cimport (
 # ---- memory: under sw_lock() ----
 
 cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
-    """An execution state that was not entered yet; NULL: no memory. Under sw_lock()."""
+    """A free execution state, or a new one; NULL: no memory. Under sw_lock()."""
     global sw_free_executions
     cdef sw_execution *execution = sw_free_executions
     if execution != NULL:
@@ -47,7 +47,7 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
 
 
 cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
-    """Free it, or let it wait for release_orphans() where it holds something still. Under sw_lock()."""
+    """Free it; an orphan, for release_orphans(), where it still owns something. Under sw_lock()."""
     global sw_orphaned_executions
     if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
         execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
@@ -57,7 +57,7 @@ cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
 
 
 cdef inline void take_orphan() noexcept nogil:
-    """Under sw_lock()."""
+    """Remove the first from the list of orphans. Under sw_lock()."""
     global sw_orphaned_executions
     sw_orphaned_executions = <sw_execution *><uintptr_t>sw_orphaned_executions.ts_id
 
@@ -74,7 +74,7 @@ cdef inline void free_execution(sw_execution *execution) noexcept nogil:
 # ---- a stack's own execution state ----
 
 cdef inline bint isolate(sw_record *record, int isolation, bint empty_context) noexcept nogil:
-    """Give a new record execution state of its own. False: no memory."""
+    """Give a new record an execution state of its own. False: no memory."""
     record.execution = new_execution(isolation)
     if record.execution == NULL:
         return False
@@ -93,19 +93,20 @@ cdef inline bint is_suspended(const sw_execution *execution) noexcept nogil:
 
 
 cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
-    """Does it run, maybe below a nested call on another stack?"""
+    """Does the stack run, perhaps below a nested call on another one?"""
     return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
 
 
 cdef inline void forget_finished(const sw_execution *execution) noexcept nogil:
-    """Unregistered or renewed between start_switch() and finish_switch(), which then has nothing to release."""
+    """Between start_switch() and finish_switch() a destructor may unregister or renew the stack that has ended."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     if thread != NULL and thread.finished is execution:
         thread.finished = NULL
 
 
 cdef inline void release_execution(sw_execution *execution) noexcept nogil:
-    """Give back what an execution state without frames holds. Attached; destructors may use it anew."""
+    """Release what an execution state without frames owns. Requires: attached. It is as new before any destructor
+    runs: that may begin it again."""
     cdef swpy_state state = execution.state
     cdef bint holds = execution.holds
     cdef PyThreadState *own = execution.ts if execution.isolation == SW_THREAD_STATE \
@@ -121,6 +122,7 @@ cdef inline void release_execution(sw_execution *execution) noexcept nogil:
 
 
 cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObject *context) noexcept nogil:
+    """IDLE or READY becomes READY, with `context` or, for NULL, the one that the stack was registered for."""
     cdef sw_record *record = record_of(handle)
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     if ts == NULL:
@@ -151,7 +153,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
 
 
 cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
-    """A record's own execution state, which it does not have any more; NULL: it had none."""
+    """Take a record's own execution state away from it; NULL: it had none."""
     cdef sw_execution *execution = record.execution if record.isolation != SW_SHARED else NULL
     record.execution = NULL
     record.isolation = SW_SHARED
@@ -159,7 +161,7 @@ cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
 
 
 cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
-    """Give an execution state back. False: it holds frames that nobody can unwind any more, and is leaked."""
+    """The end of an execution state. False: it holds frames that nobody can unwind any more, and is leaked."""
     if is_suspended(execution):
         sw_count(&sw_process.leaked)
         return False
@@ -174,7 +176,7 @@ cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
 
 
 cdef inline void release_orphans() noexcept nogil:
-    """What was given back while nobody could release what it held. Attached; runs destructors."""
+    """Release and free the orphans. Requires: attached; runs destructors."""
     cdef sw_execution *execution
     while True:
         sw_lock()
@@ -191,6 +193,7 @@ cdef inline void release_orphans() noexcept nogil:
 
 
 cdef inline stackwarden_status sw_drain() noexcept nogil:
+    """Empty CPython's trashcan (the objects whose deallocation it deferred), and release the orphans."""
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     if ts == NULL:
         return STACKWARDEN_DETACHED

@@ -103,9 +103,9 @@ cdef extern from "data/guard.h" nogil:
         uint64_t serial
         uint64_t checked_version
         uint64_t pending_switches
-        sw_handle left_handle
-        uintptr_t left_base
-        uintptr_t left_top
+        sw_handle from_handle
+        uintptr_t from_base
+        uintptr_t from_top
         uint64_t pending_since
         int in_callback
         int is_foreign

@@ -1,8 +1,7 @@
-"""From address to record.
+"""The index of addresses: from an address to the registered record that holds it.
 
-Promises: lookups take no lock, are wait-free but for a retry when the very word they read is being changed, and
-may run in any thread while others register and unregister; nodes are never given back to the operating system.
-Writers hold sw_lock().
+Promises: lookups take no lock and may run on any thread while others register and unregister. They are wait-free,
+but for a retry when the word that they read was changed meanwhile. Writers hold sw_lock().
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
@@ -55,7 +54,7 @@ cdef inline sw_record *find_record(uintptr_t address) noexcept nogil:
 
 
 cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *base, uintptr_t *top) noexcept nogil:
-    """The registered stack that holds an address, as it is at one moment. False: there is none."""
+    """Handle and bounds, of one moment, of the registered stack that holds an address. False: there is none."""
     cdef uint64_t *word = granule_of(address)
     cdef uint64_t slots, rest
     cdef uint32_t generation
@@ -80,7 +79,7 @@ cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *bas
 
 
 cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
-    """A registered stack that has a byte of [base, top), and its generation then; or NULL."""
+    """A registered stack that overlaps [base, top), and its generation at that moment; or NULL."""
     cdef uintptr_t granule = base >> SW_GRANULE_BITS
     cdef uint64_t *word
     cdef uint64_t rest
@@ -103,7 +102,7 @@ cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *gen
 # ---- changing the index of addresses: under sw_lock() ----
 
 cdef inline bint make_granules(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Make the nodes for a range. False: no memory."""
+    """Allocate the nodes for a range. False: no memory."""
     cdef uintptr_t leaf = base >> (SW_GRANULE_BITS + SW_LEAF_BITS)
     cdef sw_middle **middle
     cdef sw_leaf **place
@@ -134,8 +133,8 @@ cdef inline bint replace_slot(uint64_t *word, uint64_t old, uint64_t new) noexce
 
 
 cdef inline void fill_slot(uint64_t *word, uint64_t index) noexcept nogil:
-    """Put an index into a granule. Where all slots are taken, one is of a record that another thread is retiring
-    and has not handed to sweep_retired() yet."""
+    """Put an index into a granule's word. Where all three slots are taken, one belongs to a record that another
+    thread is retiring at this moment: its generation is even, but sweep_retired() has not seen it yet."""
     cdef uint64_t rest
     if replace_slot(word, 0, index):
         return
@@ -160,7 +159,7 @@ cdef inline bint insert_record(sw_record *record) noexcept nogil:
 
 
 cdef inline void sweep_retired() noexcept nogil:
-    """Take retired records out of the index and give them back. Under sw_lock()."""
+    """Remove retired records from the index, and free them. Under sw_lock()."""
     cdef uintptr_t granule
     cdef sw_record *record = sw_take_retired()
     cdef sw_record *next

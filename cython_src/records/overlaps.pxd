@@ -1,7 +1,7 @@
-"""Who gives way to a new range.
+"""New ranges, and the older records that overlap them.
 
-Promises: a record that overlaps a new range and is current on no thread gives way; one that is current is an
-error, and then nothing gives way.
+Promises: memory is used anew without notice, so a record that overlaps a new range gives way: it is retired. Where
+an overlapping one is current on a thread the new range is refused, and nothing gives way.
 """
 
 from libc.stddef cimport size_t
@@ -29,6 +29,7 @@ cdef extern from * nogil:
 
 
 cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
+    """Can [base, base + size) be a stack at all? Needs no lock, and no running Python."""
     if base == 0 or size == 0 or base + size < base or (base + size) >> SW_ADDRESS_BITS:
         return STACKWARDEN_BAD_RANGE
     if (base | size) & (SW_ALIGNMENT - 1):
@@ -41,8 +42,8 @@ cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top
 
 
 cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Records that overlap a new range and are current on no (other) thread give way; one that is current is an
-    error, and nothing gives way then. Needs no lock."""
+    """Retire the registered records that overlap a new range. OVERLAP: one is current on another thread than
+    `own`, or it is another thread's native stack; then nothing was changed. Needs no lock."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     cdef sw_record *record
     cdef uint32_t generation
@@ -63,7 +64,7 @@ cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base
 
 
 cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Unregistered stacks that overlap a new one, and were left, give way too. Under sw_lock()."""
+    """Retire the transient records, but for current ones, that overlap a new range. Under sw_lock()."""
     cdef sw_thread *thread = sw_process.threads
     while thread != NULL:
         if thread.ident:
@@ -82,13 +83,13 @@ cdef inline void retire_transient(
 
 
 cdef inline bint overlaps_thread(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Does a range overlap the native stack of a thread, or the stack that is current there?"""
+    """Does a range overlap the native stack of a thread, or its current one?"""
     return overlaps_record(<sw_record *>sw_load_pointer(&thread.native), base, top) \
         or overlaps_record(<sw_record *>sw_load_pointer(&thread.current), base, top)
 
 
 cdef inline bint overlaps_record(sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Estimates overlap nothing: their tops are odd."""
+    """False for unknown stacks (their tops are odd): what is known of them is a guess."""
     cdef uint32_t generation
     cdef uintptr_t other_base, other_top
     while record != NULL:

@@ -1,12 +1,11 @@
-"""The policy: what is made of the bounds of a stack.
+"""Policies: what CPython does with the bounds of a stack.
 
-Promises: every record says which policy is in force for it: the one that was given when it was registered, else
-that of the thread, else that of the process, which are kept apart for known stacks, for unknown ones, and for the
-native stacks of threads that Python did not create. What a policy means to CPython is known in cpython/ alone.
+Promises: every record has its effective policy: that of its registration, else that of its thread, else that of
+the process. Thread and process have one for known stacks and one for unknown ones; the process has a third one for
+the native stacks of threads that Python did not create. What a policy means to CPython only cpython/ knows.
 
-A change is in force at once on the calling thread, and elsewhere with the next switch or sync. Once a policy was
-asked for under which bounds are not checked, the hook takes the slow path (sw_process.fast_path stays off): the short
-one asks for no policy.
+A change is effective at once on the calling thread, elsewhere with the next switch or sync. The fast path reads no
+policy: it is off for good once a policy without checks of bounds was requested (sw_process.unchecked).
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -20,12 +19,12 @@ from records.requests cimport end_requests
 
 
 cdef inline bint is_unknown(const sw_record *record) noexcept nogil:
-    """A stack that nobody told of: its bounds are from the map of memory, or an estimate."""
+    """Was the stack found, not told? Its bounds are from the map of memory, or an estimate."""
     return record.kind == SW_TRANSIENT and record.bounds_from >= SW_FROM_MAP
 
 
 cdef inline int policy_of(const sw_thread *thread, int kind) noexcept nogil:
-    """In force for a kind of stacks on a thread, or (NULL) where no thread has one of its own."""
+    """The policy for a kind of stacks on a thread; NULL: in the process."""
     cdef int own = SW_INHERITED
     if thread != NULL:
         own = thread.policies[SW_KNOWN_STACKS if kind == SW_FOREIGN_THREADS else kind]
@@ -39,7 +38,7 @@ cdef inline int kind_of(const sw_thread *thread, const sw_record *record) noexce
 
 
 cdef inline int effective(const sw_record *record, int wanted) noexcept nogil:
-    """What can be had of it: bounds that are not certain are an estimate; an estimate is no exact one."""
+    """The policy that a record can have: `exact` needs known bounds and a size that is large enough for it."""
     if wanted != SW_EXACT:
         return wanted
     if record.bounds_from == SW_FROM_ESTIMATE and is_unknown(record):
@@ -50,7 +49,7 @@ cdef inline int effective(const sw_record *record, int wanted) noexcept nogil:
 
 
 cdef inline void use_policy(const sw_thread *thread, sw_record *record) noexcept nogil:
-    """Choose the policy of a record. `thread`: the one that it is on, or NULL."""
+    """Set the effective policy of a record. `thread`: the one that it is current on, or NULL."""
     cdef int wanted = record.given_policy
     if wanted == SW_INHERITED:
         wanted = policy_of(thread, kind_of(thread, record))
@@ -58,7 +57,7 @@ cdef inline void use_policy(const sw_thread *thread, sw_record *record) noexcept
 
 
 cdef inline void note_unchecked(int policy) noexcept nogil:
-    """A policy was asked for. Under sw_lock()."""
+    """A policy was requested: does it end the fast path? Under sw_lock()."""
     if policy >= SW_COUNTED and not sw_process.unchecked:
         sw_process.unchecked = True
         update_fast_path()
@@ -76,7 +75,7 @@ cdef inline bint has_policies(const sw_thread *thread) noexcept nogil:
 
 
 cdef inline void forget_policies(sw_thread *thread) noexcept nogil:
-    """The thread has ended: stacks that it was on go by others' policies again. Under sw_lock()."""
+    """The thread has ended, and its policies with it. Under sw_lock()."""
     end_requests(&thread.policy_requests)
     thread.set_policies[SW_KNOWN_STACKS] = thread.set_policies[SW_UNKNOWN_STACKS] = SW_INHERITED
     if has_policies(thread):
@@ -84,8 +83,9 @@ cdef inline void forget_policies(sw_thread *thread) noexcept nogil:
         use_policies()
 
 
-cdef inline void sum_policies(uint8_t *effective, const uint8_t *set_for_good, const sw_request *request) noexcept nogil:
-    """The newest request for each kind of stacks, else what was set for good."""
+cdef inline void sum_policies(
+        uint8_t *effective, const uint8_t *set_for_good, const sw_request *request) noexcept nogil:
+    """Effective for each kind of stacks: the policy of the newest request, else the one that was set for good."""
     cdef int which
     cdef bint requested[SW_POLICY_KINDS]
     for which in range(SW_POLICY_KINDS):
@@ -99,7 +99,7 @@ cdef inline void sum_policies(uint8_t *effective, const uint8_t *set_for_good, c
 
 
 cdef inline void use_policies() noexcept nogil:
-    """Choose again for all records. Under sw_lock()."""
+    """Set the effective policies of all records again. Under sw_lock()."""
     cdef uint32_t index
     cdef sw_record *record
     cdef sw_thread *thread = sw_process.threads

@@ -1,4 +1,4 @@
-"""What CPython checks, behind the one interface that cpython/protection.h explains."""
+"""CPython's stack protection for Cython: the interface that cpython/protection.h explains."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uintptr_t

@@ -1,10 +1,11 @@
-"""The life of a record, its handles, and what is said of it.
+"""Records: their handles, their life, their description.
 
-Promises: records are never given back to the operating system, so whatever a late reader still holds is a record,
-and its generation tells if it is the right one. Writers hold sw_lock(); a record may be retired without it.
+Promises: memory of records is never given back, so a late pointer still points at a record, and the generation
+tells whether it is the same one. Writers hold sw_lock(); a record may be retired without it.
 
-The life of a record: take_record -> insert_record -> ... -> retire_record -> sweep_retired. Between the last two
-it stands in the index of addresses, but its generation is even, so no lookup returns it.
+    take_record -> set_bounds -> insert_record -> ... -> retire_record -> sweep_retired (which frees it)
+
+Between the last two it is still in the index of addresses, but no lookup returns it: its generation is even.
 """
 
 from libc.stddef cimport size_t
@@ -20,7 +21,7 @@ from stackwarden cimport stackwarden_stack
 
 cdef extern from * nogil:
     """
-    /* Treiber stack of retired records; `execution` is the link. */
+    /* Retired records, a Treiber stack; `execution` is the link. */
     static sw_record *sw_retired;
 
     static int sw_generation_advance(sw_record *record, uint32_t from)
@@ -73,7 +74,7 @@ cdef inline sw_handle handle_of(const sw_record *record) noexcept nogil:
 
 
 cdef inline sw_record *record_of(sw_handle handle) noexcept nogil:
-    """The record that a handle names, or NULL when it is stale or was never given out."""
+    """The record that a handle names; NULL: the handle is stale, or names nothing."""
     cdef uint32_t index = <uint32_t>handle
     cdef uint32_t generation = <uint32_t>(handle >> 32)
     cdef sw_record *record
@@ -98,7 +99,7 @@ cdef inline void describe_record(const sw_record *record, stackwarden_stack *sta
 # ---- changing the table of records: under sw_lock() ----
 
 cdef inline sw_record *take_record() noexcept nogil:
-    """A record that is not in use, all fields but generation and index zero; NULL: none left, or no memory."""
+    """A free record, with its index; NULL: none left, or no memory."""
     cdef uint32_t index = sw_process.free_record
     cdef uint32_t chunk
     cdef sw_record *record
@@ -126,7 +127,7 @@ cdef inline sw_record *take_record() noexcept nogil:
 
 
 cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
-    """Reads first: most details are never written, and take no memory."""
+    """Written only where it is not zero: most of these pages are never touched, and take no memory."""
     if cold.own_budget or cold.budgets != NULL or cold.painted or cold.calls_withheld:
         cold.budgets = NULL
         cold.own_budget = 0
@@ -137,7 +138,7 @@ cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
 
 cdef inline void set_bounds(
         sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Fill a record that is not in use and put it in use. Its policy must be chosen next."""
+    """Fill a free record; from now on it is in use. Requires: use_policy() next."""
     record.kind = kind
     record.bounds_from = bounds_from
     record.given_policy = SW_INHERITED
@@ -155,8 +156,8 @@ cdef inline void set_bounds(
 
 
 cdef inline void free_name(char *name) noexcept nogil:
-    """The record's generation is even already. A handler of a fault that reads it all the same has said so before
-    it looked at the generation: then the name is leaked."""
+    """Requires: the record's generation is even. A handler of a fault that reads the name all the same has counted
+    itself before it looked at the generation (crash/overrun.pxd): then the name is leaked."""
     if name != NULL:
         sw_fence_full()
         if sw_load_acquire(&sw_process.name_readers) == 0:
@@ -164,7 +165,7 @@ cdef inline void free_name(char *name) noexcept nogil:
 
 
 cdef inline void free_record(sw_record *record) noexcept nogil:
-    """Put a record whose generation is even back into the table."""
+    """Give a record back to the table. Requires: its generation is even."""
     cdef uint32_t index = record.index
     free_name(record.name)
     sw_store_release(<uint64_t *>&record.base, 0)
@@ -182,6 +183,7 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
 
 
 cdef inline void release_thread_record(sw_record *record) noexcept nogil:
+    """Free a record that is in no index: a thread's, or one whose registration failed."""
     if record.generation & 1:
         sw_store_generation(&record.generation, record.generation + 1)
     free_record(record)
@@ -194,10 +196,10 @@ cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t ba
     return record
 
 
-# ---- letting go ----
+# ---- retiring: without a lock ----
 
 cdef inline bint retire_record(sw_record *record, uint32_t generation) noexcept nogil:
-    """Make all handles of a registered record stale. Needs no lock. False: another thread did it first."""
+    """Make all handles of a registered record stale. False: another thread did it first."""
     if not sw_generation_advance(record, generation):
         return False
     sw_add(&sw_process.registered, <uint64_t>-1)

@@ -1,7 +1,7 @@
-"""Requests that hold for a block: made, found by their token, ended.
+"""Requests of blocks of code: making one, finding it by its token, ending it.
 
-Promises: a request ends on its own, in whatever order and on whatever thread; a token that has ended names nothing.
-Memory of requests is never given back to the operating system, so a late token still points at a request.
+Promises: each request ends on its own, in whatever order and on whatever thread. A token names its request alone:
+once that has ended it names nothing.
 """
 
 from libc.stdlib cimport calloc
@@ -12,7 +12,7 @@ from stackwarden cimport stackwarden_request
 
 
 cdef inline sw_request *make_request(sw_request **list, stackwarden_request *token) noexcept nogil:
-    """The newest of a list; NULL: no memory. Takes the lock."""
+    """A new request, at the head of a list, and its token; NULL: no memory. Takes the lock."""
     cdef sw_request *request
     sw_lock()
     request = sw_process.free_requests
@@ -33,7 +33,7 @@ cdef inline sw_request *make_request(sw_request **list, stackwarden_request *tok
 
 
 cdef inline sw_request *request_of(const stackwarden_request *token) noexcept nogil:
-    """NULL: it has ended, or was none."""
+    """The request that a token names; NULL: it has ended, or there was none."""
     cdef sw_request *request = <sw_request *>token.place
     return request if token.id and request != NULL and request.id == token.id else NULL
 
@@ -45,8 +45,8 @@ cdef inline void free_request(sw_request *request) noexcept nogil:
     sw_process.free_requests = request
 
 
-cdef inline void take_out(sw_request **list, sw_request *request) noexcept nogil:
-    """Free a request that is in a list, or in one that is gone. Under sw_lock()."""
+cdef inline void remove_request(sw_request **list, sw_request *request) noexcept nogil:
+    """Remove a request from its list, if that is still there, and free it. Under sw_lock()."""
     while list[0] != NULL and list[0] is not request:
         list = &list[0].next
     if list[0] != NULL:
@@ -55,7 +55,7 @@ cdef inline void take_out(sw_request **list, sw_request *request) noexcept nogil
 
 
 cdef inline void end_requests(sw_request **list) noexcept nogil:
-    """All of a list, whose owner has ended. Under sw_lock()."""
+    """Free all requests of a list: its owner has ended. Under sw_lock()."""
     cdef sw_request *request
     while list[0] != NULL:
         request = list[0]

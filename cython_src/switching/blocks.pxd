@@ -1,8 +1,9 @@
-"""The bounds of a stack for a block of code: those that are named, or those of the stack under the caller.
+"""Bounds for a block of code: those of a stack that is named (enter_stack), or of the one under the caller
+(enter_sync).
 
-Promises: blocks form a set on their thread; each ends on its own, in whatever order and on whatever thread. What is
-effective after a block is the newest of those that are left, else the stack around the outermost one; but where
-another stack was told of meanwhile, and holds the stack pointer, that stays.
+Promises: the blocks of a thread form a set; each ends on its own, in whatever order and on whatever thread. After
+the end of one the current stack is that of the newest block that is left, else the one from before the first
+(`outer`). But a stack that became current in another way meanwhile, and holds the stack pointer, stays current.
 """
 
 from libc.stdint cimport uintptr_t
@@ -13,7 +14,7 @@ from records.guard cimport *
 from records.policy cimport use_policy
 from records.protection cimport *
 from records.records cimport handle_of, record_holds, record_of
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -25,7 +26,7 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from switching.hook cimport enter_told, sw_notify_stack_switch, sw_switch_to
+from switching.hook cimport enter_bounds_only, sw_notify_stack_switch, sw_switch_to
 from switching.sync cimport is_right, sw_sync_stack, sync_slow
 from switching.threads cimport renew_transient, this_thread, thread_with_serial
 
@@ -37,11 +38,12 @@ cdef extern from * nogil:
 
 
 cdef inline sw_place place_of(const sw_record *record) noexcept nogil:
+    """Where to return to, whatever becomes of the record."""
     return sw_place(handle_of(record), record.base, record.top, record.bounds_from)
 
 
 cdef inline bint is_at(const sw_thread *thread, const sw_place *place) noexcept nogil:
-    """Is that the stack that is current on a thread, under this handle or another?"""
+    """Is the current stack of a thread the one at this place, under whichever handle?"""
     return thread.current.base == place.base and thread.current.top == place.top
 
 
@@ -49,22 +51,24 @@ cdef inline bint is_at(const sw_thread *thread, const sw_place *place) noexcept 
 
 cdef inline void begin_block(
         sw_thread *thread, sw_request *request, const sw_place *outer) noexcept nogil:
-    """On the stack that is effective in the block."""
+    """The current stack is the block's: note it in the request. `outer`: the one before it."""
     request.thread = thread.serial
     request.stack = place_of(thread.current)
     if request.next == NULL:
         thread.outer = outer[0]
 
 
-cdef inline void give_up_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
+cdef inline void cancel_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
+    """The block needs no request after all: no other stack was entered."""
     sw_lock()
-    take_out(&thread.blocks, request)
+    remove_request(&thread.blocks, request)
     sw_unlock()
     memset(token, 0, sizeof(stackwarden_request))
 
 
 cdef inline stackwarden_status sw_enter_stack(
         const stackwarden_stack *stack, stackwarden_request *token) noexcept nogil:
+    """The request is made first: once the stack is entered nothing may fail."""
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     cdef sw_request *request
     cdef sw_place outer
@@ -83,11 +87,12 @@ cdef inline stackwarden_status sw_enter_stack(
     if status == STACKWARDEN_DONE or status == STACKWARDEN_TOO_SMALL:
         begin_block(thread, request, &outer)
     else:
-        give_up_block(thread, request, token)
+        cancel_block(thread, request, token)
     return status
 
 
 cdef inline stackwarden_status sw_enter_sync(stackwarden_request *token) noexcept nogil:
+    """Where the bounds are right already there is no request, and the token is zero."""
     cdef uintptr_t sp = sw_stack_pointer()
     memset(token, 0, sizeof(stackwarden_request))
     return STACKWARDEN_DONE if SW_LIKELY(is_right(sp)) else enter_sync_slow(sp, token)
@@ -109,44 +114,47 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
     if not is_at(thread, &outer):
         begin_block(thread, request, &outer)
     else:
-        give_up_block(thread, request, token)
+        cancel_block(thread, request, token)
     return status
 
 
 # ---- its end ----
 
 cdef inline stackwarden_status enter_place(sw_thread *thread, const sw_place *place) noexcept nogil:
-    """What was found of an unknown stack stays found: it does not become told."""
+    """Enter a stack again. An unknown one stays unknown: what was found of it does not become told."""
     cdef sw_record *record = record_of(place.handle)
     if record == NULL and place.bounds_from < SW_FROM_MAP:
         return sw_notify_stack_switch(place.base, place.top - place.base)
     if record == NULL:
         record = renew_transient(thread, place.bounds_from, place.base, place.top)
-    return enter_told(thread, record)
+    return enter_bounds_only(thread, record)
 
 
 cdef inline sw_place *effective_place(sw_thread *thread) noexcept nogil:
+    """The stack of the newest block that is left, else the one around the first."""
     return &thread.blocks.stack if thread.blocks != NULL else &thread.outer
 
 
 cdef inline void end_block_elsewhere(sw_thread *thread) noexcept nogil:
-    """Another thread's block ends here, where its generator is dropped. That thread is not attached, this one is."""
+    """A block of another thread ends here: its generator is dropped on this one. This thread is attached, so that
+    the other one is not, and its thread state can be written."""
     cdef sw_record *ended = thread.current
     cdef sw_record *record = record_of(effective_place(thread).handle)
     if record == NULL:
         record = thread.native
     if record.execution is not ended.execution:
-        return  # it switched in the middle of Python meanwhile, and that has the last word
+        return  # it has switched in the middle of Python since, and its bounds are those of that switch
     sw_store_pointer(&thread.current, record)
     use_policy(thread, record)
     swpy_protect_elsewhere(thread, ended, record)
 
 
 cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) noexcept nogil:
+    """The end of a block changes the current stack only if that is the block's own, or is not under the caller."""
     cdef sw_thread *own = this_thread() if sw_process.running else NULL
     cdef sw_request *request = request_of(token)
     cdef sw_thread *thread
-    cdef bint over
+    cdef bint decides
     if own == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
     if request == NULL:
@@ -154,16 +162,18 @@ cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) 
     thread = thread_with_serial(request.thread)
     if thread is not own and swpy_attached() == NULL:
         return STACKWARDEN_DETACHED
-    over = is_at(thread, &request.stack) or (thread is own and not record_holds(thread.current, sw_stack_pointer()))
+    decides = is_at(thread, &request.stack) \
+        or (thread is own and not record_holds(thread.current, sw_stack_pointer()))
     sw_lock()
-    take_out(&thread.blocks, request)
+    remove_request(&thread.blocks, request)
     sw_unlock()
-    if over and thread is own:
+    if decides and thread is own:
         return enter_place(thread, effective_place(thread))
-    if over:
+    if decides:
         end_block_elsewhere(thread)
     return STACKWARDEN_DONE
 
 
 cdef inline stackwarden_status sw_leave_sync(const stackwarden_request *token) noexcept nogil:
+    """Without a request the bounds were right at the beginning; the thread may have switched since."""
     return sw_leave_stack(token) if token.id else sw_sync_stack()

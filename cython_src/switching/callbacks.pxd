@@ -1,7 +1,7 @@
-"""Switch callbacks: who is told of a switch, and when.
+"""Switch callbacks: which functions are called after a switch, and when.
 
 Promises: a callback runs attached, on the new stack, and never inside another callback of its thread. Switches
-that were made detached, before the jump, or inside a callback are told as one at the next sync.
+that were noted detached, before the jump, or inside a callback are reported as one, at the next sync.
 """
 
 from cpython.object cimport PyObject
@@ -55,7 +55,7 @@ cdef extern from * nogil:
 
 cdef inline stackwarden_status add_callback(
         stackwarden_switch_callback function, void *arg, uint64_t thread) noexcept nogil:
-    """`thread`: the serial of a thread, or 0 for all."""
+    """`thread`: the serial of the thread whose switches are reported; 0: of all threads."""
     cdef stackwarden_status status = STACKWARDEN_FULL
     cdef int i
     sw_lock()
@@ -90,7 +90,7 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
 
 
 cdef inline void drop_callbacks_of(const sw_thread *thread) noexcept nogil:
-    """The thread has ended. Under sw_lock()."""
+    """Unregister the callbacks for a thread that has ended. Under sw_lock()."""
     cdef int i
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function != NULL and sw_callbacks[i].thread == thread.serial:
@@ -100,6 +100,8 @@ cdef inline void drop_callbacks_of(const sw_thread *thread) noexcept nogil:
 
 
 cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept nogil:
+    """The i-th callback, if the pending switches of a thread are to be reported to it; else one without a
+    function. Read anew for each call: a callback may unregister others."""
     cdef sw_callback callback
     sw_lock()
     callback = sw_callbacks[i]
@@ -110,16 +112,16 @@ cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept no
 
 
 cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
-    """Tell of all switches since the last time. Requires: attached, on the current stack."""
-    cdef stackwarden_stack left, entered
+    """Report the pending switches, as one. Requires: attached, and on the current stack."""
+    cdef stackwarden_stack former, current
     cdef sw_callback callback
     cdef PyObject *error[3]
     cdef int i
-    describe_record(thread.current, &entered)
-    memset(&left, 0, sizeof(left))
-    left.handle = thread.left_handle
-    left.base = thread.left_base
-    left.size = (thread.left_top - thread.left_base) & ~<size_t>1
+    describe_record(thread.current, &current)
+    memset(&former, 0, sizeof(former))
+    former.handle = thread.from_handle
+    former.base = thread.from_base
+    former.size = (thread.from_top - thread.from_base) & ~<size_t>1
     sw_add(&sw_process.coalesced, thread.pending_switches - 1)
     thread.pending_switches = 0
     thread.in_callback = 1
@@ -127,23 +129,23 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     for i in range(SW_CALLBACKS):
         callback = callback_for(thread, i)
         if callback.function != NULL:
-            callback.function(&left, &entered, callback.arg)
+            callback.function(&former, &current, callback.arg)
     PyErr_Restore(error[0], error[1], error[2])
     thread.in_callback = 0
 
 
-cdef inline void note_switch(sw_thread *thread, const sw_record *left) noexcept nogil:
-    """A switch that callbacks are to be told of: now, or at the next sync."""
+cdef inline void note_switch(sw_thread *thread, const sw_record *former) noexcept nogil:
+    """Note a switch from the stack of `former`, to be reported by call_callbacks()."""
     if not thread.pending_switches:
-        thread.left_handle = handle_of(left)
-        thread.left_base = left.base
-        thread.left_top = left.top
+        thread.from_handle = handle_of(former)
+        thread.from_base = former.base
+        thread.from_top = former.top
     thread.pending_switches += 1
     thread.pending_since = sw_load_acquire(&sw_process.callback_serial)
 
 
-cdef inline void announce(sw_thread *thread, const sw_record *left) noexcept nogil:
-    """Have callbacks called now, when the thread is attached and on the new stack."""
-    note_switch(thread, left)
+cdef inline void report_switch(sw_thread *thread, const sw_record *former) noexcept nogil:
+    """Note a switch; report it at once where the thread is attached and on the new stack already."""
+    note_switch(thread, former)
     if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:
         call_callbacks(thread)

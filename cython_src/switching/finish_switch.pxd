@@ -1,6 +1,8 @@
-"""The end of a switch in the middle of Python, on the stack that it went to: its execution state is loaded.
+"""The end of a switch in the middle of Python, on the stack that is resumed or begins.
 
-Promises: nothing is refused here, start_switch.pxd let it pass. What may run Python comes last.
+Promises: nothing is refused: start_switch() has checked the target. First the execution state, then the bounds,
+and last what may run Python: the release of what has ended, and switch callbacks. Does nothing where no switch was
+started.
 """
 
 from cpython.object cimport PyObject
@@ -24,8 +26,9 @@ cdef extern from * nogil:
 
 
 cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution, uintptr_t sp) noexcept nogil:
-    """Was this memory handed out anew? A coroutine goes on where it was suspended, give or take a few calls; a new one
-    begins where the former one began."""
+    """Is this a new coroutine on memory in which the execution state's coroutine was suspended? That one is
+    resumed where it was suspended, give or take a few frames; a new one begins near where the former one began
+    (test_memory_used_anew_starts_from_nothing, test_a_fiber_that_is_resumed_is_not_taken_for_a_new_one)."""
     return execution.status == SW_SUSPENDED and thread.current.kind != SW_NATIVE and sp > execution.suspended_at \
         and record_holds(thread.current, execution.suspended_at) \
         and record_holds(thread.current, execution.entered_at) \
@@ -33,7 +36,8 @@ cdef inline bint is_stale(const sw_thread *thread, const sw_execution *execution
 
 
 cdef inline void drop_stale(sw_execution *execution, PyThreadState *ts) noexcept nogil:
-    """What a coroutine that is gone had on its stack is leaked: nobody can unwind it."""
+    """Leak what the former coroutine holds: nobody can unwind its frames. The execution state begins again, with
+    the kind of context that its stack was registered with."""
     cdef PyObject *context
     sw_count(&sw_process.dropped)
     swpy_state_clear(&execution.state)
@@ -52,7 +56,7 @@ cdef inline void drop_stale(sw_execution *execution, PyThreadState *ts) noexcept
 
 cdef inline bint begins_here(
         sw_thread *thread, PyThreadState *ts, sw_execution *execution, uintptr_t sp) noexcept nogil:
-    """Does an execution state begin with this switch? One that is stale does."""
+    """Does the execution state begin with this switch? A stale one does, too."""
     if is_stale(thread, execution, sp):
         drop_stale(execution, ts)
         thread.current.depth_used = 0
@@ -64,7 +68,8 @@ cdef inline bint begins_here(
 
 cdef inline PyThreadState *load_execution(
         sw_thread *thread, PyThreadState *ts, sw_execution *execution) noexcept nogil:
-    """The thread state that is attached afterwards."""
+    """Load an execution state: attach its own thread state, or swap its frames into the thread's. Returns the
+    thread state that is attached now, or NULL."""
     cdef PyThreadState *home = ts
     if execution.isolation == SW_THREAD_STATE:
         home = execution.ts
@@ -76,13 +81,14 @@ cdef inline PyThreadState *load_execution(
         swpy_state_load(home, &execution.state)
         execution.holds = False
     elif execution.isolation == SW_THREAD_STATE:
-        swpy_enter_own(&execution.state)
+        swpy_shared_load(&execution.state)
     execution.status = SW_LOADED
     thread.loaded = execution
     return home
 
 
 cdef inline void release_finished(sw_thread *thread) noexcept nogil:
+    """Release the execution state that ended with this switch. May run Python."""
     cdef sw_execution *finished = thread.finished
     thread.finished = NULL
     finished.status = SW_IDLE
@@ -91,8 +97,8 @@ cdef inline void release_finished(sw_thread *thread) noexcept nogil:
 
 
 cdef inline void complete_switch(sw_thread *thread) noexcept nogil:
-    """What may run Python, and what detaches, once everything is in its place. Python may switch, and this stack
-    may come back on another thread."""
+    """What may run Python, once all is in place; last the detaching, where the stack was suspended detached.
+    Python may switch, and this stack be resumed on another thread (test_it_may_go_on_on_another_thread)."""
     cdef bint detached = thread.current.detached
     if thread.finished != NULL:
         release_finished(thread)
@@ -105,8 +111,7 @@ cdef inline void complete_switch(sw_thread *thread) noexcept nogil:
 
 
 cdef inline bint finish_switch_fast(uintptr_t sp) noexcept nogil:
-    """The fast path: on the other side of start_switch_fast(), where the stack goes on as it was suspended. False:
-    nothing was done."""
+    """The fast path: a suspended coroutine is resumed, and nothing is to be released. False: nothing was done."""
     cdef sw_thread *thread
     cdef PyThreadState *ts
     cdef sw_execution *execution
@@ -136,6 +141,7 @@ cdef inline stackwarden_status sw_finish_switch() noexcept nogil:
 
 
 cdef inline stackwarden_status finish_switch_slow "sw_finish_switch_slow"(uintptr_t sp) noexcept nogil:
+    """The slow path: any stack, any isolation."""
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_execution *execution

@@ -1,11 +1,11 @@
-"""The switch hook: what happens when a thread goes on on another stack.
+"""The switch hook: a thread runs on another stack from now on, and CPython's bounds become those of that stack.
 
-Promises: from the entry to the thread state one line, notify/switch_to/reset -> enter -> swpy_protect,
-(and a shorter one, enter_fast, for attached threads on 3.14 and later while nobody wants callbacks), which
-allocates nothing, takes no lock and makes no system call, attached or not. The first call on a thread
-makes the thread's block. After Python is finalised nothing happens.
+    system -> adapter -> sw_notify_stack_switch, sw_switch_to, sw_reset_stack
+                           find the record -> enter_fast -> swpy_protect_fast     attached, 3.14 and later
+                                           -> enter      -> swpy_protect          everything else
 
-Data flows one way: system -> adapter -> hook -> record -> thread state.
+Promises: allocates nothing, takes no lock and makes no system call, attached or not, but for a thread's first
+call. Does nothing once Python is finalized. Bounds alone change: what has other execution state is refused.
 """
 
 from libc.stddef cimport size_t
@@ -28,7 +28,7 @@ from stackwarden cimport (
     STACKWARDEN_TOO_SMALL,
     stackwarden_status,
 )
-from switching.callbacks cimport announce
+from switching.callbacks cimport report_switch
 from switching.threads cimport renew_transient, this_thread
 from switching.unknown cimport SW_PAGE
 
@@ -44,12 +44,14 @@ cdef extern from * nogil:
 # ---- entering a stack ----
 
 cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
+    """The high-water mark, where the stack pointer is on the stack of a record."""
     cdef uintptr_t used = record.top - sp
     if used <= record.top - record.base and used >> 4 > record.high_water:
         record.high_water = <uint32_t>(used >> 4)
 
 
 cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
+    """`to` becomes the current stack of a thread, before the jump or after it."""
     cdef uintptr_t sp = sw_stack_pointer()
     note_depth(thread.current, sp)
     note_depth(to, sp)
@@ -67,7 +69,8 @@ cdef inline void apply_bounds(PyThreadState *ts, sw_thread *thread, sw_record *t
 
 
 cdef inline void apply_bounds_detached(sw_thread *thread, sw_record *to, bint adopts) noexcept nogil:
-    """In the thread state that this thread is going to attach, if that is not freed already."""
+    """To the thread state that the thread will attach next, unless CPython may be freeing it:
+    stop_detached_writes()."""
     cdef PyThreadState *ts
     thread.writes_detached = True
     sw_fence_full()
@@ -79,9 +82,9 @@ cdef inline void apply_bounds_detached(sw_thread *thread, sw_record *to, bint ad
 
 
 cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adopts=False) noexcept nogil:
-    """The thread goes on on the stack of a record: count it, put its bounds in force, tell who wants to know.
-    `adopts`: its counters are in force already."""
-    cdef sw_record *left = thread.current
+    """The thread runs on the stack of a record: count the switch, apply the bounds, report to callbacks. `adopts`:
+    who switched has swapped CPython's counters already (stackwarden_adopt_stack)."""
+    cdef sw_record *former = thread.current
     cdef PyThreadState *ts = swpy_attached()
     count_switch(thread, to)
     if sw_process.own_policies:
@@ -90,13 +93,13 @@ cdef inline stackwarden_status enter(sw_thread *thread, sw_record *to, bint adop
         apply_bounds(ts, thread, to, adopts)
     else:
         apply_bounds_detached(thread, to, adopts)
-    if to is not left and sw_process.callbacks:
-        announce(thread, left)
+    if to is not former and sw_process.callbacks:
+        report_switch(thread, former)
     return STACKWARDEN_DONE
 
 
 cdef inline bint enter_fast(sw_record *to) noexcept nogil:
-    """enter() without a question asked, where sw_process.fast_path allows it. False: nothing was done."""
+    """enter() where sw_process.fast_path allows it, with the same execution state. False: nothing was done."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_fast()
     cdef PyThreadState *ts = swpy_attached_fast()
     if not SW_LIKELY(thread != NULL and ts != NULL and to.execution is thread.loaded):
@@ -106,8 +109,9 @@ cdef inline bint enter_fast(sw_record *to) noexcept nogil:
     return True
 
 
-cdef inline stackwarden_status enter_told(sw_thread *thread, sw_record *to) noexcept nogil:
-    """enter() for those who tell of bounds only: refused where execution state would have to go with them."""
+cdef inline stackwarden_status enter_bounds_only(sw_thread *thread, sw_record *to) noexcept nogil:
+    """enter(), refused where execution state would have to be swapped with the bounds. A stack without isolation
+    joins the chain of the current one."""
     if to.execution is not thread.loaded:
         if to.isolation != SW_SHARED or to.kind == SW_NATIVE:
             return STACKWARDEN_ISOLATION_REQUIRED
@@ -116,32 +120,34 @@ cdef inline stackwarden_status enter_told(sw_thread *thread, sw_record *to) noex
 
 
 cdef inline void enter_estimate(sw_thread *thread, uintptr_t top) noexcept nogil:
-    """Of a stack that is too small to be protected its top is known, but not if the thread is on it already."""
+    """The current stack is too small to be protected. The estimate comes from its top: whether the stack pointer
+    is on it already is not known."""
     cdef uintptr_t base = top - sw_process.assumed_size if top > 2 * sw_process.assumed_size else SW_PAGE
     enter(thread, renew_transient(thread, SW_FROM_ESTIMATE, base, max(top, base + sw_process.assumed_size)))
 
 
 cdef inline void on_first_foreign_stack() noexcept nogil:
-    """What comes with the first foreign stack. May run Python: hold no lock."""
+    """Once in the process: see cpython/first_stack.h. May run Python, so no lock may be held."""
     if sw_process.has_foreign and not sw_process.first_foreign_done:
         sw_process.first_foreign_done = swpy_call_on_first_foreign_stack()
 
 
-# ---- telling ----
+# ---- notifications ----
 
 cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """The thread runs on a range that is not registered: its transient record of that range, else a new one."""
     cdef stackwarden_status status
     if thread.checked_version == sw_load_acquire(&sw_process.version):
         if is_range(thread.transient, base, top):
-            return enter_told(thread, thread.transient)
+            return enter_bounds_only(thread, thread.transient)
         if is_range(thread.spare, base, top):
             thread.transient, thread.spare = thread.spare, thread.transient
-            return enter_told(thread, thread.transient)
+            return enter_bounds_only(thread, thread.transient)
     if overlaps_record(thread.native, base, top):
         return STACKWARDEN_OVERLAP
     status = supersede_overlaps(thread, base, top)
     if status == STACKWARDEN_DONE:
-        status = enter_told(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
+        status = enter_bounds_only(thread, renew_transient(thread, SW_FROM_TOLD, base, top))
         on_first_foreign_stack()
     return status
 
@@ -156,6 +162,7 @@ cdef inline stackwarden_status sw_notify_stack_switch(uintptr_t base, size_t siz
 
 cdef inline stackwarden_status notify_slow "sw_notify_slow"(
         sw_record *record, uintptr_t base, size_t size) noexcept nogil:
+    """`record`: the registered stack that holds `base`, or NULL."""
     cdef sw_thread *thread
     cdef stackwarden_status status = check_range(base, size)
     if status != STACKWARDEN_DONE:
@@ -168,7 +175,7 @@ cdef inline stackwarden_status notify_slow "sw_notify_slow"(
     if record == NULL or record.base != base or record.top != base + size:
         record = thread.native
     if record.base == base and record.top == base + size:
-        return enter_told(thread, record)
+        return enter_bounds_only(thread, record)
     if size < sw_process.least_size:
         enter_estimate(thread, base + size)
         return STACKWARDEN_TOO_SMALL
@@ -189,7 +196,7 @@ cdef inline stackwarden_status switch_to_slow "sw_switch_to_slow"(sw_record *rec
     if record == NULL:
         return STACKWARDEN_STALE_HANDLE
     thread = this_thread()
-    return enter_told(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+    return enter_bounds_only(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
 
 
 cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
@@ -199,4 +206,4 @@ cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
     thread = this_thread()
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
-    return enter_told(thread, thread.native)
+    return enter_bounds_only(thread, thread.native)

@@ -1,7 +1,7 @@
-"""Asking for a policy: for good or for a block, in the process or on a thread.
+"""Setting policies: for good or for a block of code, in the process or on a thread.
 
-Promises: requests of blocks form a set, of which the newest is effective; each ends with its own block, on whichever
-thread that ends. A change is effective at once on the calling thread if it is attached, elsewhere with the next
+Promises: the requests of blocks form a set, of which the newest is effective; each ends with its own block, on
+whichever thread. A change is effective at once on the calling thread if that is attached, elsewhere with the next
 switch or sync.
 """
 
@@ -11,7 +11,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.policy cimport note_unchecked, sum_policies, use_policies
 from records.protection cimport *
-from records.requests cimport make_request, request_of, take_out
+from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
@@ -42,12 +42,12 @@ cdef inline stackwarden_status check_policy(
 
 
 cdef inline int wanted_policy(int which, int policy, bint thread_only) noexcept nogil:
-    """The process has a default where a thread inherits."""
+    """INHERITED stands for the default in the process, where a thread inherits from the process."""
     return policy if thread_only or policy != SW_INHERITED else default_policy(which)
 
 
 cdef inline void compute_policies(sw_thread *thread) noexcept nogil:
-    """Of a thread; NULL: of the process. Under sw_lock()."""
+    """The effective policies of a thread, or (NULL) of the process, after a change. Under sw_lock()."""
     if thread != NULL:
         sum_policies(thread.policies, thread.set_policies, thread.policy_requests)
     else:
@@ -56,7 +56,7 @@ cdef inline void compute_policies(sw_thread *thread) noexcept nogil:
 
 
 cdef inline void apply_policies() noexcept nogil:
-    """To the bounds of the stack under the caller, now."""
+    """Apply the effective policy to the stack under the caller, if the thread is attached."""
     cdef PyThreadState *ts = swpy_attached()
     if ts != NULL:
         enter_here(this_thread(), ts, sw_stack_pointer(), False)
@@ -106,6 +106,7 @@ cdef inline stackwarden_status sw_enter_policy(
 
 
 cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint for_good) noexcept nogil:
+    """`for_good`: the policy of the request stays, behind those of the blocks that are left."""
     cdef sw_request *request
     cdef sw_thread *thread
     if not sw_process.running:
@@ -118,7 +119,7 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
         thread = thread_with_serial(request.thread)
         if for_good:
             (thread.set_policies if thread != NULL else sw_process.set_policies)[request.which] = request.policy
-        take_out(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
+        remove_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
         compute_policies(thread)
     sw_unlock()
     if request == NULL:
@@ -132,5 +133,5 @@ cdef inline stackwarden_status sw_leave_policy(const stackwarden_request *token)
 
 
 cdef inline void settle_policy(const stackwarden_request *token) noexcept nogil:
-    """What was asked for is for good from now on."""
+    """End a request; its policy is set for good."""
     end_policy(token, True)

@@ -1,6 +1,6 @@
-"""Registering and unregistering stacks and callbacks, their names, and what is asked of them.
+"""Registration of stacks and switch callbacks; names of stacks; lookups.
 
-Promises: a status for every call; never a pending exception. The contract is include/stackwarden/stackwarden.h.
+Promises: a status for every call, never a pending exception. The contract is stackwarden.h.
 """
 
 from libc.stddef cimport size_t
@@ -52,7 +52,7 @@ from switching.threads cimport this_thread, thread_on
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
-    """The two names one after the other, NULs included, or NULL: no memory. NULL stands for an empty name."""
+    """A record's `name`: both names, each with its NUL. NULL stands for an empty name. NULL: no memory."""
     cdef size_t first = strlen(name) + 1 if name != NULL else 1
     cdef size_t second = strlen(system) + 1 if system != NULL else 1
     cdef char *names = <char *>calloc(1, first + second)
@@ -64,7 +64,7 @@ cdef inline char *join_names(const char *name, const char *system) noexcept nogi
 
 
 cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names, int policy) noexcept nogil:
-    """Take, fill and index a record. Under sw_lock(). NULL: none left, or no memory."""
+    """A new record, in the index; NULL: none left, or no memory. Under sw_lock()."""
     cdef sw_record *record = take_record()
     if record == NULL:
         return NULL
@@ -90,8 +90,9 @@ cdef inline int policy_in(unsigned flags) noexcept nogil:
     return (flags >> 8) & 0xFF
 
 
-cdef inline stackwarden_status register_names(
+cdef inline stackwarden_status register_range(
         uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_stack *stack) noexcept nogil:
+    """Older records give way, the new one is made, all under one lock. Owns `names` only if DONE."""
     cdef stackwarden_status status
     cdef sw_record *record
     sw_lock()
@@ -116,6 +117,7 @@ cdef inline stackwarden_status register_names(
 cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         uintptr_t base, size_t size, const char *name, const char *system, unsigned flags,
         stackwarden_stack *stack) noexcept nogil:
+    """Every refusal comes before the first change."""
     cdef uintptr_t top = base + size
     cdef char *names = NULL
     cdef stackwarden_status status = check_range(base, size)
@@ -140,7 +142,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         names = join_names(name, system)
         if names == NULL:
             return STACKWARDEN_NO_MEMORY
-    status = register_names(base, top, names, flags, stack)
+    status = register_range(base, top, names, flags, stack)
     if status != STACKWARDEN_DONE:
         free(names)
     on_first_foreign_stack()
@@ -148,6 +150,8 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
 
 
 cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
+    """The execution state ends after the lock is released, because that may run Python. A stack without isolation
+    that was suspended in the middle of Python is lost: its frames belong to a chain that may be resumed."""
     cdef stackwarden_status status
     cdef sw_record *record
     cdef sw_execution *execution = NULL
@@ -173,7 +177,7 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
 
 
 cdef inline bint name_stack(sw_handle handle, const char *name, const char *system) noexcept nogil:
-    """Give a stack a name, when it has none. False: no memory."""
+    """Give a stack a name, unless it has one. False: no memory."""
     cdef char *names = join_names(name, system)
     cdef sw_record *record
     if names == NULL:
@@ -199,7 +203,7 @@ cdef inline stackwarden_status sw_register_switch_callback(
     return add_callback(function, arg, 0 if all_threads else thread.serial)
 
 
-# ---- what is known ----
+# ---- lookups ----
 
 cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexcept nogil:
     cdef sw_thread *thread

@@ -1,13 +1,12 @@
-"""The start of a switch in the middle of Python: the execution state goes with the stack.
+"""The start of a switch in the middle of Python, on the stack that is suspended or ends.
 
-    start_switch(to)  saves what the thread state holds          ... on the stack that is suspended
-    (the jump)
-    finish_switch()   loads what belongs to the stack under it   ... on the other stack: finish_switch.pxd
+    start_switch(to)   target: find and check it; save the loaded execution state; the target becomes current
+    the jump
+    finish_switch()    on the target: load its execution state, apply its bounds (finish_switch.pxd)
 
-Promises: what is refused is refused before anything is saved. No Python runs between the two. Stacks of one chain
-share one execution state: nothing is swapped between them, and a stack that is resumed must find the frames that it
-had. Memory is allocated for an own thread state when its stack is entered for the first time (begin_execution), and
-for an unregistered stack that must be found again (index_suspended in target.pxd).
+Promises: a refusal comes before anything is saved. No Python runs between the two calls. Between stacks of one
+chain nothing is swapped: they share their execution state (execution.h). Allocates an own thread state when its
+stack is entered for the first time (begin_execution), and what target.pxd allocates.
 """
 
 from cpython.object cimport PyObject
@@ -36,12 +35,13 @@ from switching.threads cimport this_thread
 cdef extern from * nogil:
     """
     /* Kept out of line: the hot paths need no registers for them. */
-    static SW_NOINLINE stackwarden_status sw_start_switch_slow(const stackwarden_stack *to, uintptr_t sp, int ends);
+    static SW_NOINLINE stackwarden_status sw_start_switch_slow(
+        const stackwarden_stack *to, uintptr_t sp, int ends);
     """
 
 
 cdef inline void note_suspended(const sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """Where the loaded execution state is suspended, and in which thread state it lives."""
+    """The loaded execution state is suspended here: in which thread state, at which stack pointer."""
     cdef sw_execution *execution = thread.loaded
     execution.ts = ts
     execution.ts_id = swpy_id(ts) if ts != NULL else 0
@@ -51,13 +51,14 @@ cdef inline void note_suspended(const sw_thread *thread, PyThreadState *ts, uint
 
 
 cdef inline void save_frames(const sw_thread *thread, PyThreadState *ts) noexcept nogil:
+    """Save the frames and all that goes with them, out of a thread state that other stacks use too."""
     swpy_state_save(ts, &thread.loaded.state)
     thread.loaded.holds = True
 
 
 cdef inline void save_loaded(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """Save the loaded execution state. Without a thread state to save from it still holds what was never loaded, or
-    what it was loaded into is gone."""
+    """Save the loaded execution state, whatever its isolation. Without a thread state there is nothing to save: it
+    still holds what was never loaded, or the thread state that it was loaded into is gone."""
     cdef sw_execution *execution = thread.loaded
     if ts != NULL and execution.isolation == SW_FRAMES:
         if not swpy_state_is_checked(ts):
@@ -66,12 +67,13 @@ cdef inline void save_loaded(sw_thread *thread, PyThreadState *ts, uintptr_t sp)
     elif not execution.holds:
         swpy_state_clear(&execution.state)
         if ts != NULL:
-            swpy_leave_own(&execution.state)
+            swpy_shared_save(&execution.state)
     note_suspended(thread, ts, sp)
 
 
 cdef inline void finish_loaded(sw_thread *thread, PyThreadState *ts) noexcept nogil:
-    """What ran is over: finish_switch() releases it. What was never loaded is there for the next who enters."""
+    """The loaded execution state has ended. finish_switch() releases it; without a thread state nobody can: what
+    it holds was never loaded, and stays for the next coroutine on this stack."""
     if ts != NULL:
         thread.finished = thread.loaded
     else:
@@ -79,12 +81,14 @@ cdef inline void finish_loaded(sw_thread *thread, PyThreadState *ts) noexcept no
 
 
 cdef inline bint has_to_release(const sw_thread *thread, bint ends) noexcept nogil:
+    """Must release_unloaded() come first?"""
     return thread.loaded.holds or (ends and thread.loaded.isolation == SW_THREAD_STATE)
 
 
 cdef inline void release_unloaded(sw_thread *thread, PyThreadState *ts, bint ends) noexcept nogil:
-    """An execution state that was entered without a thread state, and is suspended with one that was made meanwhile,
-    goes on with what that one has. May run Python."""
+    """What may run Python before a switch. A stack that was entered on a thread without a thread state may have
+    got one meanwhile: its execution state is what that one holds, and the context that it was to begin with is
+    released. An own thread state that ends stops tracing (own_state.h)."""
     if thread.loaded.holds:
         release_execution(thread.loaded)
     if ends and thread.loaded.isolation == SW_THREAD_STATE:
@@ -92,7 +96,7 @@ cdef inline void release_unloaded(sw_thread *thread, PyThreadState *ts, bint end
 
 
 cdef inline sw_thread *thread_to_switch(PyThreadState *ts, bint ends) noexcept nogil:
-    """The calling thread, once what may run Python before a switch is over; NULL: no memory."""
+    """The calling thread, after release_unloaded(), which may come back on another one. NULL: no memory."""
     cdef sw_thread *thread = this_thread()
     if thread != NULL and ts != NULL and not SW_LIKELY(not has_to_release(thread, ends)):
         release_unloaded(thread, ts, ends)
@@ -101,8 +105,13 @@ cdef inline sw_thread *thread_to_switch(PyThreadState *ts, bint ends) noexcept n
 
 
 cdef inline void commit_switch(
-        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends, bint detached) noexcept nogil:
-    """From here on nothing is refused: the current stack is suspended, or over, and `record` is the next one."""
+        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends,
+        bint detached) noexcept nogil:
+    """The point of no return: the current stack is suspended, or ends; that of `record` becomes the current one.
+
+    `sp`: where the caller of start_switch() is on the current stack. `detached`: it was, before start_switch()
+    attached it; a stack that begins inherits that (test_a_new_stack_inherits_from_the_stack_that_enters_it).
+    """
     cdef sw_record *current = thread.current
     cdef sw_execution *to = execution_of(thread, record)
     current.detached = detached
@@ -126,9 +135,9 @@ cdef inline void commit_switch(
 
 
 cdef inline stackwarden_status begin_execution(sw_thread *thread, sw_record *record) noexcept nogil:
-    """An isolated stack is entered for the first time: as it was registered, where nobody renewed it. Its own
-    thread state is made here and not before: 3.12 ends with a SIGSEGV when it finds one that never ran
-    (tests/isolation/test_shutdown.py)."""
+    """A stack with isolation is entered for the first time: give it its context, unless somebody renewed it, and
+    its own thread state. That one is not made earlier, because 3.12 ends with a SIGSEGV when it finds a thread
+    state that never ran (tests/isolation/test_shutdown.py)."""
     cdef sw_execution *execution = record.execution
     cdef stackwarden_status status = STACKWARDEN_DONE
     cdef PyObject *context
@@ -144,14 +153,15 @@ cdef inline stackwarden_status begin_execution(sw_thread *thread, sw_record *rec
         execution.ts = swpy_make_own(swpy_attached(), context)
         status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
         if status == STACKWARDEN_DONE:
-            # Before CPython attaches it, or it asks the system for bounds, which reads /proc/self/maps.
+            # Before it is attached: for one without bounds CPython asks the system, which reads /proc/self/maps.
             swpy_protect_own(execution.ts, thread, record, True)
     return status
 
 
 cdef inline stackwarden_status start_switch_to(
-        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends, bint detached) noexcept nogil:
-    """Start a switch to the stack of a record. `ts`: attached by now, or NULL; `detached`: it was not before."""
+        sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends,
+        bint detached) noexcept nogil:
+    """Check the target, prepare it, commit. `ts`: attached, or NULL. `detached`: the caller was."""
     cdef stackwarden_status status = check_target(thread, ts, record)
     if status == STACKWARDEN_DONE and ts != NULL:
         status = begin_execution(thread, record)
@@ -162,6 +172,7 @@ cdef inline stackwarden_status start_switch_to(
 
 cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
         const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
+    """The slow path: any stack, any isolation."""
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
@@ -182,8 +193,8 @@ cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
 
 cdef inline bint may_start_fast(
         const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
-    """Two stacks that were both suspended in the middle of Python, and live in one thread state: the slow path would
-    refuse nothing, and do no more than start_switch_fast() does."""
+    """Does the slow path come to the same? Both stacks have isolation "frames" and live in this thread state, and
+    the target was suspended in the middle of Python: nothing is refused, made or released."""
     cdef const sw_execution *loaded = thread.loaded
     cdef const sw_execution *to = record.execution
     return to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
@@ -193,7 +204,7 @@ cdef inline bint may_start_fast(
 
 
 cdef inline bint start_switch_fast(const stackwarden_stack *to, uintptr_t sp) noexcept nogil:
-    """The fast path: both stacks were suspended before, in this thread state. False: nothing was done."""
+    """The fast path: from one suspended coroutine to another. False: nothing was done."""
     cdef sw_thread *thread
     cdef PyThreadState *ts
     cdef sw_record *record
@@ -217,14 +228,17 @@ cdef inline bint start_switch_fast(const stackwarden_stack *to, uintptr_t sp) no
 
 
 cdef inline stackwarden_status sw_start_switch(const stackwarden_stack *to, unsigned flags) noexcept nogil:
+    """The stack pointer is that of the caller, as in sw_finish_switch(): is_stale() compares the two."""
     cdef uintptr_t sp = sw_callers_stack_pointer()
     if SW_LIKELY(flags == 0 and start_switch_fast(to, sp)):
         return STACKWARDEN_DONE
     return start_switch_slow(to, sp, flags & STACKWARDEN_SWITCH_ENDS)
 
 
-cdef inline stackwarden_status sw_start_switch_blocking(const stackwarden_stack *to, unsigned flags) noexcept nogil:
-    """Attached or not; finish_switch() detaches again where the stack that goes on was suspended detached."""
+cdef inline stackwarden_status sw_start_switch_blocking(
+        const stackwarden_stack *to, unsigned flags) noexcept nogil:
+    """start_switch() for detached callers too: attaches them. finish_switch() detaches again where the stack that
+    is resumed was suspended detached."""
     cdef uintptr_t sp = sw_callers_stack_pointer()
     cdef PyThreadState *ts
     cdef sw_thread *thread

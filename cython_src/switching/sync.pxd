@@ -1,6 +1,6 @@
-"""Finding the stack under the caller.
+"""Sync: the bounds become those of the stack that holds the stack pointer, whatever was told before.
 
-Promises: nothing is asked where the bounds are right already. Only a stack of which nobody told costs system calls.
+Promises: a few loads where they are that already. Only an unknown stack costs system calls (unknown.pxd).
 """
 
 from libc.stdint cimport uintptr_t
@@ -36,6 +36,7 @@ cdef extern from * nogil:
 
 
 cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) noexcept nogil:
+    """DONE where the map of memory tells where the stack ends; UNKNOWN_STACK: its bounds are an estimate."""
     cdef sw_record *record = unknown_record(thread, sp)
     enter(thread, record)
     on_first_foreign_stack()
@@ -43,7 +44,7 @@ cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) no
 
 
 cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept nogil:
-    """The record of the stack that holds an address: the one told, a registered one, the native one, or NULL."""
+    """The record of the stack that holds an address: current, registered or native; NULL: nobody told of it."""
     cdef sw_record *record = thread.current
     if not is_unknown(record) and record_holds(record, sp):
         return record
@@ -62,7 +63,7 @@ cdef inline stackwarden_status sw_adopt_stack() noexcept nogil:
 
 
 cdef inline bint is_right(uintptr_t sp) noexcept nogil:
-    """Attached, with the bounds of the stack at `sp` in force? False too where only the slow path can tell."""
+    """Attached, with the bounds of the stack that holds `sp`? False also where only the slow path can tell."""
     cdef PyThreadState *ts
     if not SW_LIKELY(sw_process.fast_path):
         return False
@@ -75,7 +76,8 @@ cdef inline stackwarden_status sync(uintptr_t sp, bint adopts) noexcept nogil:
 
 
 cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept nogil:
-    """A thread state that was made on a stack which was gone to without one: it gets the stack's context."""
+    """A stack was entered on a thread without a thread state, and has got one since: that gets the context with
+    which the stack was to begin (test_a_fiber_has_its_context_in_a_thread_state_that_was_made_on_it)."""
     if execution.isolation == SW_FRAMES and swpy_is_pristine(ts):
         swpy_state_load(ts, &execution.state)
         execution.holds = False
@@ -83,7 +85,7 @@ cdef inline void load_held(sw_execution *execution, PyThreadState *ts) noexcept 
 
 cdef inline stackwarden_status enter_here(
         sw_thread *thread, PyThreadState *ts, uintptr_t sp, bint adopts) noexcept nogil:
-    """Enter the stack that holds the stack pointer, whatever the thread was told last."""
+    """Enter the stack that holds the stack pointer; an unknown one may be found with a beacon that came late."""
     cdef sw_record *record
     if ts != NULL and thread.loaded.holds:
         load_held(thread.loaded, ts)
@@ -97,6 +99,7 @@ cdef inline stackwarden_status enter_here(
 
 
 cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopts) noexcept nogil:
+    """Enters a stack only where the bounds are another one's; reports pending switches in any case."""
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef stackwarden_status status = STACKWARDEN_DONE

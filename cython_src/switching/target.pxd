@@ -1,7 +1,7 @@
-"""Where a switch in the middle of Python goes, and whether it may.
+"""The target of a switch in the middle of Python: its record, its execution state, and whether it may be resumed.
 
-Promises: what is refused is refused before anything is saved. Nothing is allocated, but for an unregistered stack
-that must be kept in mind (index_suspended).
+Promises: changes no execution state, so a refusal changes nothing. Allocates nothing, but for the record of an
+unregistered stack with Python frames on it (index_suspended).
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
@@ -31,7 +31,8 @@ from switching.threads cimport renew_transient, thread_on
 
 cdef inline stackwarden_status find_target(
         sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
-    """The record to go to: the native stack for NULL; by handle; else by its bounds, as when they are told."""
+    """The record of the target: the native stack for NULL; by its handle; else by its bounds, as those of
+    notify_stack_switch()."""
     cdef stackwarden_status status
     record[0] = thread.native if to == NULL else record_of(to.handle)
     if record[0] != NULL:
@@ -57,8 +58,10 @@ cdef inline stackwarden_status find_target(
 
 
 cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
-    """An unregistered stack that was left in the middle of Python is to be known when it is gone back to, however
-    many others come between: before its record is used anew it goes into the index. False: no memory."""
+    """A transient record is about to be used for another stack. One that was suspended in the middle of Python
+    must be found again, however many others come between: its record goes into the index, and the thread gets a
+    fresh one.
+    False: no memory."""
     cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
     cdef sw_record *fresh
     if not place[0].frame_tag or not place[0].generation & 1:
@@ -75,7 +78,7 @@ cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
 
 
 cdef inline void drop_indexed(const sw_thread *thread, sw_record *ended) noexcept nogil:
-    """An unregistered stack that index_suspended() put into the index is over."""
+    """The stack of a record has ended: retire the record if index_suspended() has put it into the index."""
     if ended.kind == SW_TRANSIENT and ended is not thread.transient and ended is not thread.spare:
         retire_record(ended, ended.generation)
 
@@ -93,16 +96,16 @@ cdef inline sw_record *find_range(sw_thread *thread, uintptr_t base, uintptr_t t
 
 
 cdef inline sw_execution *execution_of(const sw_thread *thread, const sw_record *record) noexcept nogil:
-    """The execution state that goes on when the thread goes to a stack: its own; or that of the chain in which it
-    was left in the middle of Python; or the one that is loaded."""
+    """The execution state that a switch to a stack loads: the stack's own; that of the chain in which the stack
+    was suspended in the middle of Python; else the loaded one, whose chain the stack joins."""
     if record.isolation != SW_SHARED or record.kind == SW_NATIVE or record.frame_tag:
         return record.execution
     return thread.loaded
 
 
 cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_execution *execution) noexcept nogil:
-    """In-place states belong to one thread state, unless they have no frames. Compared by id: the address of a
-    dead thread state comes back at once."""
+    """Can it be loaded on this thread? Frames belong to the thread state that they began in. Compared by id: the
+    address of a dead thread state is used again at once (test_frames_in_the_state_of_a_thread_that_has_ended)."""
     cdef uint64_t home
     if execution.isolation == SW_THREAD_STATE or execution.ts == NULL or swpy_state_is_idle(&execution.state):
         return True
@@ -114,14 +117,15 @@ cdef inline bint may_be_loaded(const sw_thread *thread, PyThreadState *ts, sw_ex
 
 
 cdef inline bint runs_elsewhere(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    """Is the stack current on another thread?"""
     cdef sw_thread *other = thread_on(record)
     return other != NULL and other is not thread
 
 
 cdef inline stackwarden_status check_own_states(
         const sw_thread *thread, PyThreadState *ts, const sw_execution *execution) noexcept nogil:
-    """May another thread state be attached? Not while Python is finalised: the thread would hang for good. After a
-    fork CPython has deleted all but one."""
+    """May the thread attach another thread state? Not during finalization: CPython would hang the thread for good.
+    After a fork CPython has deleted all thread states but one, and `ts` is NULL (threads.pxd)."""
     cdef const sw_execution *owner = execution
     if execution.isolation != SW_THREAD_STATE:
         owner = thread.native.execution
@@ -134,7 +138,12 @@ cdef inline stackwarden_status check_own_states(
 
 cdef inline stackwarden_status check_target(
         const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
-    """May the thread go to that stack? DONE, or the refusal."""
+    """May the thread switch to the stack of a record? DONE, or the refusal.
+
+    A stack without isolation that was suspended in the middle of Python is resumed only while its chain has the
+    frames that it had then (frame_tag). Above other frames its own would be popped in the wrong order, and the
+    process would die (test_unguarded_resuming_below_other_frames_crashes).
+    """
     cdef sw_execution *execution = execution_of(thread, record)
     cdef stackwarden_status status = STACKWARDEN_DONE
     cdef uint32_t frame_tag = execution.frame_tag

@@ -1,6 +1,6 @@
-"""A thread's block, from the first call on the thread to its end; and what fork and the end of Python do to all of them.
+"""Thread blocks: from the first call on a thread to its end; after a fork; during the finalization of Python.
 
-Promises: blocks are never given back, so the list of threads may be walked without a lock.
+Promises: memory of blocks is never given back, so the list of threads may be walked without a lock.
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
@@ -30,7 +30,7 @@ cdef extern from "crash/crash.h" nogil:
 
 
 cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
-    """Blocks are never given back: the list of threads may be walked without a lock. Under sw_lock()."""
+    """The block of a thread that has ended, or a new one; NULL: no memory. Under sw_lock()."""
     cdef sw_thread *thread = sw_process.threads
     while thread != NULL and thread.ident:
         thread = thread.next
@@ -42,17 +42,52 @@ cdef inline sw_thread *reuse_or_make_block() noexcept nogil:
     return thread
 
 
+cdef inline bint find_native_bounds(uintptr_t *base, uintptr_t *top) noexcept nogil:
+    """The bounds of the calling thread's native stack. False: the operating system does not say, and they are an
+    estimate."""
+    cdef bint known = sw_native_bounds(base, top) == 0
+    if not known:
+        base[0] = sw_stack_pointer() - sw_process.assumed_size // 2
+        top[0] = base[0] + sw_process.assumed_size
+    swpy_native_bounds(swpy_attached_call(), base, top[0])
+    return known
+
+
+cdef inline bint fill_block(sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Give a block its records and its execution state, and the calling thread the block. False: no memory. Under
+    sw_lock()."""
+    sw_store_pointer(&thread.native, new_thread_record(SW_NATIVE, bounds_from, base, top))
+    thread.transient = take_record()
+    thread.spare = take_record()
+    thread.loaded = new_execution(SW_FRAMES)
+    return thread.native != NULL and thread.transient != NULL and thread.spare != NULL \
+        and thread.loaded != NULL and sw_thread_local_set(thread) == 0
+
+
+cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
+    """The calling thread is on its native stack, and has told nothing yet. Under sw_lock()."""
+    use_policy(thread, thread.native)
+    thread.loaded.status = SW_LOADED
+    thread.native.execution = thread.loaded
+    thread.incoming = NULL
+    thread.finished = NULL
+    sw_store_pointer(&thread.current, thread.native)
+    swpy_forget_counters(thread)
+    thread.pending_switches = 0
+    thread.in_callback = 0
+    thread.checked_version = 0
+    sw_process.thread_serial += 1
+    thread.serial = sw_process.thread_serial
+    sw_store_release(&thread.ident, sw_thread_ident())
+
+
 cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     """The block of a thread that is seen for the first time; NULL: no memory."""
     cdef uintptr_t base = 0
     cdef uintptr_t top = 0
     cdef sw_thread *thread
-    cdef bint known = sw_native_bounds(&base, &top) == 0
     cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.finalizing else swpy_own())
-    if not known:
-        base = sw_stack_pointer() - sw_process.assumed_size // 2
-        top = base + sw_process.assumed_size
-    swpy_native_bounds(swpy_attached_call(), &base, top)
+    cdef bint known = find_native_bounds(&base, &top)
     sw_lock()
     sw_process.fast_path = False
     swpy_check_attached_place()
@@ -61,37 +96,20 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     if thread != NULL:
         thread.is_foreign = is_foreign
         thread.policies_seen = 0
-        sw_store_pointer(
-            &thread.native, new_thread_record(SW_NATIVE, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top))
-        thread.transient = take_record()
-        thread.spare = take_record()
-        thread.loaded = new_execution(SW_FRAMES)
-        if thread.native == NULL or thread.transient == NULL or thread.spare == NULL or thread.loaded == NULL \
-                or sw_thread_local_set(thread) != 0:
-            thread = NULL
-        else:
-            use_policy(thread, thread.native)
-            thread.loaded.status = SW_LOADED
-            thread.native.execution = thread.loaded
-            thread.incoming = NULL
-            thread.finished = NULL
-            sw_store_pointer(&thread.current, thread.native)
-            swpy_forget_counters(thread)
-            thread.pending_switches = 0
-            thread.in_callback = 0
-            thread.checked_version = 0
-            sw_process.thread_serial += 1
-            thread.serial = sw_process.thread_serial
-            sw_store_release(&thread.ident, sw_thread_ident())
+        if fill_block(thread, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top):
+            begin_thread(thread)
             if known:
                 supersede_overlaps(thread, base, top)
+        else:
+            thread = NULL
     sw_unlock()
     sw_crash_cover_thread()
     return thread
 
 
 cdef inline void end_executions(sw_thread *thread) noexcept nogil:
-    """Of a thread that has ended: frames on its stack are gone, and what they held is leaked. Under sw_lock()."""
+    """The execution state of a native stack whose thread has ended. Frames that were suspended there are gone, and
+    what they held is leaked. Under sw_lock()."""
     cdef sw_execution *execution = thread.native.execution
     thread.loaded.status = SW_READY if thread.loaded.holds else SW_IDLE
     if execution.holds and not swpy_state_is_idle(&execution.state):
@@ -101,7 +119,7 @@ cdef inline void end_executions(sw_thread *thread) noexcept nogil:
 
 
 cdef inline void end_thread(void *block) noexcept nogil:
-    """The operating-system thread of this block has ended. Its records are given back, the block stays."""
+    """The operating-system thread has ended: free all that its block has. The block stays, for another thread."""
     cdef sw_thread *thread = <sw_thread *>block
     sw_lock()
     drop_callbacks_of(thread)
@@ -132,24 +150,26 @@ cdef inline void end_other_threads() noexcept nogil:
 
 
 cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
-    """After fork, in the child: CPython deletes every thread state but the attached one."""
+    """After fork, in the child: CPython has deleted every thread state but the attached one."""
     cdef uint32_t index
     cdef sw_record *record
     for index in range(1, sw_process.records):
         record = record_at(index)
-        if record.generation & 1 and record.isolation == SW_THREAD_STATE and record.execution.status == SW_SUSPENDED:
+        if record.generation & 1 and record.isolation == SW_THREAD_STATE \
+                and record.execution.status == SW_SUSPENDED:
             record.execution.ts = NULL
     if own != NULL and own.loaded.isolation == SW_THREAD_STATE:
         own.native.execution.ts = NULL
 
 
 cdef inline sw_thread *this_thread() noexcept nogil:
+    """The block of the calling thread, made at its first call; NULL: no memory."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     return thread if thread != NULL else make_thread()
 
 
 cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:
-    """NULL: it has ended, or 0 was asked for."""
+    """The thread with a serial; NULL: it has ended, or the serial is 0."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     while serial and thread != NULL and (thread.serial != serial or not thread.ident):
         thread = thread.next
@@ -157,7 +177,7 @@ cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:
 
 
 cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
-    """A thread on which a stack is current, or NULL. Needs no lock."""
+    """The thread on which a stack is current, or NULL. Needs no lock."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     while thread != NULL:
         if sw_load_pointer(&thread.current) == record:
@@ -168,7 +188,8 @@ cdef inline sw_thread *thread_on(const sw_record *record) noexcept nogil:
 
 cdef inline sw_record *renew_transient(
         sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Give a transient record of the thread a new range, one that is not current; its old handles go stale."""
+    """Use the transient record that is not current for a new range; its former handles go stale. The top of an
+    unknown stack is odd: unknown.pxd."""
     cdef sw_record *record = thread.transient
     if thread.current is record:
         record = thread.spare
@@ -185,8 +206,8 @@ cdef inline sw_record *renew_transient(
 
 
 cdef inline void stop_detached_writes() noexcept nogil:
-    """Python ends, and CPython is about to free the thread states of detached threads, which do not learn of it:
-    from now on such threads leave them alone. Waits for those that are at it."""
+    """Python is finalized, and CPython is about to free the thread states of other threads, which do not learn of
+    it: from now on no detached thread writes to its own, and those that are writing are waited for."""
     cdef sw_thread *thread
     sw_process.finalizing = True
     sw_fence_full()
