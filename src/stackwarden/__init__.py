@@ -57,27 +57,27 @@ if TYPE_CHECKING:
     from stackwarden._pools import wrap_thread_pool
 
 try:
+    from stackwarden._callbacks import register_switch_callback, unregister_switch_callback
     from stackwarden._calls import call_on_stack, deep_recursion, growing, maybe_grow
     from stackwarden._core import (
         Stack,
         check_stack_depth,
-        crash_reports,
         current_stack,
         drain,
+        find_stack,
         notify_stack_switch,
-        register_stack,
-        register_switch_callback,
         reset_stack,
         stack_budget,
         stack_remaining,
         stack_used,
         stacks,
-        status,
         sync_stack,
-        unregister_switch_callback,
     )
+    from stackwarden._crash_reports import disable_crash_reports, enable_crash_reports
     from stackwarden._policy import apply_settings as _apply_settings
     from stackwarden._policy import stack_policy
+    from stackwarden._registration import register_stack
+    from stackwarden._status import status
     from stackwarden._sync_on_call import sync_on_call
 
     _apply_settings()
@@ -85,14 +85,16 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise
-    from stackwarden._no_core import (  # type: ignore[assignment]
+    from stackwarden._no_core import (  # type: ignore[assignment,no-redef]
         Stack,
         call_on_stack,
         check_stack_depth,
-        crash_reports,
         current_stack,
         deep_recursion,
+        disable_crash_reports,
         drain,
+        enable_crash_reports,
+        find_stack,
         growing,
         maybe_grow,
         notify_stack_switch,
@@ -167,10 +169,12 @@ __all__ = [
     "call_on_stack",
     "check_stack_depth",
     "classify_recursion_error",
-    "crash_reports",
     "current_stack",
     "deep_recursion",
+    "disable_crash_reports",
     "drain",
+    "enable_crash_reports",
+    "find_stack",
     "format_stack",
     "get_cmake_dir",
     "get_include",

@@ -13,10 +13,12 @@ import stackwarden
 REFUSED = {
     "Stack": (),
     "call_on_stack": (print,),
-    "crash_reports": (),
     "current_stack": (),
     "deep_recursion": (),
+    "disable_crash_reports": (),
     "drain": (),
+    "enable_crash_reports": (),
+    "find_stack": (1 << 20,),
     "growing": (),
     "interpose": (),
     "maybe_grow": (print,),
