@@ -16,12 +16,7 @@ from stackwarden._interpose import Interposition, interpose, interposed_environm
 from stackwarden._paths import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden.errors import (
-    AdapterError,
-    AdapterInstalledError,
-    AdapterNotInstalledError,
-    AdapterWarning,
     CallbackError,
-    CoroutineError,
     InterpositionError,
     IsolationRequiredError,
     IsolationUnavailableError,
@@ -32,7 +27,6 @@ from stackwarden.errors import (
     RecursionOverflow,
     RegistryFullError,
     SettingWarning,
-    StackExit,
     StackInUseError,
     StackLeftInUseError,
     StackOverflow,
@@ -42,14 +36,8 @@ from stackwarden.errors import (
     StackTooSmallError,
     StackwardenError,
     StaleStackError,
-    SystemMissingError,
-    SystemTooOldError,
-    SystemUnfitError,
-    ThreadPoolError,
     UnalignedStackError,
-    UnknownAdapterError,
     UnmappedStackError,
-    UserThreadError,
 )
 
 TYPE_CHECKING = False  # typing costs import time
@@ -130,12 +118,7 @@ from stackwarden._recursion_errors import (  # noqa: E402 (it needs the core, or
 )
 
 __all__ = [
-    "AdapterError",
-    "AdapterInstalledError",
-    "AdapterNotInstalledError",
-    "AdapterWarning",
     "CallbackError",
-    "CoroutineError",
     "Interposition",
     "InterpositionError",
     "IsolationRequiredError",
@@ -148,7 +131,6 @@ __all__ = [
     "RegistryFullError",
     "SettingWarning",
     "Stack",
-    "StackExit",
     "StackInUseError",
     "StackLeftInUseError",
     "StackOverflow",
@@ -158,14 +140,8 @@ __all__ = [
     "StackTooSmallError",
     "StackwardenError",
     "StaleStackError",
-    "SystemMissingError",
-    "SystemTooOldError",
-    "SystemUnfitError",
-    "ThreadPoolError",
     "UnalignedStackError",
-    "UnknownAdapterError",
     "UnmappedStackError",
-    "UserThreadError",
     "call_on_stack",
     "check_stack_depth",
     "classify_recursion_error",
