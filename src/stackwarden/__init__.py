@@ -117,6 +117,8 @@ from stackwarden._recursion_errors import (  # noqa: E402 (it needs the core, or
     precise_recursion_errors,
 )
 
+__version__ = "0.1.0"  # as in pyproject.toml; tests/packaging compares all places
+
 __all__ = [
     "CallbackError",
     "Interposition",
