@@ -104,7 +104,8 @@ def test_without_faulthandler_the_report_stands_alone(errors_of):
 
 
 def test_it_can_be_taken_back(errors_of):
-    before = "faulthandler.enable(); enable_crash_reports(); disable_crash_reports()"
+    is_on = "assert stackwarden.status()['crash_reports']"
+    before = f"faulthandler.enable(); enable_crash_reports(); {is_on}; disable_crash_reports()"
     errors = errors_of(
         "assert not stackwarden.status()['crash_reports']; on_registered(overrun)", before=before
     )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import stackwarden
+from stackwarden._types import Status
 
 # What needs a core, and what it is called with.
 REFUSED = {
@@ -57,7 +58,9 @@ def check_status() -> None:
     status = stackwarden.status()
     assert status["mechanism"] == "none", status
     assert status["reason"] == reason(), status
+    assert status.keys() == Status.__required_keys__
     assert stackwarden.stacks() == []
+    assert stackwarden.__version__
 
 
 def reason() -> str:
