@@ -1,9 +1,11 @@
-# cython: language_level=3, binding=True, subinterpreters_compatible=shared_gil
+# cython: language_level=3, binding=False, embedsignature=True, embedsignature.format=clinic
+# cython: subinterpreters_compatible=shared_gil, auto_pickle=False
 # cython: wraparound=False, boundscheck=False, initializedcheck=False, cdivision=True
 """stackwarden._core: the compiled core as Python sees it.
 
 Promises: every refusal of the C layer becomes an exception of its own class, with the numbers in the message;
-nothing here runs on a switch. What happens on a switch is in hook.pxd.
+nothing here runs on a switch. What happens on a switch is in hook.pxd. What tells, asks and syncs is compiled; what
+checks arguments and puts things into words is Python (src/stackwarden/), over the functions whose names begin with _.
 
 One extension module, and one compilation unit: the code of the core stands in .pxd files, so that each file has its
 own names and says what it imports, and yet everything can be inlined. What Python sees is included from python/, a
@@ -11,18 +13,15 @@ file for each subject; here it starts and ends.
 """
 
 import atexit
-import os
-import sys
-from operator import index
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
-from beacon.listener cimport describe_beacons, start_listening
+from beacon.listener cimport see_beacons, start_listening
 from calls.call_on_stack cimport SW_DEFAULT_STACK_SIZE
 from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
-from depth.budgets cimport SW_BUDGET_RESERVE, set_budget, sw_enter_budget, sw_leave_budget
-from depth.checks cimport deepest, paint, sw_check_stack_depth, sw_stack_remaining, sw_stack_used
+from depth.budgets cimport SW_BUDGET_RESERVE, set_budget
+from depth.checks cimport deepest, paint
 from interpose.core_hooks cimport (
     SW_INTERPOSE_ATTACH,
     SW_INTERPOSE_OFF,
@@ -35,7 +34,7 @@ from interpose.core_hooks cimport (
     turn_interposition,
 )
 from records.execution cimport *
-from records.executions cimport is_suspended, sw_drain, sw_renew_stack
+from records.executions cimport is_suspended
 from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.overlaps cimport check_range
@@ -43,23 +42,22 @@ from records.policy cimport policy_of
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE
-from switching.blocks cimport sw_enter_stack, sw_leave_stack
-from switching.callbacks cimport sw_unregister_switch_callback
-from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
-from switching.policies cimport default_policy, settle_policy, sw_enter_policy, sw_leave_policy
-from switching.registration cimport (
-    name_stack,
-    sw_current_stack,
-    sw_register_stack,
-    sw_register_switch_callback,
-    sw_unregister_stack,
-)
+from switching.policies cimport default_policy, settle_policy
+from switching.registration cimport name_stack
 from switching.sync cimport sync_slow
 from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
 from table cimport fill_table, stackwarden_table
 
-from stackwarden import errors
+from stackwarden._contract import (
+    BOUNDS_FROM,
+    ISOLATIONS,
+    POLICIES,
+    chosen,
+    refusal_of_budget,
+    refusal_of_range,
+)
+from stackwarden.errors import MechanismError, StackInUseError, refusal
 
 
 cdef extern from "Python.h":
@@ -71,9 +69,11 @@ cdef extern from *:
     """
     static stackwarden_table sw_table;
     static int sw_platform_started;
+    static const char *sw_frames_reason; /* why execution state is not swapped in place, or NULL */
     """
     stackwarden_table sw_table
     int sw_platform_started
+    const char *sw_frames_reason
 
 
 include "python/refusals.pxi"
@@ -100,48 +100,30 @@ cdef void _end_other_threads() noexcept nogil:
     end_other_threads()
 
 
-_PROBES = {"on": SWPY_PROBE_SETTER, "observe": SWPY_PROBE_OBSERVE, "off": SWPY_PROBE_OFF}
-_MECHANISMS = {
-    "none": SWPY_NONE,
-    "pointer": SWPY_POINTER,
-    "setter": SWPY_SETTER,
-    "counter": SWPY_COUNTER,
-    "combined-counter": SWPY_COMBINED_COUNTER,
-}
+_PROBES = ("on", "observe", "off")  # in the order of swpy_probe
+_MECHANISMS = ("none", "pointer", "setter", "counter", "combined-counter")  # in that of swpy_mechanism
 
 
-cdef _choice(str variable, dict choices, default):
-    word = os.environ.get(variable) or default
-    if word is not None and word not in choices:
-        raise errors.MechanismError(f"{variable}={word}: must be one of {', '.join(choices)}")
-    return choices.get(word)
-
-
-cdef _start_protection():
+cdef _start_protection(int probe, int mechanism):
     cdef const char *reason
-    mechanism = _choice("STACKWARDEN_MECHANISM", _MECHANISMS, None)
-    if os.environ.get("STACKWARDEN_PROBE") != "off":
+    if probe != SWPY_PROBE_OFF:
         swpy_find_attached_place()
-    swpy_protection_start(_choice("STACKWARDEN_PROBE", _PROBES, "on"))
-    if mechanism is not None:
-        reason = swpy_protection_force(mechanism)
+    swpy_protection_start(<swpy_probe>probe)
+    if mechanism >= 0:
+        reason = swpy_protection_force(<swpy_mechanism>mechanism)
         if reason != NULL:
-            raise errors.MechanismError(
-                f"STACKWARDEN_MECHANISM={os.environ['STACKWARDEN_MECHANISM']} cannot work here: {reason.decode()}")
+            raise MechanismError(
+                f"STACKWARDEN_MECHANISM={_MECHANISMS[mechanism]} cannot work here: {reason.decode()}")
     sw_process.least_size = max(swpy_protection.least_size, SW_LEAST_SIZE)
 
 
-_frames_reason = None
-
-
-cdef _start_isolation():
+cdef void _start_isolation(int probe) noexcept:
     """May execution state be swapped in place? Needs the thread state's layout, so it must have been verified."""
-    global _frames_reason
-    cdef const char *reason = b"the probe of layouts is turned off (STACKWARDEN_PROBE=off)"
-    if os.environ.get("STACKWARDEN_PROBE") != "off":
-        reason = swpy_state_start()
-    sw_process.frames = reason == NULL
-    _frames_reason = reason.decode() if reason != NULL else None
+    global sw_frames_reason
+    sw_frames_reason = b"the probe of layouts is turned off (STACKWARDEN_PROBE=off)"
+    if probe != SWPY_PROBE_OFF:
+        sw_frames_reason = swpy_state_start()
+    sw_process.frames = sw_frames_reason == NULL
     swpy_trashcan_start()
 
 
@@ -167,9 +149,11 @@ cdef _start_process():
 
 
 cdef _start():
+    cdef int probe
     if not sw_process.running:
-        _start_protection()
-        _start_isolation()
+        probe = chosen("STACKWARDEN_PROBE", _PROBES, SWPY_PROBE_SETTER)
+        _start_protection(probe, chosen("STACKWARDEN_MECHANISM", _MECHANISMS, -1))
+        _start_isolation(probe)
         _start_process()
         fill_table(&sw_table)
         start_listening()

@@ -22,19 +22,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 cimport stackwarden
-from stackwarden import status as package_status
-from stackwarden.errors import (
-    CoroutineError,
-    IsolationRequiredError,
-    IsolationUnavailableError,
-    NotRunningError,
-    OtherThreadError,
-    StackExit,
-    StackRangeError,
-    StackTooSmallError,
-    StackwardenError,
-    StaleStackError,
-)
+from stackwarden.errors import CoroutineError, OtherThreadError, StackExit, StackRangeError, refusal
 
 
 cdef extern from *:
@@ -72,22 +60,9 @@ stackwarden.import_stackwarden()
 DEFAULT_STACK_SIZE = 256 * 1024
 
 
-_ERRORS = {
-    stackwarden.STACKWARDEN_TOO_SMALL: StackTooSmallError,
-    stackwarden.STACKWARDEN_ISOLATION_REQUIRED: IsolationRequiredError,
-    stackwarden.STACKWARDEN_OTHER_THREAD: OtherThreadError,
-    stackwarden.STACKWARDEN_NO_ISOLATION: IsolationUnavailableError,
-    stackwarden.STACKWARDEN_STALE_HANDLE: StaleStackError,
-    stackwarden.STACKWARDEN_NOT_RUNNING: NotRunningError,
-}
-
-
 cdef _check(stackwarden.stackwarden_status status, what):
     if status < 0:
-        text = f"{what}: {stackwarden.status_text(status).decode()}"
-        if status == stackwarden.STACKWARDEN_NO_ISOLATION:
-            text += f" ({package_status()['isolation_reason']})"
-        raise _ERRORS.get(status, StackwardenError)(text)
+        raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
 
 
 # ---- stacks, registered for as long as they are mapped ----

@@ -21,11 +21,11 @@ import os
 from stackwarden.errors import (
     IsolationRequiredError,
     StackTooSmallError,
-    StackwardenError,
     SystemMissingError,
     SystemTooOldError,
     SystemUnfitError,
     UserThreadError,
+    refusal,
 )
 
 
@@ -142,6 +142,10 @@ cdef _load(bytes path):
 
 # ---- calls that may switch ----
 
+cdef _refused(stackwarden.stackwarden_status status):
+    return refusal(<int>status, stackwarden.status_text(status).decode(), SYSTEM_NAME.decode())
+
+
 cdef int _make(switching_call *call) except? -1:
     cdef user_thread_place place
     cdef stackwarden.stackwarden_status status
@@ -155,7 +159,7 @@ cdef int _make(switching_call *call) except? -1:
         raise UserThreadError("this operating-system thread is no worker of " + SYSTEM_NAME.decode())
     status = switching_call_make(call)
     if status < 0:
-        raise StackwardenError(stackwarden.status_text(status).decode())
+        raise _refused(status)
     return call.result
 
 
@@ -315,7 +319,7 @@ cdef _join(user_thread *thread, _Task task):
     cdef switching_call call = switching_call(what=JOIN, thread=thread)
     _make(&call)
     if thread.entered < 0:
-        task.error = StackwardenError(stackwarden.status_text(thread.entered).decode())
+        task.error = _refused(thread.entered)
     elif not thread.finished:
         task.error = UserThreadError("it was cancelled")
     if thread.finished or not thread.started:

@@ -12,6 +12,7 @@ import uuid
 from typing import Any, Literal
 
 import stackwarden
+from stackwarden.errors import AdapterError
 
 __all__ = ["answer", "report", "runtime_env"]
 
@@ -63,7 +64,7 @@ def report() -> list[dict[str, Any]]:
 
     environment = ray.get_runtime_context().runtime_env.get("env_vars", {})
     if _TOKEN not in environment:
-        raise stackwarden.AdapterError("the job was not started with stackwarden's runtime_env()")
+        raise AdapterError("the job was not started with stackwarden's runtime_env()")
     ask = ray.remote(num_cpus=0)(_ask_workers)
     alive = [node for node in ray.nodes() if node["Alive"]]
     asked = [

@@ -146,36 +146,30 @@ cdef inline void copy_beacon(stackwarden_beacon *beacon, void *arg) noexcept nog
     seen.found += 1
 
 
-cdef inline str name_of_beacon(const stackwarden_beacon *beacon):
-    return (<bytes>beacon.name[:sizeof(beacon.name)]).partition(b"\0")[0].decode("utf-8", "replace")
-
-
-cdef inline str fault_of_beacon(const stackwarden_beacon *beacon):
-    """Why a beacon has no effect, or not always; "" where it has."""
-    if not is_understood(beacon):
-        return f"its beacon.h has version {beacon.version}, this stackwarden knows {STACKWARDEN_BEACON_VERSION}"
+cdef inline int listener_of(const stackwarden_beacon *beacon) noexcept nogil:
+    """0: not found yet, 1: this core, 2: another one."""
     if beacon.listener == NULL:
-        return "not found yet"
-    if beacon.listener is not &sw_listener:
-        return "another copy of stackwarden listens"
-    if beacon.refused:
-        refusal = status_text(<stackwarden_status>beacon.refusal).decode().removeprefix("refused: ")
-        return f"{beacon.refused} calls refused, the last one: {refusal}"
-    return ""
+        return 0
+    return 1 if beacon.listener is &sw_listener else 2
 
 
-cdef inline tuple describe_beacons():
-    """The names of the beacons in this process, a tuple; and their faults, one text, or None."""
+cdef inline tuple describe_beacon(const stackwarden_beacon *beacon):
+    """Where its version is not the known one, what follows the two is not understood."""
+    return (
+        <bytes>beacon.name[:sizeof(beacon.name)], beacon.version, STACKWARDEN_BEACON_VERSION,
+        listener_of(beacon), beacon.refused, status_text(<stackwarden_status>beacon.refusal))
+
+
+cdef inline list see_beacons():
+    """Of each beacon in this process: its name, NUL bytes after it; its version, and the known one; who listens; how
+    many calls were refused, and what is said of the last one."""
     cdef sw_beacons_seen *seen = <sw_beacons_seen *>calloc(1, sizeof(sw_beacons_seen))
     cdef int i
     if seen == NULL:
         raise MemoryError("stackwarden: no memory for a list of beacons")
     sw_visit_beacons(copy_beacon, seen)
-    names, faults = [], []
+    found = []
     for i in range(min(seen.found, SW_BEACONS_SEEN)):
-        names.append(name_of_beacon(&seen.beacons[i]))
-        fault = fault_of_beacon(&seen.beacons[i])
-        if fault:
-            faults.append(f"{names[-1]}: {fault}")
+        found.append(describe_beacon(&seen.beacons[i]))
     free(seen)
-    return tuple(names), "; ".join(faults) or None
+    return found

@@ -12,15 +12,9 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
-from stackwarden._core import status as package_status
 from stackwarden._greenlets import GREENLETS_MODULE, watch
-from stackwarden.errors import (
-    NotRunningError,
-    RegistryFullError,
-    StackRangeError,
-    StackTooSmallError,
-    StackwardenError,
-)
+from stackwarden._status import status as package_status
+from stackwarden.errors import StackRangeError, refusal
 
 
 cdef extern from "Python.h":
@@ -96,17 +90,11 @@ cdef stackwarden.stackwarden_status _maybe_grow(size_t room, size_t size, Call *
     return stackwarden.maybe_grow(room, size, <stackwarden.stackwarden_function><void *>_call, call)
 
 
-_ERRORS = {
-    stackwarden.STACKWARDEN_TOO_SMALL: StackTooSmallError,
-    stackwarden.STACKWARDEN_NO_MEMORY: MemoryError,
-    stackwarden.STACKWARDEN_FULL: RegistryFullError,
-    stackwarden.STACKWARDEN_NOT_RUNNING: NotRunningError,
-}
-
-
 cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
-    text = stackwarden.status_text(status).decode()
-    raise _ERRORS.get(status, StackwardenError)(f"{func!r} on a stack of {size} bytes: {text}")
+    what = f"{func!r} on a stack of {size} bytes"
+    if status == stackwarden.STACKWARDEN_NO_MEMORY:  # for the stack, not for its record
+        raise MemoryError(f"{what}: out of memory")
+    raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
 
 
 _NOT_RUN_BY_THE_CALL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR

@@ -2,7 +2,7 @@
 
 from libc.errno cimport errno
 
-from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_TOO_SMALL, stackwarden_request, status_text
+from stackwarden cimport STACKWARDEN_DONE, stackwarden_request, stackwarden_status, status_text
 
 
 def stack_remaining():
@@ -10,16 +10,16 @@ def stack_remaining():
 
     0 where that is not known. A budget is not subtracted: this is what can be touched.
     """
-    return sw_stack_remaining()
+    return sw_table.stack_remaining()
 
 
 def stack_used():
     """Bytes that are used of the stack that the caller is on (int); 0 where that is not known."""
-    return sw_stack_used()
+    return sw_table.stack_used()
 
 
 cdef int _check_depth(const char *where) except -1:
-    return sw_check_stack_depth(where)
+    return sw_table.check_stack_depth(where)
 
 
 def check_stack_depth(where=""):
@@ -30,6 +30,12 @@ def check_stack_depth(where=""):
     """
     cdef bytes text = where.encode()
     _check_depth(text)
+
+
+cdef int _refuse_budget(stackwarden_status status, size_t size, Stack stack) except -1:
+    """Of a stack, or (None) for a block."""
+    raise refusal_of_budget(
+        <int>status, status_text(status).decode(), size, swpy_protection.margin + SW_BUDGET_RESERVE, stack)
 
 
 cdef _budget_of(size):
@@ -60,19 +66,16 @@ cdef class stack_budget:
     def __enter__(self):
         cdef uintptr_t sp = sw_stack_pointer()
         if self._entered:
-            raise errors.StackInUseError(f"this budget of {self.size} bytes is in effect already")
-        status = sw_enter_budget(sp - self.size if sp > self.size else 1, &self._request)
-        if status == STACKWARDEN_TOO_SMALL:
-            raise errors.StackTooSmallError(
-                f"a budget of {self.size} bytes: at least {swpy_protection.margin + SW_BUDGET_RESERVE} are needed")
+            raise StackInUseError(f"this budget of {self.size} bytes is in effect already")
+        status = sw_table.enter_budget(sp - self.size if sp > self.size else 1, &self._request)
         if status != STACKWARDEN_DONE:
-            raise errors.StackwardenError(f"a budget of {self.size} bytes: {status_text(status).decode()}")
+            _refuse_budget(status, self.size, None)
         self._entered = True
         return self
 
     def __exit__(self, *exception):
         self._entered = False
-        sw_leave_budget(&self._request)
+        sw_table.leave_budget(&self._request)
 
 
 def _stack_ends_first():
@@ -89,18 +92,11 @@ def _set_recursion_limit(set_limit, limit):
         swpy_limit_changed()
 
 
-def crash_reports(on=True, /):
-    """When a stack is overrun, say which: its name, bounds and by how much, then let the process die as it would.
-
-    A handler for SIGSEGV and SIGBUS, before the ones that are there: enable faulthandler first, and its traceback
-    follows. It runs on a stack of its own: this thread gets one now, others with their first call of this package
-    from now on, or with ``crash_reports()``. ``crash_reports(False)`` takes it back.
-
-    Raises OSError where the operating system refuses, and on Windows.
-    """
-    if not on:
-        sw_crash_stop()
-        return
+def _start_crash_reports():
+    """For _crash_reports.py: 0, or an errno."""
     this_thread()  # the native stack is to have a record
-    if sw_crash_start(overrun_at) != 0:
-        raise OSError(errno, "crash reports: " + os.strerror(errno))
+    return errno if sw_crash_start(overrun_at) != 0 else 0
+
+
+def _stop_crash_reports():
+    sw_crash_stop()

@@ -30,19 +30,16 @@ cdef inline void retain_thread_state() noexcept:
 
 
 def _begin_task():
-    """For _pools.py: an int that names the calling thread, and no other one later."""
-    worker = begin_task()
-    if worker == 0:
-        raise MemoryError("stackwarden: no memory for a thread's block")
-    return worker
+    """For _pools.py: an int that names the calling thread, and no other one later; 0: no memory for its block."""
+    return begin_task()
 
 
-def _adopt_worker(stackwarden_handle worker, str name):
-    """For _pools.py, in the worker: its stack has a name from now on, and its thread state stays."""
-    cdef bytes name_bytes = name.encode()
-    if not name_stack(worker, name_bytes, "thread pool"):
-        raise MemoryError("stackwarden: no memory for a stack's name")
+def _adopt_worker(stackwarden_handle worker, const char *name):
+    """For _pools.py, in the worker: its stack has a name from now on, and its thread state stays. False: no memory."""
+    if not name_stack(worker, name, "thread pool"):
+        return False
     retain_thread_state()
+    return True
 
 
 def _is_alive(stackwarden_handle worker):

@@ -5,21 +5,19 @@ from libc.string cimport strlen
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_IN_USE,
-    STACKWARDEN_ISOLATION_FRAMES,
-    STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_LOST,
     STACKWARDEN_STALE_HANDLE,
-    STACKWARDEN_TOO_SMALL,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
 )
 
-_BOUNDS_FROM = ("native", "told", "map", "estimate")
-_ISOLATIONS = ("none", "frames", "thread-state")
-_ISOLATION_FLAGS = {
-    "none": 0, "frames": STACKWARDEN_ISOLATION_FRAMES, "thread-state": STACKWARDEN_ISOLATION_THREAD_STATE}
-_POLICIES = ("inherited", "exact", "estimate", "counted", "disabled")
+
+cdef extern from "Python.h":
+    str PyUnicode_FromFormat(const char *format, ...)
+
+
+_policies = ("inherited",) + POLICIES  # for the moment until it is chosen, too
 
 
 cdef tuple _names_of(stackwarden_handle handle):
@@ -66,18 +64,18 @@ cdef class Stack:
     @property
     def bounds_from(self):
         """Where the bounds come from: "native", "told", "map" or "estimate"."""
-        return _BOUNDS_FROM[self._record().bounds_from]
+        return BOUNDS_FROM[self._record().bounds_from]
 
     @property
     def policy(self):
         """The policy in force: "exact", or "estimate" where bounds or budget are not certain to hold; or "counted"
         or "disabled", where that was asked for."""
-        return _POLICIES[self._record().policy]
+        return _policies[self._record().policy]
 
     @property
     def isolation(self):
         """Whether the stack keeps execution state of its own: "none", "frames" or "thread-state"."""
-        return _ISOLATIONS[self._record().isolation]
+        return ISOLATIONS[self._record().isolation]
 
     @property
     def frame(self):
@@ -130,12 +128,8 @@ cdef class Stack:
 
     cdef _set_budget(self, size_t size):
         cdef stackwarden_status status = set_budget(self._record(), min(size, self.size))
-        if status == STACKWARDEN_TOO_SMALL:
-            raise errors.StackTooSmallError(
-                f"{self!r}: a budget of {size} bytes: at least {swpy_protection.margin + SW_BUDGET_RESERVE} "
-                "more than what is in use are needed")
         if status != STACKWARDEN_DONE:
-            _refuse(status, repr(self))
+            _refuse_budget(status, size, self)
 
     @property
     def thread(self):
@@ -158,7 +152,7 @@ cdef class Stack:
 
         Raises StaleStackError when that was done before, StackInUseError while it is current on some thread.
         """
-        cdef stackwarden_status status = sw_unregister_stack(self._handle)
+        cdef stackwarden_status status = sw_table.unregister_stack(self._handle)
         if status < 0:
             _refuse(status, repr(self))
         return status != STACKWARDEN_LOST
@@ -179,8 +173,12 @@ cdef class Stack:
         raise TypeError("a Stack cannot be pickled: it names memory of this process")
 
     def __repr__(self):
-        name = f" {self.name!r}" if self.name else ""
-        return f"<Stack{name} {_range_text(self.base, self.size)}>"
+        cdef size_t base = self.base
+        cdef size_t top = base + self.size
+        if self.name is None:
+            return PyUnicode_FromFormat("<Stack [0x%zx, 0x%zx), %zu bytes>", base, top, self.size)
+        return PyUnicode_FromFormat(
+            "<Stack %R [0x%zx, 0x%zx), %zu bytes>", <PyObject *>self.name, base, top, self.size)
 
     cdef sw_record *_record(self) except NULL:
         cdef sw_record *record = record_of(self._handle)

@@ -1,4 +1,4 @@
-"""status(): what protects this interpreter, and why not better; and the settings that it shows."""
+"""What the core knows of itself, for _status.py, which says it in words; and the settings that are shown there."""
 
 from stackwarden cimport (
     STACKWARDEN_DONE,
@@ -9,30 +9,36 @@ from stackwarden cimport (
 )
 
 
-cdef class _Request:
-    """What was entered, until leave()."""
-
-    cdef stackwarden_request _token
+cdef extern from "Python.h":
+    object Py_BuildValue(const char *format, ...)
 
 
-cdef class _PolicyRequest(_Request):
-    def leave(self):
-        """On whichever thread; again, or when that thread has ended, it does nothing."""
-        sw_leave_policy(&self._token)
-
-    def settle(self):
-        """It is for good from now on."""
-        settle_policy(&self._token)
+cdef bytes _token_of(const stackwarden_request *request):
+    """What Python holds of a request."""
+    return (<const char *>request)[:sizeof(stackwarden_request)]
 
 
-def _enter_policy(int which, str policy, bint thread_only):
-    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2), until leave()."""
-    cdef _PolicyRequest request = _PolicyRequest()
-    cdef stackwarden_status status = sw_enter_policy(
-        <stackwarden_stacks>which, <stackwarden_policy><int>_POLICIES.index(policy), thread_only, &request._token)
+cdef stackwarden_request _request_of(bytes token) noexcept:
+    return (<stackwarden_request *><char *>token)[0]
+
+
+def _enter_policy(int which, int policy, bint thread_only):
+    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2): the token of the request."""
+    cdef stackwarden_request request
+    cdef stackwarden_status status = sw_table.enter_policy(
+        <stackwarden_stacks>which, <stackwarden_policy>policy, thread_only, &request)
     if status != STACKWARDEN_DONE:
-        _refuse(status, f"policy {policy!r}")
-    return request
+        _refuse(status, "stack_policy()")
+    return _token_of(&request)
+
+
+def _leave_policy(bytes token, bint for_good):
+    """On whichever thread; again, or when that thread has ended, it does nothing."""
+    cdef stackwarden_request request = _request_of(token)
+    if for_good:
+        settle_policy(&request)
+    else:
+        sw_table.leave_policy(&request)
 
 
 def _set_assumed_size(size_t size):
@@ -42,78 +48,54 @@ def _set_assumed_size(size_t size):
 
 def _set_stack_sizes(size_t min_stack, size_t stack_size):
     """For calls that may be carried, where the caller does not say (bytes; 0: as it was)."""
-    sw_process.min_stack = min_stack or sw_process.min_stack
-    sw_process.stack_size = stack_size or sw_process.stack_size
+    if min_stack:
+        sw_process.min_stack = min_stack
+    if stack_size:
+        sw_process.stack_size = stack_size
 
 
-def _isolations():
-    return ("none",) + ("frames",) * sw_process.frames + ("thread-state",) * SWPY_HAS_OWN_STATES
+cdef int _policy_of(int kind):
+    """In force on the calling thread."""
+    return policy_of(this_thread() if sw_process.running else NULL, kind)
 
 
-def _isolation_reason():
-    reasons = [f"frames: {_frames_reason}"] if _frames_reason else []
-    if not SWPY_HAS_OWN_STATES:
-        reasons.append("thread-state: on 3.11 PyGILState_Ensure deadlocks in all thread states but one")
-    return "; ".join(reasons) or None
+def _protection():
+    """What was found out when the core started."""
+    return Py_BuildValue(
+        "{ss ss sK sK sK sK si sz si}",
+        b"mechanism", swpy_mechanism_name(),
+        b"reason", swpy_protection.reason,
+        b"margin", <unsigned long long>swpy_protection.margin,
+        b"least_stack_size", <unsigned long long>sw_process.least_size,
+        b"exact_stack_size", <unsigned long long>swpy_protection.exact_size,
+        b"reserve", <unsigned long long>swpy_protection.reserve,
+        b"native_levels", swpy_protection.native_levels,
+        b"frames_reason", sw_frames_reason,
+        b"has_own_states", <int>SWPY_HAS_OWN_STATES)
 
 
-def _reason():
-    forced = os.environ.get("STACKWARDEN_MECHANISM")
-    return f"STACKWARDEN_MECHANISM={forced}" if forced else swpy_protection.reason.decode() or None
+def _counters():
+    """What changes."""
+    return Py_BuildValue(
+        "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK}",
+        b"leaked_stacks", <unsigned long long>sw_process.leaked,
+        b"dropped_states", <unsigned long long>sw_process.dropped,
+        b"drains", <unsigned long long>sw_process.drained,
+        b"policies", _policy_of(SW_KNOWN_STACKS), _policy_of(SW_UNKNOWN_STACKS),
+        <int>sw_process.policies[SW_FOREIGN_THREADS],
+        b"assumed_size", <unsigned long long>sw_process.assumed_size,
+        b"min_stack", <unsigned long long>sw_process.min_stack,
+        b"stack_size", <unsigned long long>sw_process.stack_size,
+        b"registered", <unsigned long long>sw_process.registered,
+        b"superseded", <unsigned long long>sw_process.superseded,
+        b"crash_reports", <int>sw_crash_is_on(),
+        b"coalesced_switches", <unsigned long long>sw_process.coalesced,
+        b"preloaded", sw_interposition.preloaded,
+        b"interpositions", <int>sw_interposition.begun,
+        b"interposed_frames", sw_interposition.frames,
+        b"mended_entries", <unsigned long long>sw_interposition.mended,
+        b"refused_switches", <unsigned long long>sw_interposition.refused)
 
 
-cdef _policy_in_force(int kind):
-    """On the calling thread."""
-    return _POLICIES[policy_of(this_thread() if sw_process.running else NULL, kind)]
-
-
-def _unprotected():
-    """What the policies in force leave unprotected, in words."""
-    policies = {
-        "known stacks": _policy_in_force(SW_KNOWN_STACKS),
-        "unknown stacks": _policy_in_force(SW_UNKNOWN_STACKS),
-        "foreign threads": _POLICIES[sw_process.policies[SW_FOREIGN_THREADS]],
-    }
-    bounds = swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER)
-    meaning = {"disabled": "nothing is checked" if bounds else "calls are counted as on a thread's own stack"}
-    if bounds:
-        meaning["counted"] = "only Python frames are counted, recursion that is purely C is not stopped"
-    return tuple([f"{what}: {meaning[policy]}" for what, policy in policies.items() if policy in meaning])
-
-
-def status():
-    """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
-    _forget_ended_threads()
-    beacons, beacon_faults = describe_beacons()
-    return {
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "mechanism": swpy_mechanism_name().decode(),
-        "reason": _reason(),
-        "margin": swpy_protection.margin,
-        "least_stack_size": sw_process.least_size,
-        "exact_stack_size": swpy_protection.exact_size,
-        "reserve": swpy_protection.reserve,
-        "native_levels": swpy_protection.native_levels,
-        "isolation": _isolations(),
-        "isolation_reason": _isolation_reason(),
-        "leaked_stacks": sw_process.leaked,
-        "dropped_states": sw_process.dropped,
-        "drains": sw_process.drained,
-        "policy": _policy_in_force(SW_KNOWN_STACKS),
-        "policy_unknown": _policy_in_force(SW_UNKNOWN_STACKS),
-        "policy_foreign_threads": _POLICIES[sw_process.policies[SW_FOREIGN_THREADS]],
-        "assumed_size": sw_process.assumed_size,
-        "min_stack": sw_process.min_stack,
-        "stack_size": sw_process.stack_size,
-        "unprotected": _unprotected(),
-        "registered": sw_process.registered,
-        "superseded": sw_process.superseded,
-        "crash_reports": bool(sw_crash_is_on()),
-        "switch_callbacks": len(_switch_callbacks),
-        "coalesced_switches": sw_process.coalesced,
-        "beacons": beacons,
-        "beacon_faults": beacon_faults,
-        "interposition": _interposition(),
-        "mended_entries": sw_interposition.mended,
-        "refused_switches": sw_interposition.refused,
-    }
+def _beacons():
+    return see_beacons()

@@ -1,8 +1,7 @@
-"""Switch callbacks in Python: one C callback for each interpreter calls them all."""
+"""Switch callbacks in Python: one C callback for each interpreter calls them all. _callbacks.py keeps the list."""
 
 from stackwarden cimport (
     STACKWARDEN_DONE,
-    STACKWARDEN_NOT_REGISTERED,
     stackwarden_stack,
     stackwarden_status,
     stackwarden_switch_callback,
@@ -16,17 +15,20 @@ cdef extern from "Python.h":
 
 
 _switch_callbacks = []  # (callable, serial of a thread or 0)
+_is_listening = False
 
 
 cdef void _call_python_callbacks(
         const stackwarden_stack *left, const stackwarden_stack *entered, void *interpreter) noexcept:
     """A C switch callback, one for each interpreter. Requires: attached."""
+    cdef uint64_t thread, serial = this_thread().serial
+    cdef tuple callback
     if PyInterpreterState_Get() != interpreter:
         return
-    serial = this_thread().serial
-    for callback, thread in _switch_callbacks[:]:
+    for callback in tuple(_switch_callbacks):
+        thread = callback[1]
         if thread == 0 or thread == serial:
-            _call_python_callback(callback, _stack(left), _stack(entered))
+            _call_python_callback(callback[0], _stack(left), _stack(entered))
 
 
 cdef void _call_python_callback(callback, Stack left, Stack entered) noexcept:
@@ -36,53 +38,32 @@ cdef void _call_python_callback(callback, Stack left, Stack entered) noexcept:
     Py_XDECREF(result)
 
 
-def _forget_ended_threads():
-    """Callbacks for threads that have ended are of no use any more."""
-    alive = {0}
+def _listen():
+    """Have the callbacks called while there are any."""
+    global _is_listening
+    cdef stackwarden_switch_callback call = <stackwarden_switch_callback><void *>_call_python_callbacks
+    cdef stackwarden_status status
+    if _switch_callbacks and not _is_listening:
+        status = sw_table.register_switch_callback(call, PyInterpreterState_Get(), 1)
+        if status != STACKWARDEN_DONE:
+            _refuse(status, "switch callback")
+        _is_listening = True
+    elif _is_listening and not _switch_callbacks:
+        sw_table.unregister_switch_callback(call, PyInterpreterState_Get())
+        _is_listening = False
+
+
+def _thread_serial():
+    """A number that no other thread has, before or after."""
+    return this_thread().serial
+
+
+def _living_threads():
+    """The serials of threads that have not ended."""
+    alive = set()
     cdef sw_thread *thread = sw_process.threads
     while thread != NULL:
         if thread.ident:
             alive.add(thread.serial)
         thread = thread.next
-    _switch_callbacks[:] = [entry for entry in _switch_callbacks if entry[1] in alive]
-
-
-def _forget_callbacks():
-    """This interpreter ends."""
-    _switch_callbacks.clear()
-    sw_unregister_switch_callback(
-        <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get())
-
-
-def register_switch_callback(callback, *, all_threads=False):
-    """Call ``callback(old, new)``, two Stacks, after each switch on this thread, or on all threads.
-
-    It runs on the new stack. What it raises goes to sys.unraisablehook, and the switch stands. A switch made
-    while detached is delivered at the next sync, several as one (``status()["coalesced_switches"]``).
-    """
-    cdef stackwarden_status status
-    if not callable(callback):
-        raise TypeError(f"a switch callback must be callable, not {type(callback).__name__}")
-    if not _switch_callbacks:
-        status = sw_register_switch_callback(
-            <stackwarden_switch_callback><void *>_call_python_callbacks, PyInterpreterState_Get(), 1)
-        if status != STACKWARDEN_DONE:
-            _refuse(status, "switch callback")
-        atexit.register(_forget_callbacks)
-    _switch_callbacks.append((callback, 0 if all_threads else this_thread().serial))
-
-
-def unregister_switch_callback(callback):
-    """Take back one registration of this callback, made for this thread or for all.
-
-    Raises CallbackError when there is none.
-    """
-    for place, (registered, thread) in enumerate(_switch_callbacks):
-        if registered == callback and thread in (0, this_thread().serial):
-            del _switch_callbacks[place]
-            break
-    else:
-        _refuse(STACKWARDEN_NOT_REGISTERED, repr(callback))
-    if not _switch_callbacks:
-        atexit.unregister(_forget_callbacks)
-        _forget_callbacks()
+    return alive

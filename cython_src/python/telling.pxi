@@ -1,145 +1,87 @@
-"""Telling of stacks and switches: the functions of the C table, with checks that only Python can afford."""
+"""Telling of stacks and switches, and asking for them: the functions of the C table, with checks that only Python can
+afford."""
 
 from libc.string cimport memset
 
 from stackwarden cimport (
     STACKWARDEN_DONE,
-    STACKWARDEN_EMPTY_CONTEXT,
+    STACKWARDEN_ISOLATION_FRAMES,
+    STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNMAPPED,
-    WITH_POLICY,
-    stackwarden_policy,
     stackwarden_stack,
     stackwarden_status,
 )
 
 
-cdef _check_mapped(base, size):
-    if check_range(base, size) == STACKWARDEN_DONE and sw_is_mapped(base, base + size) == 0:
-        _check(STACKWARDEN_UNMAPPED, base, size)
-
-
-cdef unsigned _isolation_flags(isolation, context) except? 0:
-    from contextvars import Context
-
-    if isolation not in _ISOLATIONS:
-        raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(_ISOLATIONS)}")
-    if context not in ("copy", "empty") and not isinstance(context, Context):
-        raise TypeError(f"context must be 'copy', 'empty' or a contextvars.Context, not {context!r}")
-    return _ISOLATION_FLAGS[isolation] | (STACKWARDEN_EMPTY_CONTEXT if context == "empty" else 0)
-
-
-cdef unsigned _policy_flags(policy) except? 0:
-    if policy is None:
-        return 0
-    if policy not in _POLICIES[1:]:
-        raise errors.PolicyError(f"policy {policy!r}: must be one of {', '.join(_POLICIES[1:])}")
-    return WITH_POLICY(<stackwarden_policy><int>_POLICIES.index(policy))
-
-
-def _warn_of_size(base, size):
-    import warnings  # 5 ms of import time on 3.14 and later
-
-    warnings.warn(
-        f"stack {_range_text(base, size)}: CPython puts off all deallocation on stacks of less than 80 KiB and "
-        f"near the end of larger ones; {swpy_protection.exact_size} bytes or more are practical",
-        errors.StackSizeWarning, stacklevel=1)
-
-
-def register_stack(
-        base, size, *, name=None, system=None, trim_guard=False, isolation="none", policy=None, budget=None,
-        context="copy"):
-    """Make a guard record for the stack ``[base, base + size)`` and return its Stack.
-
-    ``base``: address of the lowest usable byte, and ``size`` in bytes, both multiples of 16. With
-    ``trim_guard`` the pages at the low end that can't be touched are found and left out. A record that
-    overlaps and is current on no thread gives way.
-
-    ``isolation``: "none"; or, for a stack that suspends in the middle of Python, "frames": execution state of
-    its own, swapped in place in the thread's PyThreadState; or "thread-state": a PyThreadState of its own, slower,
-    but such a stack may go on on another thread. Its context starts as ``context``: "copy" of the caller's,
-    "empty", or a contextvars.Context.
-
-    ``policy``: "exact", "estimate", "counted" or "disabled", for this stack whatever stack_policy() says.
-    ``budget``: bytes, from the top, that CPython may use before it raises; see ``Stack.budget``.
-
-    Raises StackRangeError, UnalignedStackError, UnmappedStackError, StackTooSmallError, StackOverlapError,
-    RegistryFullError, IsolationUnavailableError, PolicyError; then nothing was changed. Warns with StackSizeWarning
-    where CPython 3.14 and later would hold back memory on so small a stack (under 128 KiB).
-    """
+def _register(base, size, bytes name, bytes system, unsigned flags, context):
+    """For _registration.py: the Stack. `context`: a contextvars.Context, or None."""
     cdef stackwarden_stack made
-    cdef stackwarden_status status
-    cdef unsigned flags = _isolation_flags(isolation, context) | _policy_flags(policy) \
-        | (STACKWARDEN_TRIM_GUARD if trim_guard else 0)
-    cdef bytes name_bytes = (name or "").encode()
-    cdef bytes system_bytes = (system or "").encode()
-    base, size = _integers(base, size)
-    if b"\0" in name_bytes + system_bytes:
-        raise ValueError(f"a stack's name and system hold no NUL: {name!r}, {system!r}")
-    _check_mapped(base, size)
-    status = sw_register_stack(
-        base, size, <char *>name_bytes if name or system else NULL, <char *>system_bytes, flags, &made)
+    cdef stackwarden_status status = STACKWARDEN_UNMAPPED
+    cdef uintptr_t low
+    cdef size_t length
+    _read_range(base, size, &low, &length)
+    if check_range(low, length) != STACKWARDEN_DONE or sw_is_mapped(low, low + length) != 0:
+        status = sw_table.register_stack(low, length, name, system, flags, &made)
     if status == STACKWARDEN_TOO_SMALL:
-        base, size = made.base, made.size
-    _check(status, base, size)
-    if isolation != "none":
-        _check(
-            sw_renew_stack(made.handle, NULL if context in ("copy", "empty") else <PyObject *>context), base, size)
-    base, size = made.base, made.size
-    if swpy_protection.mechanism in (SWPY_POINTER, SWPY_SETTER) and size < swpy_protection.exact_size:
-        try:
-            _warn_of_size(base, size)
-        except errors.StackSizeWarning:
-            sw_unregister_stack(made.handle)
-            raise
-    stack = _stack(&made)
-    if budget is not None:
-        try:
-            stack.budget = budget
-        except BaseException:
-            stack.unregister()
-            raise
-    return stack
+        low, length = made.base, made.size  # what trimming has left
+    _check(status, low, length)
+    if flags & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE):
+        status = sw_table.renew_stack(made.handle, NULL if context is None else <PyObject *>context)
+        if status < 0:
+            sw_table.unregister_stack(made.handle)
+        _check(status, low, length)
+    return _stack(&made)
 
 
-def notify_stack_switch(base, size):
-    """From now on this thread runs on the stack ``[base, base + size)``; return its Stack.
+def notify_stack_switch(base, size=None):
+    """From now on this thread runs on the stack ``[base, base + size)``, or on that of a Stack; return its Stack.
 
-    For whoever switches stacks; may be called right before or after the switch. A registered stack's record is
-    used; any other range gets a transient record.
+    For whoever switches stacks; may be called right before or after the switch: ``notify_stack_switch(base, size)``
+    or ``notify_stack_switch(stack)``. A registered stack's record is used; any other range gets a transient record.
 
     Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequiredError (bounds alone are not enough
-    for a stack with execution state of its own), and then changes nothing; StackTooSmallError: then the policy for
-    unknown stacks is in force, not the bounds of another stack.
+    for a stack with execution state of its own), StaleStackError, and then changes nothing; StackTooSmallError: then
+    the policy for unknown stacks is in force, not the bounds of another stack.
     """
-    base, size = _integers(base, size)
-    _check(sw_notify_stack_switch(base, size), base, size)
+    cdef uintptr_t low
+    cdef size_t length
+    if isinstance(base, Stack):
+        if size is not None:
+            raise TypeError("notify_stack_switch() takes a Stack alone, or a base and a size")
+        low, length = (<Stack>base).base, (<Stack>base).size
+        _check(sw_table.switch_to((<Stack>base)._handle), low, length)
+    else:
+        _read_range(base, size, &low, &length)
+        _check(sw_table.notify_stack_switch(low, length), low, length)
     return current_stack()
 
 
-cdef class _StackRequest(_Request):
-    def leave(self):
-        """On whichever thread; again, or when that thread has ended, it does nothing."""
-        cdef stackwarden_status status = sw_leave_stack(&self._token)
-        if status != STACKWARDEN_NOT_REGISTERED:
-            _check(status, 0, 0)
-
-
 def _enter_stack(Stack stack):
-    """The bounds of a stack until leave()."""
-    cdef _StackRequest request = _StackRequest()
+    """For _on_stack.py: the bounds of a stack until _leave_stack(), which takes what this returns."""
     cdef stackwarden_stack named
+    cdef stackwarden_request request
     memset(&named, 0, sizeof(named))
     named.handle = stack._handle
-    _check(sw_enter_stack(&named, &request._token), stack.base, stack.size)
-    return request
+    _check(sw_table.enter_stack(&named, &request), stack.base, stack.size)
+    return _token_of(&request)
+
+
+def _leave_stack(bytes token):
+    """On whichever thread; again, or when that thread has ended, it does nothing."""
+    cdef stackwarden_request request = _request_of(token)
+    cdef stackwarden_status status = sw_table.leave_stack(&request)
+    if status < 0 and status != STACKWARDEN_NOT_REGISTERED:
+        _refuse(status, "on_stack()")
 
 
 def reset_stack():
     """From now on this thread runs on its native stack again."""
-    _check(sw_reset_stack(), 0, 0)
+    cdef stackwarden_status status = sw_table.reset_stack()
+    if status < 0:
+        _refuse(status, "reset_stack()")
 
 
 def sync_stack():
@@ -148,7 +90,9 @@ def sync_stack():
     A stack of which nobody told is looked up in the operating system's map of memory (``bounds_from`` is "map");
     where that does not tell its end, the policy for unknown stacks is put in force.
     """
-    _check(sync_slow(sw_stack_pointer(), False), 0, 0)
+    cdef stackwarden_status status = sync_slow(sw_stack_pointer(), False)
+    if status < 0:
+        _refuse(status, "sync_stack()")
     stack = current_stack()
     return stack if stack.bounds_from != "estimate" else None
 
@@ -156,10 +100,29 @@ def sync_stack():
 def current_stack():
     """The Stack that was told last for this thread; its native stack when none was."""
     cdef stackwarden_stack seen
-    cdef stackwarden_status status = sw_current_stack(&seen)
+    cdef stackwarden_status status = sw_table.current_stack(&seen)
     if status != STACKWARDEN_DONE:
         _refuse(status, "current stack")
     return _stack(&seen)
+
+
+def find_stack(address):
+    """The registered Stack that holds an address (int), or None. Takes no lock.
+
+    Raises StackRangeError for what no address of 64 bits can be.
+    """
+    cdef stackwarden_stack seen
+    cdef stackwarden_status status
+    cdef uintptr_t place = 0
+    address = PyNumber_Index(address)
+    try:
+        place = PyLong_AsUnsignedLongLong(address)
+    except OverflowError:
+        _refuse(STACKWARDEN_BAD_RANGE, "address " + str(address))
+    status = sw_table.find_stack(place, &seen)
+    if status < 0:
+        _refuse(status, "find_stack()")
+    return _stack(&seen) if status == STACKWARDEN_DONE else None
 
 
 def stacks():
@@ -182,4 +145,6 @@ def _stack_pointer():
 
 def drain():
     """Free what CPython put off freeing because a stack was nearly used up. Any destructor may run."""
-    _check(sw_drain(), 0, 0)
+    cdef stackwarden_status status = sw_table.drain()
+    if status < 0:
+        _refuse(status, "drain()")

@@ -46,6 +46,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_EMPTY_CONTEXT
         STACKWARDEN_SWITCH_ENDS
 
+    const char *STACKWARDEN_VERSION
     const char *STACKWARDEN_CAPSULE
 
     ctypedef uint64_t stackwarden_handle

@@ -16,12 +16,7 @@ from stackwarden._interpose import Interposition, interpose, interposed_environm
 from stackwarden._paths import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden.errors import (
-    AdapterError,
-    AdapterInstalledError,
-    AdapterNotInstalledError,
-    AdapterWarning,
     CallbackError,
-    CoroutineError,
     InterpositionError,
     IsolationRequiredError,
     IsolationUnavailableError,
@@ -32,7 +27,6 @@ from stackwarden.errors import (
     RecursionOverflow,
     RegistryFullError,
     SettingWarning,
-    StackExit,
     StackInUseError,
     StackLeftInUseError,
     StackOverflow,
@@ -42,14 +36,8 @@ from stackwarden.errors import (
     StackTooSmallError,
     StackwardenError,
     StaleStackError,
-    SystemMissingError,
-    SystemTooOldError,
-    SystemUnfitError,
-    ThreadPoolError,
     UnalignedStackError,
-    UnknownAdapterError,
     UnmappedStackError,
-    UserThreadError,
 )
 
 TYPE_CHECKING = False  # typing costs import time
@@ -57,27 +45,27 @@ if TYPE_CHECKING:
     from stackwarden._pools import wrap_thread_pool
 
 try:
+    from stackwarden._callbacks import register_switch_callback, unregister_switch_callback
     from stackwarden._calls import call_on_stack, deep_recursion, growing, maybe_grow
     from stackwarden._core import (
         Stack,
         check_stack_depth,
-        crash_reports,
         current_stack,
         drain,
+        find_stack,
         notify_stack_switch,
-        register_stack,
-        register_switch_callback,
         reset_stack,
         stack_budget,
         stack_remaining,
         stack_used,
         stacks,
-        status,
         sync_stack,
-        unregister_switch_callback,
     )
+    from stackwarden._crash_reports import disable_crash_reports, enable_crash_reports
     from stackwarden._policy import apply_settings as _apply_settings
     from stackwarden._policy import stack_policy
+    from stackwarden._registration import register_stack
+    from stackwarden._status import status
     from stackwarden._sync_on_call import sync_on_call
 
     _apply_settings()
@@ -85,14 +73,16 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "stackwarden._core":
         raise
-    from stackwarden._no_core import (  # type: ignore[assignment]
+    from stackwarden._no_core import (  # type: ignore[assignment,no-redef]
         Stack,
         call_on_stack,
         check_stack_depth,
-        crash_reports,
         current_stack,
         deep_recursion,
+        disable_crash_reports,
         drain,
+        enable_crash_reports,
+        find_stack,
         growing,
         maybe_grow,
         notify_stack_switch,
@@ -127,13 +117,10 @@ from stackwarden._recursion_errors import (  # noqa: E402 (it needs the core, or
     precise_recursion_errors,
 )
 
+__version__ = "0.1.0"  # as in pyproject.toml; tests/packaging compares all places
+
 __all__ = [
-    "AdapterError",
-    "AdapterInstalledError",
-    "AdapterNotInstalledError",
-    "AdapterWarning",
     "CallbackError",
-    "CoroutineError",
     "Interposition",
     "InterpositionError",
     "IsolationRequiredError",
@@ -146,7 +133,6 @@ __all__ = [
     "RegistryFullError",
     "SettingWarning",
     "Stack",
-    "StackExit",
     "StackInUseError",
     "StackLeftInUseError",
     "StackOverflow",
@@ -156,21 +142,17 @@ __all__ = [
     "StackTooSmallError",
     "StackwardenError",
     "StaleStackError",
-    "SystemMissingError",
-    "SystemTooOldError",
-    "SystemUnfitError",
-    "ThreadPoolError",
     "UnalignedStackError",
-    "UnknownAdapterError",
     "UnmappedStackError",
-    "UserThreadError",
     "call_on_stack",
     "check_stack_depth",
     "classify_recursion_error",
-    "crash_reports",
     "current_stack",
     "deep_recursion",
+    "disable_crash_reports",
     "drain",
+    "enable_crash_reports",
+    "find_stack",
     "format_stack",
     "get_cmake_dir",
     "get_include",

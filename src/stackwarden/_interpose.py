@@ -5,12 +5,15 @@ Promises: what is on is off again when all that was begun is undone; a second on
 """
 
 import os
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Literal, Self
 
 from stackwarden import _paths
-from stackwarden.errors import InterpositionError
+from stackwarden.errors import InterpositionError, IsolationUnavailableError
+
+TYPE_CHECKING = False  # typing costs import time
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Literal, Self
 
 
 class Interposition:
@@ -28,17 +31,22 @@ class Interposition:
         if self._is_on:
             from stackwarden._core import _end_interposition
 
-            _end_interposition()
+            suspended = _end_interposition()
+            if suspended:
+                raise InterpositionError(
+                    f"{suspended} stacks hold Python frames that only interposition can put back: "
+                    "let them end first"
+                )
             self._is_on = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        traceback: "TracebackType | None",
     ) -> None:
         self.undo()
 
@@ -46,7 +54,7 @@ class Interposition:
         return f"<Interposition isolation={self.isolation!r}{'' if self._is_on else ', undone'}>"
 
 
-def interpose(*, isolation: Literal["none", "frames"] = "none") -> Interposition:
+def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interposition:
     """See foreign code enter Python and switch stacks, in all that is loaded and will be, in the whole process.
 
     With ``isolation="frames"`` a switch that is seen takes the execution state along, so that Python frames may
@@ -56,19 +64,32 @@ def interpose(*, isolation: Literal["none", "frames"] = "none") -> Interposition
     if isolation not in ("none", "frames"):
         raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
     try:
-        from stackwarden._core import _begin_interposition
+        from stackwarden._core import _begin_interposition, _load_interposition
     except ModuleNotFoundError:
         from stackwarden._no_core import _refuse
 
         _refuse()
-    _begin_interposition(_paths.interpose_library(), isolation == "frames")
+    from stackwarden._status import ISOLATION_REASON, PROTECTION, status
+
+    if isolation == "frames" and PROTECTION["frames_reason"] is not None:
+        raise IsolationUnavailableError(
+            f"isolation 'frames' cannot be had here: {ISOLATION_REASON}"
+        )
+    reason = _load_interposition(os.fsencode(_paths.interpose_library()))
+    if reason is not None:
+        raise InterpositionError(f"interposition: {reason}")
+    others = _begin_interposition(isolation == "frames")
+    if others:
+        raise InterpositionError(
+            f"{others} interpositions are on with another isolation: status {status()['interposition']!r}"
+        )
     return Interposition(isolation)
 
 
 def interposed_environment(
-    environment: Mapping[str, str] | None = None,
+    environment: "Mapping[str, str] | None" = None,
     *,
-    isolation: Literal["none", "frames"] = "none",
+    isolation: 'Literal["none", "frames"]' = "none",
 ) -> dict[str, str]:
     """The variables that are to be set, with their values; what `environment` has in them stays.
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from stackwarden._types import Status
 from stackwarden.errors import NotRunningError
 
 _REASON = (
@@ -32,9 +33,11 @@ notify_stack_switch = _refuse
 reset_stack = _refuse
 sync_stack = _refuse
 current_stack = _refuse
+find_stack = _refuse
 drain = _refuse
 on_stack = _refuse
-crash_reports = _refuse
+enable_crash_reports = _refuse
+disable_crash_reports = _refuse
 stack_budget = _refuse
 stack_policy = _refuse
 register_switch_callback = _refuse
@@ -76,7 +79,7 @@ def stacks() -> list[Stack]:
     return []
 
 
-def status() -> dict[str, Any]:
+def status() -> Status:
     """What protects this interpreter: nothing, and why."""
     return {
         "python": ".".join(map(str, sys.version_info[:3])),

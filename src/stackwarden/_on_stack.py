@@ -4,21 +4,21 @@ In Python, because both ways must be told of at one depth of calls: where CPytho
 block would shift the count else.
 """
 
-from stackwarden._core import Stack, _enter_stack
+from stackwarden._core import Stack, _enter_stack, _leave_stack
 from stackwarden.errors import StackInUseError
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from stackwarden._core import _StackRequest
-
 
 class on_stack:  # noqa: N801 (used like a function)
     """``with on_stack(stack):`` the bounds of that stack for the body.
 
-    The body calls C code that goes to ``stack`` and comes back without telling anybody. Such blocks end in any order
-    and on any thread; effective is the newest of those that are left, else the stack around them. Raises, on entering, StaleStackError, IsolationRequiredError for a stack with execution state of its own, and
+    The body calls C code that goes to ``stack`` and comes back without telling anybody. Such blocks end in any
+    order and on any thread; effective is the newest of those that are left, else the stack around them.
+
+    Raises, on entering, StaleStackError, IsolationRequiredError for a stack with execution state of its own, and
     StackInUseError when it is entered already.
     """
 
@@ -26,7 +26,7 @@ class on_stack:  # noqa: N801 (used like a function)
         if not isinstance(stack, Stack):
             raise TypeError(f"on_stack() wants a Stack, not {type(stack).__name__}")
         self.stack = stack
-        self._request: _StackRequest | None = None
+        self._request: bytes | None = None
 
     def __enter__(self) -> Stack:
         if self._request is not None:
@@ -42,4 +42,4 @@ class on_stack:  # noqa: N801 (used like a function)
     ) -> None:
         request, self._request = self._request, None
         assert request is not None
-        request.leave()
+        _leave_stack(request)

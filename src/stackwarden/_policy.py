@@ -6,17 +6,18 @@ docs/policies.md says what comes of each policy on which CPython.
 import os
 import sys
 
-from stackwarden._core import _enter_policy, _set_assumed_size, _set_stack_sizes, status
+from stackwarden._contract import policy_number
+from stackwarden._core import _enter_policy, _leave_policy, _set_assumed_size, _set_stack_sizes
+from stackwarden._status import status
 from stackwarden.errors import PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import ClassVar, Literal, Self, SupportsIndex, TypeAlias
+    from typing import ClassVar, Literal, Self, SupportsIndex
 
-    Policy: TypeAlias = Literal["exact", "estimate", "counted", "disabled"]
+    from stackwarden._types import Policy
 
-_POLICIES = ("exact", "estimate", "counted", "disabled")
 _KINDS = ("policy", "unknown", "foreign_threads")  # in the order of stackwarden_stacks
 
 
@@ -46,21 +47,20 @@ class stack_policy:  # noqa: N801 (used like a function)
         assumed_size: "SupportsIndex | str | None" = None,
         scope: 'Literal["process", "thread"]' = "process",
     ) -> None:
-        wanted = (policy, unknown, foreign_threads)
-        for kind, word in zip(_KINDS, wanted, strict=True):
-            if word is not None and word not in _POLICIES:
-                raise PolicyError(f"{kind} {word!r}: must be one of {', '.join(_POLICIES)}")
+        wanted = [
+            (which, policy_number(word, kind))
+            for which, (kind, word) in enumerate(
+                zip(_KINDS, (policy, unknown, foreign_threads), strict=True)
+            )
+            if word is not None
+        ]
         thread_only = _is_thread(scope)
         if thread_only and (foreign_threads, assumed_size) != (None, None):
             raise PolicyError(
                 "foreign_threads and assumed_size are of the process, not of a thread"
             )
         self._size = None if assumed_size is None else _AssumedSize(assumed_size)
-        self._requests = [
-            _enter_policy(which, word, thread_only)
-            for which, word in enumerate(wanted)
-            if word is not None
-        ]
+        self._requests = [_enter_policy(which, number, thread_only) for which, number in wanted]
 
     def __enter__(self) -> "Self":
         return self
@@ -68,9 +68,10 @@ class stack_policy:  # noqa: N801 (used like a function)
     def __del__(self) -> None:
         """Dropped without the end of a block: it is for good."""
         for request in getattr(self, "_requests", ()):
-            request.settle()
-        if getattr(self, "_size", None) is not None:
-            self._size.leave(for_good=True)
+            _leave_policy(request, True)
+        size = getattr(self, "_size", None)
+        if size is not None:
+            size.leave(for_good=True)
 
     def __exit__(
         self,
@@ -80,7 +81,7 @@ class stack_policy:  # noqa: N801 (used like a function)
         /,
     ) -> None:
         for request in self._requests:
-            request.leave()
+            _leave_policy(request, False)
         if self._size is not None:
             self._size.leave()
 
@@ -94,7 +95,7 @@ def _is_thread(scope: str) -> bool:
 class _AssumedSize:
     """What an unknown stack is taken for, until leave(): the newest of those that are left is effective."""
 
-    requests: "ClassVar[list[_AssumedSize]]" = []
+    requests: "ClassVar[list[_AssumedSize]]" = []  # noqa: RUF012 (it is not seen in the text)
     set_for_good = 0  # bytes; as it was when the first of them was made
 
     def __init__(self, size: "SupportsIndex | str") -> None:

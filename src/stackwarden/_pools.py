@@ -16,9 +16,10 @@ from itertools import count
 from typing import Any, NoReturn, SupportsIndex, TypeVar
 
 from stackwarden._calls import _call_synced
-from stackwarden._core import _adopt_worker, _begin_task, _is_alive, status
+from stackwarden._core import _adopt_worker, _begin_task, _is_alive
 from stackwarden._settings import settings
 from stackwarden._sizes import size_of
+from stackwarden._status import PROTECTION
 from stackwarden.errors import ThreadPoolError
 
 R = TypeVar("R")
@@ -57,7 +58,7 @@ def wrap_thread_pool(
 
     Raises ThreadPoolError when nothing of the pool takes a callable.
     """
-    least = settings().get("min-stack", status()["exact_stack_size"])
+    least = settings().get("min-stack", PROTECTION["exact_stack_size"])
     if min_stack is not None:
         least = size_of(min_stack, "min_stack")
     for hook in (initializer, teardown):
@@ -168,7 +169,8 @@ class _Wrapped(Executor):
         with self._lock:
             for ended in [known for known in self._contexts if not _is_alive(known)]:
                 del self._contexts[ended]
-            _adopt_worker(worker, f"{self._name} {next(self._numbers)}")
+            if not _adopt_worker(worker, f"{self._name} {next(self._numbers)}".encode()):
+                raise MemoryError("stackwarden: no memory for a stack's name")
         try:
             if self._initialize is not None:
                 context.run(self._initialize)
@@ -226,7 +228,10 @@ class _Task:
 
     def __call__(self, *_: object) -> None:
         try:
-            _call_synced(self._least, self._run, (_begin_task(),), {})
+            worker = _begin_task()
+            if not worker:
+                raise MemoryError("stackwarden: no memory for a thread's block")
+            _call_synced(self._least, self._run, (worker,), {})
         except BaseException as error:
             if self._future is None or self._future.done():
                 raise

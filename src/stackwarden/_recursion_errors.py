@@ -16,7 +16,8 @@ import sys
 from stackwarden.errors import NotRunningError, RecursionOverflow, StackOverflow
 
 try:
-    from stackwarden._core import _stack_ends_first, current_stack, status
+    from stackwarden._core import _stack_ends_first, current_stack
+    from stackwarden._status import status
 except ModuleNotFoundError:
     from stackwarden._no_core import (
         _stack_ends_first,
@@ -117,7 +118,8 @@ def _is_made_up(frame: "FrameType") -> bool:
 
 class precise_recursion_errors:  # noqa: N801 (used like a function)
     """``with precise_recursion_errors():`` or ``@precise_recursion_errors()``: RecursionError comes out as the
-    class that ``classify_recursion_error()`` tells, StackOverflow or RecursionOverflow, with the original as its cause.
+    class that ``classify_recursion_error()`` tells, StackOverflow or RecursionOverflow, with the original as
+    its cause.
 
     So does the parser's MemoryError. What has no class comes out as it is.
     """

@@ -14,11 +14,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stackwarden._contract import POLICIES
 from stackwarden._sizes import size_of
 from stackwarden.errors import SettingWarning
-
-POLICIES = ("exact", "estimate", "counted", "disabled")
-ISOLATIONS = ("none", "frames")
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -44,7 +42,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "min-stack": size_of,  # calls that arrive on less go to a pooled stack
     "stack-size": size_of,  # of pooled stacks
     "interpose": _switch,
-    "isolation": _one_of(*ISOLATIONS),  # of stacks whose switches interposition sees
+    "isolation": _one_of("none", "frames"),  # of stacks whose switches interposition sees
 }
 
 

@@ -1,6 +1,7 @@
-"""What can go wrong, a class for each. The messages carry the numbers.
+"""What can go wrong, a class for each; and the one map from the statuses of stackwarden.h to these classes.
 
-Whatever is raised because of a malformed request changed nothing.
+Whatever is raised because of a malformed request changed nothing. The messages carry the numbers. Classes that
+only adapters and thread pools raise stand here alone, not in the package itself.
 """
 
 
@@ -156,3 +157,48 @@ class SettingWarning(UserWarning):
 
 class StackSizeWarning(UserWarning):
     """The stack is so small that CPython holds back memory for as long as it runs there."""
+
+
+REFUSALS: dict[int, type[StackwardenError]] = {
+    -1: NotRunningError,  # STACKWARDEN_NOT_INSTALLED
+    -2: NotRunningError,  # STACKWARDEN_NOT_RUNNING
+    -3: RegistryFullError,  # STACKWARDEN_NO_MEMORY
+    -4: RegistryFullError,  # STACKWARDEN_FULL
+    -5: StackRangeError,  # STACKWARDEN_BAD_RANGE
+    -6: UnalignedStackError,  # STACKWARDEN_UNALIGNED
+    -7: UnmappedStackError,  # STACKWARDEN_UNMAPPED
+    -8: StackTooSmallError,  # STACKWARDEN_TOO_SMALL
+    -9: StackOverlapError,  # STACKWARDEN_OVERLAP
+    -10: StackInUseError,  # STACKWARDEN_IN_USE
+    -11: StaleStackError,  # STACKWARDEN_STALE_HANDLE
+    -12: CallbackError,  # STACKWARDEN_NOT_REGISTERED
+    -13: NotRunningError,  # STACKWARDEN_DETACHED
+    -14: IsolationRequiredError,  # STACKWARDEN_ISOLATION_REQUIRED
+    -15: OtherThreadError,  # STACKWARDEN_OTHER_THREAD
+    -16: IsolationUnavailableError,  # STACKWARDEN_NO_ISOLATION
+    -17: StackwardenError,  # STACKWARDEN_NOT_AVAILABLE
+    -18: PolicyError,  # STACKWARDEN_BAD_POLICY
+}
+"""By the value of a stackwarden_status. A status that is not here is a StackwardenError."""
+
+
+def refusal(status: int, text: str, what: str) -> StackwardenError:
+    """The exception for a refused call, for adapters and bindings to raise.
+
+    ``text`` is stackwarden_status_text(status), ``what`` says what was refused, with the numbers.
+    """
+    kind = REFUSALS.get(status, StackwardenError)
+    return kind(f"{what}: {text.removeprefix('refused: ')}{_details(kind)}")
+
+
+def _details(kind: type[StackwardenError]) -> str:
+    """What of this interpreter explains a refusal."""
+    if kind is StackTooSmallError:
+        from stackwarden._status import PROTECTION  # which needs the core
+
+        return f" (at least {PROTECTION['least_stack_size']} bytes)"
+    if kind is IsolationUnavailableError:
+        from stackwarden._status import ISOLATION_REASON
+
+        return f" ({ISOLATION_REASON})" if ISOLATION_REASON else ""
+    return ""

@@ -68,7 +68,7 @@ def test_installing_twice_is_refused(run):
         adapters.install("outside")
         try:
             adapters.install("outside")
-        except stackwarden.AdapterInstalledError as error:
+        except stackwarden.errors.AdapterInstalledError as error:
             print(error)
         print(adapters.installed(), sys.modules["outside_adapter"].calls)
     """) == (
@@ -81,7 +81,7 @@ def test_uninstalling_what_is_not_installed_is_refused(run):
     assert run("""
         try:
             adapters.uninstall("outside")
-        except stackwarden.AdapterNotInstalledError as error:
+        except stackwarden.errors.AdapterNotInstalledError as error:
             print(error)
     """) == "the adapter 'outside' is not installed (installed: none)"  # fmt: skip
 
@@ -92,7 +92,7 @@ def test_what_failed_is_not_installed_and_may_be_tried_again(run, error):
         try:
             adapters.install("outside", fail="{error}")
         except stackwarden.{error} as error:
-            print(error, isinstance(error, stackwarden.AdapterError), adapters.installed())
+            print(error, isinstance(error, stackwarden.errors.AdapterError), adapters.installed())
         adapters.install("outside")
         print(adapters.installed())
     """) == "the system, 1.0: 2.0 is needed True []\n['outside']"  # fmt: skip
@@ -112,7 +112,7 @@ def test_all_whose_system_is_loaded_are_installed_and_those_that_cannot_be_are_l
             print("outside" in adapters.install_loaded())
             import loaded_system
             print("outside" in adapters.install_loaded(), adapters.install_loaded())
-        print({str(w.message) for w in caught if w.category is stackwarden.AdapterWarning})
+        print({str(w.message) for w in caught if w.category is stackwarden.errors.AdapterWarning})
     """) == (
         "False\nTrue []\n{\"adapter 'broken': No module named 'not_there'\"}"
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import children
 import stackwarden
+from stackwarden._types import meanings
 
 NO_OTHER_PACKAGE = """
 import sys
@@ -91,7 +93,9 @@ def test_doctor_tells_the_status_and_the_native_stack_as_json():
 
 def test_doctor_prints_the_same_as_text():
     shown = said("-m", "stackwarden", "doctor")
-    facts = dict(line.split(maxsplit=1) for line in shown.splitlines() if len(line.split()) > 1)
+    lines = [re.split(r" {2,}", line) for line in shown.splitlines()]
+    facts = {line[0]: line[1] for line in lines if len(line) > 1}
+    assert meanings()["mechanism"] in lines[3]
     assert facts["mechanism"] == stackwarden.status()["mechanism"]
     assert facts["python"] == stackwarden.status()["python"]
     assert facts["bounds_from"] == "native"

@@ -75,6 +75,17 @@ def test_importing_needs_nothing_but_the_standard_library(child):
     assert done.stdout == "['stackwarden']\n"
 
 
+def test_importing_imports_nothing_that_takes_long(child):
+    done = child("""
+        import sys
+        before = set(sys.modules)
+        import stackwarden
+        slow = {"contextvars", "functools", "inspect", "logging", "pathlib", "re", "threading"}
+        print(sorted((slow | {"typing", "warnings"}) & (set(sys.modules) - before)))
+    """)
+    assert done.stdout == "[]\n"
+
+
 def test_importing_starts_no_adapter(child):
     done = child("""
         import sys

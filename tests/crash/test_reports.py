@@ -12,7 +12,7 @@ START = """
     import faulthandler, os, signal, sys, threading
     import capi_probe as probe, depth_probe
     import stackwarden
-    from stackwarden import crash_reports
+    from stackwarden import disable_crash_reports, enable_crash_reports
 
     def overrun():
         depth_probe.recurse("none", 512)
@@ -44,7 +44,7 @@ FAULTHANDLER = "Fatal Python error: Segmentation fault"
 def errors_of(child, diver):
     """errors_of(program, ends=SIGSEGV): what it wrote to standard error before it died."""
 
-    def run(program, *, ends=SIGSEGV, before="faulthandler.enable(); crash_reports()"):
+    def run(program, *, ends=SIGSEGV, before="faulthandler.enable(); enable_crash_reports()"):
         program = "\n".join([textwrap.dedent(START), before, textwrap.dedent(program)])
         return child(program, ends=ends).stderr
 
@@ -65,7 +65,7 @@ PLACES = {
     "overrun()": ("the thread's native stack", "native", None),
     "in_thread(lambda: told_there(overrun))": ("the thread's native stack", "native", None),
     "in_thread(lambda: on_coroutine(overrun))": ("a stack of ucontext", "told", 256 * KIB),
-    "in_thread(lambda: (crash_reports(), overrun()))": (
+    "in_thread(lambda: (enable_crash_reports(), overrun()))": (
         "the thread's native stack",
         "native",
         None,
@@ -92,19 +92,20 @@ def test_the_report_says_which_stack_and_the_traceback_follows(errors_of, place)
 
 @pytest.mark.parametrize("place", PLACES)
 def test_without_it_nothing_is_said_of_stacks(errors_of, place):
-    errors = errors_of(place.replace("crash_reports()", "0"), before="faulthandler.enable()")
+    errors = errors_of(place.replace("enable_crash_reports()", "0"), before="faulthandler.enable()")
     assert "stackwarden" not in errors.partition("File")[0]
 
 
 def test_without_faulthandler_the_report_stands_alone(errors_of):
-    before = "faulthandler.disable(); crash_reports()"
+    before = "faulthandler.disable(); enable_crash_reports()"
     errors = errors_of("on_registered(overrun)", before=before)
     assert len(reports_in(errors)) == 1
     assert FAULTHANDLER not in errors
 
 
 def test_it_can_be_taken_back(errors_of):
-    before = "faulthandler.enable(); crash_reports(); crash_reports(False)"
+    is_on = "assert stackwarden.status()['crash_reports']"
+    before = f"faulthandler.enable(); enable_crash_reports(); {is_on}; disable_crash_reports()"
     errors = errors_of(
         "assert not stackwarden.status()['crash_reports']; on_registered(overrun)", before=before
     )
@@ -112,14 +113,14 @@ def test_it_can_be_taken_back(errors_of):
 
 
 def test_faulthandler_may_come_later_when_it_is_asked_for_again(errors_of):
-    before = "crash_reports(); faulthandler.enable(); crash_reports()"
+    before = "enable_crash_reports(); faulthandler.enable(); enable_crash_reports()"
     errors = errors_of("on_registered(overrun)", before=before)
     assert len(reports_in(errors)) == 1
     assert errors.count(FAULTHANDLER) >= 1
 
 
 def test_who_was_there_before_is_called(errors_of):
-    before = "depth_probe.exit_on_faults(); crash_reports()"
+    before = "depth_probe.exit_on_faults(); enable_crash_reports()"
     assert len(reports_in(errors_of("on_registered(overrun)", before=before, ends=42))) == 1
 
 
@@ -154,7 +155,7 @@ def test_threads_give_their_stacks_back(child, diver):
         def mappings():
             return sum(1 for _ in open("/proc/self/maps"))
 
-        crash_reports()
+        enable_crash_reports()
         for _ in range(50):
             in_thread(stackwarden.current_stack)
         before = mappings()

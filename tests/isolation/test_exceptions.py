@@ -6,7 +6,7 @@ import traceback
 import pytest
 from stackwarden.adapters.ucontext import suspend
 
-from stackwarden import CoroutineError, StackExit
+from stackwarden.errors import CoroutineError, StackExit
 
 
 def handled():

@@ -7,7 +7,7 @@ import weakref
 import pytest
 from stackwarden.adapters.ucontext import suspend
 
-from stackwarden import StackExit
+from stackwarden.errors import StackExit
 
 
 class Node:

@@ -6,7 +6,7 @@ import weakref
 import pytest
 from stackwarden.adapters.ucontext import suspend
 
-from stackwarden import CoroutineError, StackExit
+from stackwarden.errors import CoroutineError, StackExit
 
 
 class Witness:
@@ -179,7 +179,7 @@ def test_one_that_cannot_be_ended_is_leaked_and_counted(quiet_child, mode):
 base = made.stack_base
 try:
     made.close()
-except stackwarden.CoroutineError as error:
+except stackwarden.errors.CoroutineError as error:
     print(str(error).partition("> ")[2])
 print(made.done, leaked())
 made.close()

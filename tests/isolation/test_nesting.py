@@ -4,7 +4,7 @@ import pytest
 from conftest import MODES
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
-from stackwarden import CoroutineError
+from stackwarden.errors import CoroutineError
 
 BIG = 1 << 20
 

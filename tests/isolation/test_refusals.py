@@ -8,12 +8,8 @@ import pytest
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
-from stackwarden import (
-    CoroutineError,
-    IsolationRequiredError,
-    StackRangeError,
-    StackTooSmallError,
-)
+from stackwarden import IsolationRequiredError, StackRangeError, StackTooSmallError
+from stackwarden.errors import CoroutineError
 
 MIB = 1 << 20
 variable = contextvars.ContextVar("variable", default="default")

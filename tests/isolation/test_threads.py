@@ -10,7 +10,8 @@ from conftest import MODES
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
-from stackwarden import IsolationUnavailableError, OtherThreadError, StackExit
+from stackwarden import IsolationUnavailableError, OtherThreadError
+from stackwarden.errors import StackExit
 
 LOCAL = threading.local()
 

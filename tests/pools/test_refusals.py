@@ -10,7 +10,9 @@ from stackwarden.testing.child import in_thread
 
 
 def test_what_takes_no_callable_is_refused():
-    with pytest.raises(stackwarden.ThreadPoolError, match=r"none of the methods submit, post"):
+    with pytest.raises(
+        stackwarden.errors.ThreadPoolError, match=r"none of the methods submit, post"
+    ):
         stackwarden.wrap_thread_pool(object())
 
 
@@ -29,7 +31,7 @@ def test_a_size_must_be_one(size):
 def test_a_pool_of_processes_is_refused_by_its_first_task():
     with concurrent.futures.ProcessPoolExecutor(1) as pool:
         future = stackwarden.wrap_thread_pool(pool).submit(print)
-        with pytest.raises(stackwarden.ThreadPoolError, match="in another process"):
+        with pytest.raises(stackwarden.errors.ThreadPoolError, match="in another process"):
             future.result(60)
 
 

@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 
 import stackwarden
+from stackwarden._types import Status
 
 # What needs a core, and what it is called with.
 REFUSED = {
     "Stack": (),
     "call_on_stack": (print,),
-    "crash_reports": (),
     "current_stack": (),
     "deep_recursion": (),
+    "disable_crash_reports": (),
     "drain": (),
+    "enable_crash_reports": (),
+    "find_stack": (1 << 20,),
     "growing": (),
     "interpose": (),
     "maybe_grow": (print,),
@@ -55,7 +58,9 @@ def check_status() -> None:
     status = stackwarden.status()
     assert status["mechanism"] == "none", status
     assert status["reason"] == reason(), status
+    assert status.keys() == Status.__required_keys__
     assert stackwarden.stacks() == []
+    assert stackwarden.__version__
 
 
 def reason() -> str:

@@ -2,6 +2,7 @@
 
 import click
 
+import stackwarden
 from stackwarden._cli.demo import demo
 from stackwarden._cli.doctor import doctor
 from stackwarden._cli.launch import execute, run
@@ -9,7 +10,7 @@ from stackwarden._cli.startup import disable, enable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="stackwarden")
+@click.version_option(stackwarden.__version__)
 def commands() -> None:
     """Keep CPython safe on stacks that the operating system did not make.
 

@@ -7,7 +7,6 @@ if every protected child came out right.
 import json
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 from rich.console import Console
@@ -54,7 +53,7 @@ def demo(stack_size: int, as_json: bool) -> None:
     from stackwarden._cli import demo_report, demo_runs  # which cannot be had without a core
 
     console = Console(highlight=False)
-    facts = {**stackwarden.status(), "stackwarden": version("stackwarden")}
+    facts = {**stackwarden.status(), "stackwarden": stackwarden.__version__}
     if not as_json:
         demo_report.introduce(console, facts, stack_size)
     with demo_report.progress(console, silent=as_json) as tell:

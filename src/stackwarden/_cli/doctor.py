@@ -10,6 +10,7 @@ from rich.console import Console
 import stackwarden
 from stackwarden import adapters  # type: ignore[attr-defined]  # it comes from adapters/
 from stackwarden._cli.tables import Cell, show_table
+from stackwarden._types import meanings
 
 _OF_A_STACK = (
     *("name", "system", "base", "size", "bounds_from", "policy"),
@@ -26,8 +27,12 @@ def doctor(as_json: bool) -> None:
         click.echo(json.dumps(findings, indent=2))
         return
     console = Console(highlight=False)
-    status = [(Cell(name), _cell(name, value)) for name, value in findings["status"].items()]
-    show_table(console, ("status", ""), status)
+    meaning = meanings()
+    status = [
+        (Cell(name), _cell(name, value), Cell(meaning[name], "dim"))
+        for name, value in findings["status"].items()
+    ]
+    show_table(console, ("status", "", ""), status)
     console.print()
     states = [(Cell(name), Cell(state)) for name, state in findings["adapters"].items()]
     show_table(console, ("adapter", ""), states)

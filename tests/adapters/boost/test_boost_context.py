@@ -347,7 +347,7 @@ def test_one_that_was_suspended_detached_is_ended_too(context_child):
 def work():
     try:
         boost.suspend_detached()
-    except stackwarden.StackExit:
+    except stackwarden.errors.StackExit:
         seen.append("exit")
         raise
 

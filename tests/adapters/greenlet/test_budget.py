@@ -165,7 +165,7 @@ def test_before_3_14_a_budget_is_refused(run):
     assert run("""
         try:
             adapters.install("greenlet", budget=128 * KIB)
-        except stackwarden.SystemUnfitError as error:
+        except stackwarden.errors.SystemUnfitError as error:
             print(error, adapters.installed())
     """, prelude=LEVELS) == [
         "a budget of stack needs CPython 3.14.1 or later (PyUnstable_ThreadState_SetStackProtection) []",

@@ -60,7 +60,7 @@ def test_another_thread_than_julias_is_refused(child):
     assert child("""
         start()
         def install():
-            print(raised(stackwarden.AdapterError, adapters.install, "julia"))
+            print(raised(stackwarden.errors.AdapterError, adapters.install, "julia"))
         thread = threading.Thread(target=install)
         thread.start()
         thread.join()
@@ -72,7 +72,7 @@ def test_installing_twice_and_uninstalling_twice_are_refused(child):
     assert child("""
         start()
         adapters.install("julia")
-        print(raised(stackwarden.AdapterInstalledError, adapters.install, "julia") is not None)
+        print(raised(stackwarden.errors.AdapterInstalledError, adapters.install, "julia") is not None)
         adapters.uninstall("julia")
-        print(raised(stackwarden.AdapterNotInstalledError, adapters.uninstall, "julia") is not None)
+        print(raised(stackwarden.errors.AdapterNotInstalledError, adapters.uninstall, "julia") is not None)
     """) == ["True", "True"]  # fmt: skip

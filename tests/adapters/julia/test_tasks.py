@@ -122,7 +122,7 @@ def test_a_task_in_the_middle_of_python_is_kept_and_keeps_the_adapter_installed(
         run(library, "condition = Condition()")
         run(library, f"Stackwarden.@async {call(wait)}")
         run(library, "yield(); foreach(_ -> GC.gc(), 1:3)")
-        print(raised(stackwarden.AdapterError, adapters.uninstall, "julia"), adapters.installed())
+        print(raised(stackwarden.errors.AdapterError, adapters.uninstall, "julia"), adapters.installed())
         run(library, "notify(condition); yield()")
         adapters.uninstall("julia")
         print(adapters.installed(), stackwarden.status()["leaked_stacks"])

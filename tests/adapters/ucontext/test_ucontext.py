@@ -77,7 +77,7 @@ def test_options_that_do_not_exist_are_refused():
         GeneratorExit(),
         StopIteration(4),
         MemoryError(),
-        stackwarden.StackExit(),
+        stackwarden.errors.StackExit(),
     ],
     ids=repr,
 )
@@ -216,7 +216,7 @@ def test_resuming_twice_is_refused_and_runs_nothing():
     calls = []
     coroutine = Coroutine(calls.append, 1)
     coroutine.resume()
-    with pytest.raises(stackwarden.CoroutineError, match="done"):
+    with pytest.raises(stackwarden.errors.CoroutineError, match="done"):
         coroutine.resume()
     assert calls == [1]
 
@@ -231,7 +231,7 @@ def test_a_value_for_the_first_resume_is_refused_and_the_coroutine_can_still_sta
 @pytest.mark.parametrize("call", [Coroutine.resume, Coroutine.close, next])
 def test_what_runs_cannot_be_resumed_or_closed_from_inside(call):
     def inside():
-        with pytest.raises(stackwarden.CoroutineError, match="running"):
+        with pytest.raises(stackwarden.errors.CoroutineError, match="running"):
             call(coroutine)
         return "ran on"
 
@@ -242,7 +242,7 @@ def test_what_runs_cannot_be_resumed_or_closed_from_inside(call):
 @pytest.mark.parametrize("call", [Coroutine.resume, Coroutine.close, next])
 def test_what_runs_cannot_be_resumed_or_closed_from_another_thread(call):
     def elsewhere():
-        with pytest.raises(stackwarden.CoroutineError, match="running"):
+        with pytest.raises(stackwarden.errors.CoroutineError, match="running"):
             call(coroutine)
         return "refused"
 
@@ -256,7 +256,7 @@ def test_closed_before_its_start_it_never_runs():
     coroutine.close()
     assert coroutine.done
     assert coroutine.stack_base is None
-    with pytest.raises(stackwarden.CoroutineError, match="done"):
+    with pytest.raises(stackwarden.errors.CoroutineError, match="done"):
         coroutine.resume()
     assert calls == []
 
@@ -663,7 +663,7 @@ def test_suspend_on_a_stack_that_is_not_the_coroutines_is_refused():
         unavailable("boost", str(error))
 
     def inside():
-        with pytest.raises(stackwarden.CoroutineError):
+        with pytest.raises(stackwarden.errors.CoroutineError):
             suspend()
         return "ran on"
 
@@ -671,7 +671,7 @@ def test_suspend_on_a_stack_that_is_not_the_coroutines_is_refused():
 
 
 def test_suspend_outside_of_any_coroutine_is_refused():
-    with pytest.raises(stackwarden.CoroutineError, match="outside"):
+    with pytest.raises(stackwarden.errors.CoroutineError, match="outside"):
         suspend()
 
 

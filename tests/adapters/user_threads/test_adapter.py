@@ -69,7 +69,7 @@ def test_installing_twice_and_uninstalling_what_is_not_installed(child, system):
             try:
                 options = {"library": LIBRARY} if call == "install" else {}
                 getattr(adapters, call)(SYSTEM, **options)
-            except stackwarden.AdapterError as error:
+            except stackwarden.errors.AdapterError as error:
                 print(type(error).__name__)
     """
     printed = child(system, 1, program, prelude=BARE)

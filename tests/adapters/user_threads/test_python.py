@@ -420,7 +420,7 @@ def test_a_user_thread_that_is_cancelled_inside_python_never_goes_on_there(child
             library.ABT_thread_cancel(handle)
             try:
                 thread.join()
-            except stackwarden.UserThreadError as error:
+            except stackwarden.errors.UserThreadError as error:
                 print(error)
             for number in range(200):
                 assert UserThread(int, number).join() == number

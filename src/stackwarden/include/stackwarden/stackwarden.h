@@ -32,6 +32,8 @@
 extern "C" {
 #endif
 
+#define STACKWARDEN_VERSION "0.1.0" /* of the package that this header came with */
+
 /* A caller is served when its major number is the package's and its minor number is not newer. */
 #define STACKWARDEN_API_MAJOR 1
 #define STACKWARDEN_API_MINOR 0

@@ -1,0 +1,74 @@
+"""What the numbers of stackwarden.h are called in Python: policies, isolations, origins of bounds.
+
+And how refusals of ranges and budgets are worded: errors.py has the classes.
+
+Promises: each of these lists stands here alone; a test compares them with the header. Needs no core.
+"""
+
+import os
+
+from stackwarden.errors import (
+    MechanismError,
+    PolicyError,
+    StackTooSmallError,
+    StackwardenError,
+    refusal,
+)
+
+TYPE_CHECKING = False  # typing costs import time
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stackwarden._types import Policy
+
+POLICIES: "tuple[Policy, ...]" = ("exact", "estimate", "counted", "disabled")
+"""The first one has the number 1: 0 is that of the thread or the process."""
+
+ISOLATIONS = ("none", "frames", "thread-state")
+BOUNDS_FROM = ("native", "told", "map", "estimate")
+
+# Flags of stackwarden_register_stack().
+TRIM_GUARD = 1
+ISOLATION_FLAGS = (0, 2, 4)  # in the order of the isolations
+EMPTY_CONTEXT = 8
+
+
+def refusal_of_range(status: int, text: str, base: int, size: int) -> StackwardenError:
+    """For what was given as a range, and may be none."""
+    if 0 <= base < 2**64 and 0 <= size < 2**64:
+        return refusal(status, text, f"stack {range_text(base, size)}")
+    return refusal(status, text, f"stack base {base}, {size} bytes")
+
+
+def refusal_of_budget(
+    status: int, text: str, size: int, least: int, stack: object
+) -> StackwardenError:
+    """For a budget of a stack, or (None) of a block; `least` bytes must be left below what is in use."""
+    what = f"a budget of {size} bytes" if stack is None else f"{stack!r}: a budget of {size} bytes"
+    refused = refusal(status, text, what)
+    if not isinstance(refused, StackTooSmallError):
+        return refused
+    more = "" if stack is None else "more than what is in use "
+    return StackTooSmallError(f"{what}: at least {least} {more}are needed")
+
+
+def range_text(base: int, size: int) -> str:
+    """As it stands in messages."""
+    return f"[{base:#x}, {base + size:#x}), {size} bytes"
+
+
+def policy_number(policy: "Policy", what: str = "policy") -> int:
+    """Raises PolicyError for what is none."""
+    if policy not in POLICIES:
+        raise PolicyError(f"{what} {policy!r}: must be one of {', '.join(POLICIES)}")
+    return POLICIES.index(policy) + 1
+
+
+def chosen(variable: str, words: "Sequence[str]", default: int) -> int:
+    """The place among the words of the one that an environment variable holds. Raises MechanismError."""
+    word = os.environ.get(variable)
+    if not word:
+        return default
+    if word not in words:
+        raise MechanismError(f"{variable}={word}: must be one of {', '.join(words)}")
+    return words.index(word)
