@@ -9,23 +9,23 @@ import stackwarden
 MIB = 1 << 20
 
 
-def test_it_tells_of_the_stack_and_returns_it(new_stack, in_force):
+def test_it_tells_of_the_stack_and_returns_it(new_stack, effective_bounds):
     stack = new_stack()
     stackwarden.notify_stack_switch(stack.base, stack.size)
-    bounds = in_force()
+    bounds = effective_bounds()
     stackwarden.reset_stack()
     before = stack.switches
     assert stackwarden.notify_stack_switch(stack) == stack
     assert stackwarden.current_stack() == stack
     assert stack.switches == before + 1
-    assert in_force() == bounds
+    assert effective_bounds() == bounds
 
 
-def test_it_leads_back_to_the_native_stack(new_stack, in_force):
-    native, bounds = stackwarden.current_stack(), in_force()
+def test_it_leads_back_to_the_native_stack(new_stack, effective_bounds):
+    native, bounds = stackwarden.current_stack(), effective_bounds()
     stackwarden.notify_stack_switch(new_stack())
     assert stackwarden.notify_stack_switch(native) == native
-    assert in_force() == bounds
+    assert effective_bounds() == bounds
 
 
 def test_a_stack_that_is_gone_is_refused_and_nothing_is_changed(new_stack, everything):
