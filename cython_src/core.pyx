@@ -4,12 +4,13 @@
 """stackwarden._core: the compiled core as Python sees it.
 
 Promises: every refusal of the C layer becomes an exception of its own class, with the numbers in the message;
-nothing here runs on a switch. What happens on a switch is in hook.pxd. What tells, asks and syncs is compiled; what
-checks arguments and puts things into words is Python (src/stackwarden/), over the functions whose names begin with _.
+nothing here runs on a switch. What happens on a switch is in hook.pxd. What tells, asks and syncs is compiled;
+what checks arguments and puts things into words is Python (src/stackwarden/), over the functions whose names begin
+with _.
 
-One extension module, and one compilation unit: the code of the core stands in .pxd files, so that each file has its
-own names and says what it imports, and yet everything can be inlined. What Python sees is included from python/, a
-file for each subject; here it starts and ends.
+One extension module, and one compilation unit: the code of the core stands in .pxd files, so that each file has
+its own names and says what it imports, and yet everything can be inlined. What Python sees is included from
+python/, a file for each subject; here it starts and ends.
 """
 
 import atexit

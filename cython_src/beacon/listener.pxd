@@ -161,8 +161,8 @@ cdef inline tuple describe_beacon(const stackwarden_beacon *beacon):
 
 
 cdef inline list see_beacons():
-    """Of each beacon in this process: its name, NUL bytes after it; its version, and the known one; who listens; how
-    many calls were refused, and what is said of the last one."""
+    """Of each beacon in this process: its name, padded with NUL bytes; its version, and the known one; the
+    listener; the number of refused calls, and the text of the last refusal."""
     cdef sw_beacons_seen *seen = <sw_beacons_seen *>calloc(1, sizeof(sw_beacons_seen))
     cdef int i
     if seen == NULL:

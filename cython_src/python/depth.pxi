@@ -49,9 +49,9 @@ cdef class stack_budget:
     the stack that it is on.
 
     For sandboxes, and for greenlets whose saved stacks are to stay small. Of several the narrowest is
-    effective, and each ends with its own block, wherever that ends; other stacks that are switched to meanwhile have
-    their own. On 3.11 to 3.13, which
-    count calls, it is an estimate. One C frame of more than ``status()["margin"]`` bytes can jump it.
+    effective, and each ends with its own block, wherever that ends; other stacks that are switched to meanwhile
+    have their own. On 3.11 to 3.13, which count calls, it is an estimate. One C frame of more than
+    ``status()["margin"]`` bytes can jump it.
 
     Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already.
     """

@@ -1,4 +1,5 @@
-"""Turning interposition on and off, for _interpose.py, which says what is wrong. What it does is in core_hooks.pxd."""
+"""Turning interposition on and off, for _interpose.py, which says what is wrong. What it does is in
+core_hooks.pxd."""
 
 
 def _load_interposition(const char *library):
@@ -23,7 +24,8 @@ def _begin_interposition(bint frames):
 
 
 def _end_interposition():
-    """Count one less; the last one turns off what was not preloaded, but not while stacks are suspended: how many."""
+    """Count one less; the last one turns off what was not preloaded, but not while stacks are suspended: how
+    many."""
     cdef long suspended = suspended_by_interposition()
     if sw_interposition.begun == 1 and suspended:
         return suspended

@@ -35,7 +35,7 @@ def _begin_task():
 
 
 def _adopt_worker(stackwarden_handle worker, const char *name):
-    """For _pools.py, in the worker: its stack has a name from now on, and its thread state stays. False: no memory."""
+    """For _pools.py, in the worker: its stack gets a name, and its thread state stays. False: no memory."""
     if not name_stack(worker, name, "thread pool"):
         return False
     retain_thread_state()

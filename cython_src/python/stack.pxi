@@ -68,8 +68,8 @@ cdef class Stack:
 
     @property
     def policy(self):
-        """The policy in force: "exact", or "estimate" where bounds or budget are not certain to hold; or "counted"
-        or "disabled", where that was asked for."""
+        """The effective policy: "exact"; "estimate" where bounds or budget are not certain to hold; "counted" or
+        "disabled" where that was asked for."""
         return _policies[self._record().policy]
 
     @property
@@ -117,7 +117,7 @@ cdef class Stack:
         None again once C code that CPython does not check was found below it. Setting raises StackTooSmallError
         where less than a margin and 16 KiB would be left below what is in use (without isolation and the caller on
         it that is not known, and ``high_water`` counts), StackInUseError while another thread is on it, or a
-        stack_budget() is in force there.
+        stack_budget() is effective there.
         """
         cdef sw_record *record = self._record()
         return <uint64_t>sw_cold_of(record).own_budget << 4 or None

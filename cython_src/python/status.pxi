@@ -23,7 +23,8 @@ cdef stackwarden_request _request_of(bytes token) noexcept:
 
 
 def _enter_policy(int which, int policy, bint thread_only):
-    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2): the token of the request."""
+    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2): the token of the
+    request."""
     cdef stackwarden_request request
     cdef stackwarden_status status = sw_table.enter_policy(
         <stackwarden_stacks>which, <stackwarden_policy>policy, thread_only, &request)
@@ -47,7 +48,7 @@ def _set_assumed_size(size_t size):
 
 
 def _set_stack_sizes(size_t min_stack, size_t stack_size):
-    """For calls that may be carried, where the caller does not say (bytes; 0: as it was)."""
+    """For calls that may go to another stack, where the caller does not say (bytes; 0: as it was)."""
     if min_stack:
         sw_process.min_stack = min_stack
     if stack_size:

@@ -1,5 +1,5 @@
-"""Telling of stacks and switches, and asking for them: the functions of the C table, with checks that only Python can
-afford."""
+"""Telling of stacks and switches, and asking for them: the functions of the C table, with checks that only Python
+can afford."""
 
 from libc.string cimport memset
 
@@ -39,12 +39,13 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context):
 def notify_stack_switch(base, size=None):
     """From now on this thread runs on the stack ``[base, base + size)``, or on that of a Stack; return its Stack.
 
-    For whoever switches stacks; may be called right before or after the switch: ``notify_stack_switch(base, size)``
-    or ``notify_stack_switch(stack)``. A registered stack's record is used; any other range gets a transient record.
+    For whoever switches stacks; may be called right before or after the switch: ``notify_stack_switch(base,
+    size)`` or ``notify_stack_switch(stack)``. A registered stack's record is used; any other range gets a
+    transient record.
 
-    Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequiredError (bounds alone are not enough
-    for a stack with execution state of its own), StaleStackError, and then changes nothing; StackTooSmallError: then
-    the policy for unknown stacks is in force, not the bounds of another stack.
+    Raises StackRangeError, UnalignedStackError, StackOverlapError, IsolationRequiredError (bounds alone are not
+    enough for a stack with execution state of its own), StaleStackError, and then changes nothing;
+    StackTooSmallError: then the policy for unknown stacks is effective, not the bounds of another stack.
     """
     cdef uintptr_t low
     cdef size_t length
@@ -88,7 +89,7 @@ def sync_stack():
     """Make the bounds those of the stack under the caller; return its Stack, or None when it is unknown.
 
     A stack of which nobody told is looked up in the operating system's map of memory (``bounds_from`` is "map");
-    where that does not tell its end, the policy for unknown stacks is put in force.
+    where that does not tell its end, the policy for unknown stacks applies.
     """
     cdef stackwarden_status status = sync_slow(sw_stack_pointer(), False)
     if status < 0:
@@ -144,7 +145,7 @@ def _stack_pointer():
 
 
 def drain():
-    """Free what CPython put off freeing because a stack was nearly used up. Any destructor may run."""
+    """Empty CPython's trashcan: what it holds since a stack was nearly used up. Any destructor may run."""
     cdef stackwarden_status status = sw_table.drain()
     if status < 0:
         _refuse(status, "drain()")

@@ -49,7 +49,7 @@ def wrap_thread_pool(
     arguments; or such a function itself. It is not shut down with the executor.
 
     ``name`` is that of the workers' stacks in ``stacks()``. A task that arrives where fewer than ``min_stack``
-    bytes are left, or where nobody knows how many, is carried to a pooled stack (by default: the setting
+    bytes are left, or where nobody knows how many, runs on a pooled stack (by default: the setting
     ``min-stack``, else ``status()["exact_stack_size"]``).
 
     ``initializer(*initargs)`` is called in each worker before its first task; when it raises, the executor is
@@ -238,7 +238,7 @@ class _Task:
             self._future.set_exception(error)  # there was no stack for it
 
     def _run(self, worker: int) -> None:
-        """Where there is room. What the task holds is let go of here: on small stacks freeing is put off."""
+        """Where there is room. What the task holds is dropped here: on a small stack it would wait in the trashcan."""
         work, self._work = self._work, None
         if work is not None:
             work(worker)

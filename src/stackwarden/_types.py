@@ -27,7 +27,7 @@ class Status(TypedDict):
     isolation_reason: Annotated[str | None, "why it cannot have more"]
     leaked_stacks: Annotated[int, "stacks that were lost with Python frames on them"]
     dropped_states: Annotated[int, "execution states whose memory became another stack"]
-    drains: Annotated[int, "how often something was freed that had been put off"]
+    drains: Annotated[int, "how often the trashcan had something to free"]
     policy: Annotated[Policy, "for known stacks, on this thread"]
     policy_unknown: Annotated[Policy, "for unknown stacks, on this thread"]
     policy_foreign_threads: Annotated[Policy, "for native stacks of foreign threads"]

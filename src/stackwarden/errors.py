@@ -130,7 +130,7 @@ class StackOverflow(RecursionError):  # noqa: N818
     used: int | None = None
     """Bytes of it that were used; None: not known."""
     margin: int | None = None
-    """Bytes at its end that are kept back for those who handle this; None: not known."""
+    """Bytes at its low end that are reserved for the handling of this; None: not known."""
 
 
 class RecursionOverflow(RecursionError):  # noqa: N818
@@ -152,7 +152,7 @@ class AdapterWarning(UserWarning):
 
 
 class SettingWarning(UserWarning):
-    """A word of ``STACKWARDEN=...`` or ``-X stackwarden=...`` is wrong, and was left out."""
+    """A word of ``STACKWARDEN=...`` or ``-X stackwarden=...`` is wrong, and was ignored."""
 
 
 class StackSizeWarning(UserWarning):

@@ -1,7 +1,8 @@
 """stackwarden::call_on_stack: results, references and exceptions of C++ pass from one stack to the other."""
 
-import extensions
 import pytest
+
+import extensions
 
 SOURCE = r"""
 #include <stackwarden/stackwarden.h>
@@ -66,7 +67,8 @@ PyMethodDef methods[] = {{"sizes", sizes, METH_NOARGS, nullptr},
                          {"exceptions", exceptions, METH_NOARGS, nullptr},
                          {"refusal", refusal, METH_NOARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "calls_cxx", nullptr, 0, methods, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "calls_cxx", nullptr, 0, methods,
+                          nullptr, nullptr, nullptr, nullptr};
 
 } // namespace
 

@@ -1,5 +1,5 @@
-"""Who may know whom: a folder of the core is a floor, and imports go down only; the other folders keep to the public
-contract, and CPython's fields to one folder."""
+"""Who may know whom: a folder of the core is a floor, and imports go down only; the other folders keep to the
+public contract, and CPython's fields to one folder."""
 
 import re
 from graphlib import TopologicalSorter

@@ -1,8 +1,8 @@
 """Compare the machine code of two builds of the core, function for function, addresses masked.
 
 For changes that are to change nothing: moved code, other names. What lies in another order, or at another address,
-is the same, and so is a callee under another name, if that stands for the former one everywhere; another instruction,
-register or constant is not.
+is the same, and so is a callee under another name, if that stands for the former one everywhere; another
+instruction, register or constant is not.
 
 Command line:
     python3 tests/harness/compare.py COMMIT [--python VERSION] [--show FUNCTION]

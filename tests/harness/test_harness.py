@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import pytest_run
 
 import availability
 import cache
@@ -11,6 +10,7 @@ import children
 import commands
 import debian
 import interpreters
+import pytest_run
 
 KEYS = "/usr/share/keyrings/keys.gpg"
 

@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-import environments
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from members import LEVELS, WAYS_TO_END, Member
 
 import children
 import commands
+import environments
 from availability import unavailable
 
 SEED = 20260928

@@ -12,11 +12,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import environments
 import pytest
 
 import children
 import commands
+import environments
 from availability import unavailable
 
 if sys.version_info[:2] != (3, 14):
