@@ -64,10 +64,10 @@ def test_names_of_the_core_that_are_named_exist(document):
 
 
 def test_the_walks_lead_through_the_functions_that_they_name():
-    """docs/internals.md: a station is a file, then the functions there; and every name on the page is in the code."""
+    """docs/internals.md: a station is a file, then functions there. All names on the page are in the code."""
     page = CHECKOUT / "docs" / "internals.md"
     stations = re.findall(r"^\d+\. `([^`]+)`((?:,\s+`\w+`)+)", page.read_text(), re.MULTILINE)
-    assert len(stations) == 6 + 9
+    assert len(stations) == 6 + 9 + 6
     for name, functions in stations:
         (file,) = [path for path in SOURCES if path.as_posix().endswith(f"/{name}")]
         missing = set(re.findall(r"\w+", functions)) - set(re.findall(r"\w+", file.read_text()))
