@@ -17,7 +17,7 @@ SOURCES = [
     path
     for folder in ("src", "cython_src", "adapters", "tests")
     for path in (CHECKOUT / folder).rglob("*")
-    if path.suffix in {".h", ".c", ".pxd", ".pxi", ".pyx", ".py", ".pyi"}
+    if path.suffix in {".h", ".hpp", ".c", ".pxd", ".pxi", ".pyx", ".py", ".pyi"}
 ]
 
 each_document = pytest.mark.parametrize(
@@ -61,6 +61,19 @@ def test_names_of_the_core_that_are_named_exist(document):
     pattern = r"\b(?:sw_|swpy_|SW_|stackwarden_|STACKWARDEN_)\w+"
     named = re.findall(pattern, " ".join(quoted(document)))
     assert set(named) - known == set()
+
+
+def test_the_walks_lead_through_the_functions_that_they_name():
+    """docs/internals.md: a station is a file, then functions there. All names on the page are in the code."""
+    page = CHECKOUT / "docs" / "internals.md"
+    stations = re.findall(r"^\d+\. `([^`]+)`((?:,\s+`\w+`)+)", page.read_text(), re.MULTILINE)
+    assert len(stations) == 6 + 9 + 6
+    for name, functions in stations:
+        (file,) = [path for path in SOURCES if path.as_posix().endswith(f"/{name}")]
+        missing = set(re.findall(r"\w+", functions)) - set(re.findall(r"\w+", file.read_text()))
+        assert missing == set(), file
+    known = set(re.findall(r"\w+", "\n".join(path.read_text() for path in SOURCES)))
+    assert {name for name in quoted(page) if re.fullmatch(r"\w*_\w*", name)} - known == set()
 
 
 def test_files_that_comments_name_exist():
