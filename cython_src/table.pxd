@@ -35,7 +35,6 @@ from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
 from switching.policies cimport sw_enter_policy, sw_leave_policy, sw_set_policy
 from switching.registration cimport (
-    sw_current_handle,
     sw_current_stack,
     sw_find_stack,
     sw_register_stack,
@@ -44,6 +43,7 @@ from switching.registration cimport (
 )
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_adopt_stack, sw_sync_stack
+from switching.threads cimport sw_current_handle
 
 
 cdef extern from "stackwarden/stackwarden.h":

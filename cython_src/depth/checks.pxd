@@ -14,8 +14,7 @@ from records.executions cimport has_not_begun
 from records.guard cimport *
 from records.index cimport find_stack
 from records.protection cimport *
-from records.records cimport record_holds
-from switching.hook cimport note_depth
+from records.records cimport note_depth, record_holds
 from switching.sync cimport sync_slow
 from switching.threads cimport this_thread, thread_on
 

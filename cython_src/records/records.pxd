@@ -96,6 +96,13 @@ cdef inline void describe_record(const sw_record *record, stackwarden_stack *sta
     stack.size = (record.top - record.base) & ~<size_t>1
 
 
+cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
+    """The high-water mark, where the stack pointer is on the stack of a record."""
+    cdef uintptr_t used = record.top - sp
+    if used <= record.top - record.base and used >> 4 > record.high_water:
+        record.high_water = <uint32_t>(used >> 4)
+
+
 # ---- changing the table of records: under sw_lock() ----
 
 cdef inline sw_record *take_record() noexcept nogil:

@@ -17,7 +17,7 @@ from records.index cimport find_record
 from records.overlaps cimport check_range, is_range, overlaps_record, supersede_overlaps
 from records.policy cimport use_policy
 from records.protection cimport *
-from records.records cimport record_of
+from records.records cimport note_depth, record_of
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_ISOLATION_REQUIRED,
@@ -42,13 +42,6 @@ cdef extern from * nogil:
 
 
 # ---- entering a stack ----
-
-cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
-    """The high-water mark, where the stack pointer is on the stack of a record."""
-    cdef uintptr_t used = record.top - sp
-    if used <= record.top - record.base and used >> 4 > record.high_water:
-        record.high_water = <uint32_t>(used >> 4)
-
 
 cdef inline void count_switch(sw_thread *thread, sw_record *to) noexcept nogil:
     """`to` becomes the current stack of a thread, before the jump or after it."""

@@ -218,11 +218,6 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
     return STACKWARDEN_DONE
 
 
-cdef inline stackwarden_handle sw_current_handle() noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
-    return handle_of(thread.current) if thread != NULL else 0
-
-
 cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stack *stack) noexcept nogil:
     cdef uintptr_t top
     if not sw_process.running:

@@ -16,7 +16,7 @@ from records.execution cimport *
 from records.executions cimport has_not_begun, release_execution, sw_renew_stack
 from records.guard cimport *
 from records.protection cimport *
-from records.records cimport handle_of, record_of
+from records.records cimport handle_of, note_depth, record_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -27,7 +27,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.callbacks cimport note_switch
-from switching.hook cimport count_switch, note_depth
+from switching.hook cimport count_switch
 from switching.target cimport check_target, execution_of, find_target, drop_indexed
 from switching.threads cimport this_thread
 

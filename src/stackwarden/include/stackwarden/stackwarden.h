@@ -536,7 +536,8 @@ static inline stackwarden_status stackwarden_retain_stack(void)
 }
 
 /* The bounds of a stack for a block: of a registered one by stack->handle, of any other by its base and size.
- * Fails with: what notify_stack_switch() and switch_to() fail with; NO_MEMORY. Takes a lock. */
+ * Fails with: what notify_stack_switch() and switch_to() fail with; NO_MEMORY. Takes a lock. After TOO_SMALL the policy
+ *   for unknown stacks is effective, and *request must be left; after any other refusal it names nothing. */
 static inline stackwarden_status stackwarden_enter_this_stack(const stackwarden_stack *stack,
                                                               stackwarden_request *request)
 {
