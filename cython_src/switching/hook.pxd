@@ -9,7 +9,7 @@ call. Does nothing once Python is finalized. Bounds alone change: what has other
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
 from records.guard cimport *

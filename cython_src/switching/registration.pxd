@@ -17,7 +17,6 @@ from records.policy cimport note_unchecked, use_policy
 from records.protection cimport *
 from records.records cimport (
     describe_record,
-    handle_of,
     record_of,
     release_thread_record,
     retire_record,
