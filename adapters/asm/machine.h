@@ -1,17 +1,65 @@
-/* machine.h: the jump from one stack to another, for each processor.
+/* machine.h: the jump from one stack to another, for x86-64 and AArch64 under System V's conventions.
  *
- *     machine_make(top, entry, argument)   what machine_jump() goes to for entry(argument) on a fresh stack
- *     machine_jump(from, to)               go to the stack that was saved as `to`; *from is where this one goes on
+ *     machine_make(top, entry, argument)   makes a new stack; its value resumes it: entry(argument)
+ *     machine_jump(from, to)               suspends this stack, *from resumes it; resumes the stack that `to` resumes
  *
- * Promises: whoever calls machine_jump() finds its registers and its stack as they were when somebody jumps to *from,
- * on whatever thread. A walk of the stack ends at entry, which never returns. `top` is a multiple of 16.
+ * Promises: when somebody jumps back, on whatever thread, the function that called machine_jump() finds its registers
+ * and its stack as they were. A walk of the stack ends at `entry`, which never returns. `top` is a multiple of 16. The
+ * signal mask and the processor's modes (rounding, exceptions of arithmetic) are the thread's.
  *
- * A saved stack, from its saved stack pointer up: where to go on, then what the compiler does not let us declare lost
- * (the frame pointer, and on x86-64 rbx, which may address the module's data). */
+ * What resumes a stack is its saved stack pointer; the rest lies on the stack. x86-64 is described in full, and AArch64
+ * follows it: only what differs is said there.
+ *
+ * A suspended stack, x86-64:
+ *
+ *        higher addresses
+ *      |  ...                    |
+ *      |  frame of the function  |   that calls machine_jump(), which is compiled in place and has no frame of its own
+ *      +-------------------------+   stack pointer before the jump
+ *      |  red zone, 128 bytes    |   below the stack pointer a function may have values too: these bytes are skipped
+ *      +-------------------------+
+ *      |  rbp                    |
+ *      |  rbx                    |
+ *      |  address of label 1     |   <-- *from, the saved stack pointer: the address is popped, and jumped to
+ *      +-------------------------+
+ *        lower addresses, free
+ *
+ * A new stack:
+ *
+ *        higher addresses
+ *      +-------------------------+   top
+ *      |  (not used)             |
+ *      |  entry                  |   <-- stack pointer when entry is called: a multiple of 16, as the ABI requires
+ *      |  argument               |   popped into rdi; then the place of the return address
+ *      |  stackwarden_asm_starts |   <-- the value of machine_make(), a saved stack pointer
+ *      +-------------------------+
+ *        lower addresses, free
+ *
+ * Registers: the other stack uses all of them, so after a jump none has its value. Three the code saves itself:
+ *
+ *      rsp                  exchanged: that is the jump
+ *      rbp, rbx             pushed and popped, because compilers may refuse to lose them: rbp as the frame pointer, rbx
+ *      as
+ *                           the address of the module's data
+ *
+ * Of the others the compiler is told that they are lost (clobbered). It saves those alone that have a value then,
+ * mostly
+ * few: that makes this jump cheaper than a function, which must store all that a call preserves.
+ *
+ *      rdi, rsi             hold `from` and `to`: outputs, which nobody reads
+ *      rax                  holds the address of label 1
+ *      rcx, rdx, r8 to r11, xmm0 to xmm15, flags
+ *                           lost as in a call; but to the compiler this is no call, so each must be named
+ *      r12 to r15           lost, although a call preserves them
+ *      xmm16 to xmm31, k0 to k7
+ *                           lost as in a call; where AVX-512 is compiled for, compilers know them
+ *      memory               the other stack may change any variable */
 #ifndef STACKWARDEN_ASM_MACHINE_H
 #define STACKWARDEN_ASM_MACHINE_H
 
-void stackwarden_asm_starts(void); /* takes argument and entry off the stack, and calls */
+/* The first code on a new stack: calls entry(argument). The frame pointer is 0, and the debuggers' tables say that
+ * there is no caller: walks of the stack end here. */
+void stackwarden_asm_starts(void);
 
 #define MACHINE_STARTS(code)                                                                                           \
     __asm__(".text\n.p2align 4\n.hidden stackwarden_asm_starts\n.globl stackwarden_asm_starts\n"                       \
@@ -32,11 +80,21 @@ static inline void *machine_make(char *top, void (*entry)(void *), void *argumen
     void **saved = (void **)top - 4;
     saved[0] = (void *)stackwarden_asm_starts;
     saved[1] = argument;
-    saved[2] = (void *)entry; /* the stack pointer at the call: a multiple of 16 */
+    saved[2] = (void *)entry;
     return saved;
 }
 
-/* 128 bytes below the stack pointer belong to the function that this is a part of (the red zone). */
+#if defined(__APX_F__)
+#error "the jump does not save the registers r16 to r31 of APX"
+#endif
+#if defined(__AVX512F__)
+#define MACHINE_AVX512                                                                                                 \
+    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",      \
+        "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#else
+#define MACHINE_AVX512
+#endif
+
 static inline __attribute__((always_inline)) void machine_jump(void **from, void *to)
 {
     __asm__ volatile("lea -128(%%rsp), %%rsp\n"
@@ -54,12 +112,42 @@ static inline __attribute__((always_inline)) void machine_jump(void **from, void
                      "lea 128(%%rsp), %%rsp\n"
                      : "+D"(from), "+S"(to)
                      :
-                     : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory", "xmm0",
-                       "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-                       "xmm13", "xmm14", "xmm15");
+                     : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory",
+                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                       "xmm12", "xmm13", "xmm14", "xmm15" MACHINE_AVX512);
 }
 
 #elif defined(__aarch64__)
+
+/* AArch64. There is no red zone, and the stack pointer is a multiple of 16 at all times.
+ *
+ *        A suspended stack, higher addresses first          A new stack
+ *      |  frame of the function  |                        +-------------------------+   top
+ *      +-------------------------+                        |  entry                  |
+ *      |  address of label 1     |                        |  argument               |   <-- sp when entry is called
+ *      |  x29, frame pointer     |   <-- *from            |  stackwarden_asm_starts |
+ *      +-------------------------+                        |  0, frame pointer       |   <-- the value of machine_make()
+ *                                                         +-------------------------+
+ *
+ * Registers: sp is exchanged, x29 stored and loaded; x0 and x1 hold `from` and `to`; the others are clobbered, x30, the
+ * return address of the function, among them.
+ *
+ * x18 is a temporary register on Linux, and compilers have values in it: without it in the list the first exception in
+ * a coroutine ended in a SIGSEGV. On Apple's systems and on Android it belongs to the platform, and no compiler uses
+ * it. */
+#if defined(__APPLE__) || defined(__ANDROID__)
+#define MACHINE_X18
+#else
+#define MACHINE_X18 "x18",
+#endif
+
+/* The predicates of SVE, where it is compiled for. The vectors of SVE are v0 to v31, made longer. */
+#if defined(__ARM_FEATURE_SVE)
+#define MACHINE_SVE                                                                                                    \
+    , "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13", "p14", "p15"
+#else
+#define MACHINE_SVE
+#endif
 
 MACHINE_STARTS(".cfi_undefined x30\n"
                "    hint 36\n" /* bti j */
@@ -94,10 +182,10 @@ static inline __attribute__((always_inline)) void machine_jump(void **from, void
                      : "+r"(from_), "+r"(to_)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
-                       "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "cc", "memory",
-                       "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
-                       "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
-                       "v29", "v30", "v31");
+                       "x17", MACHINE_X18 "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
+                       "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
+                       "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
+                       "v27", "v28", "v29", "v30", "v31" MACHINE_SVE);
 }
 
 #else

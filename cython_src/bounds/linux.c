@@ -19,8 +19,8 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     if (failed || size <= guard) {
         return -1;
     }
-    /* CPython leaves the guard out a second time (python/cpython Python/ceval.c, 3.14). Doing the same keeps
-     * the bounds equal to its own and costs one page. */
+    /* The guard is no part of glibc's range. CPython subtracts it all the same (python/cpython Python/ceval.c, 3.14):
+     * doing that too keeps the bounds equal to its own, and costs one page. */
     *base = (uintptr_t)low + guard;
     *top = (uintptr_t)low + size;
     return 0;

@@ -1,11 +1,11 @@
-/* linux_maps.c: the part of bounds.h that asks Linux for its map of memory.
+/* linux_maps.c: the part of bounds.h that reads Linux's map of memory.
  *
  * Promises: what bounds.h promises. Measured on Linux 6.18: 0.6 us with the ioctl; without it 20 us with 40 entries
  * and 0.5 ms with 2,000.
  *
- * Where the ioctl answers, /proc/self/maps is kept open: opening it takes 3 us. A program may close what it did not
- * open, and get the same descriptor for a file of its own: so each question first looks whether it is still the file
- * that was kept. */
+ * Where the ioctl answers, /proc/self/maps stays open: opening it takes 3 us. A program may close descriptors that it
+ * did not open, and get the same number for a file of its own: so each query first checks that the descriptor is still
+ * that file (test_a_descriptor_that_was_closed_and_given_to_another_file). */
 #ifdef __linux__
 #define _GNU_SOURCE
 #include "bounds.h"
@@ -43,7 +43,7 @@ static int query(int maps, uintptr_t address, uintptr_t *low, uintptr_t *high)
     return 0;
 }
 
-/* A line of the map, "low-high perms ...", taken one character after another. */
+/* A line of the map, "low-high perms ...", parsed one character at a time. */
 typedef struct {
     enum { LOW, HIGH, REST } part;
     uintptr_t low, high;
@@ -99,10 +99,10 @@ static int read_text(int maps, uintptr_t address, uintptr_t *low, uintptr_t *hig
     return -1;
 }
 
-/* ---- the file that is kept open ---- */
+/* ---- the file that stays open ---- */
 
 static _Atomic int has_query; /* the kernel's answer does not change */
-static _Atomic uint64_t kept; /* descriptor above inode, one word: threads exchange it without a lock. 0: none */
+static _Atomic uint64_t open_map; /* descriptor << 32 | inode, so that threads exchange it without a lock; 0: none */
 
 int sw_map_is_quick(void)
 {
@@ -114,7 +114,8 @@ static int descriptor_of(uint64_t file)
     return (int)(file >> 32);
 }
 
-/* The descriptor and the file behind it. Inodes of /proc are 32 bits wide; its files have no blocks and no size. */
+/* A descriptor with the file behind it, as in open_map; 0: it is no file of /proc. Those have no blocks and no size,
+ * and their inodes have 32 bits. */
 static uint64_t identify(int descriptor)
 {
     struct stat file;
@@ -124,16 +125,16 @@ static uint64_t identify(int descriptor)
     return (uint64_t)descriptor << 32 | (uint32_t)file.st_ino;
 }
 
-/* Keep a file for the next question, unless another thread has kept one meanwhile. */
-static void keep_or_close(int maps, uint64_t former)
+/* Leave the file open for the next query, unless another thread has left one open meanwhile. */
+static void cache_or_close(int maps, uint64_t former)
 {
     uint64_t file = has_query ? identify(maps) : 0;
-    if (file == 0 || !atomic_compare_exchange_strong(&kept, &former, file)) {
+    if (file == 0 || !atomic_compare_exchange_strong(&open_map, &former, file)) {
         close(maps);
     }
 }
 
-static int ask_anew(uintptr_t address, uintptr_t *low, uintptr_t *high, uint64_t former)
+static int open_and_query(uintptr_t address, uintptr_t *low, uintptr_t *high, uint64_t former)
 {
     int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (maps < 0) {
@@ -144,50 +145,50 @@ static int ask_anew(uintptr_t address, uintptr_t *low, uintptr_t *high, uint64_t
     if (!has_query) {
         found = read_text(maps, address, low, high);
     }
-    keep_or_close(maps, former);
+    cache_or_close(maps, former);
     return found;
 }
 
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
 {
     int error = errno;
-    uint64_t file = atomic_load(&kept);
-    int is_kept = file != 0 && identify(descriptor_of(file)) == file;
-    int found = is_kept ? query(descriptor_of(file), address, low, high) : ask_anew(address, low, high, file);
+    uint64_t file = atomic_load(&open_map);
+    int is_open = file != 0 && identify(descriptor_of(file)) == file;
+    int found = is_open ? query(descriptor_of(file), address, low, high) : open_and_query(address, low, high, file);
     errno = error;
     return found;
 }
 
 void sw_forget_map(void)
 {
-    uint64_t file = atomic_exchange(&kept, 0);
+    uint64_t file = atomic_exchange(&open_map, 0);
     if (file != 0 && identify(descriptor_of(file)) == file) {
         close(descriptor_of(file));
     }
 }
 
-/* glibc's arenas: the heap that brk(2) moves, and, for threads, blocks aligned to 64 MiB. */
+/* glibc's arenas: the heap of brk(2), and for threads blocks aligned to 64 MiB (its HEAP_MAX_SIZE). */
 int sw_is_arena(uintptr_t low, uintptr_t high)
 {
     uintptr_t end_of_heap = (uintptr_t)sbrk(0);
     return (low < end_of_heap && end_of_heap <= high) || (low & (((uintptr_t)64 << 20) - 1)) == 0;
 }
 
-/* rt_sigprocmask(2) reads the set before it looks at what is to be done with it, and that is nonsense here: EFAULT
- * where a load would be a SIGSEGV, else EINVAL. Neither the map nor mincore(2) shows every kind of guard page
- * (MADV_GUARD_INSTALL: Linux 6.13, glibc 2.43). */
+/* rt_sigprocmask(2) reads the signal set before it checks `how`, which is invalid here: EFAULT where a load would raise
+ * SIGSEGV, else EINVAL. Neither the map nor mincore(2) shows every kind of guard page (MADV_GUARD_INSTALL: Linux 6.13,
+ * used by glibc 2.43). */
 int sw_is_readable(uintptr_t address)
 {
     int error = errno;
-    const int nonsense = ~0;
+    const int invalid_how = ~0;
     const size_t kernel_set_size = 8;
-    long done = syscall(SYS_rt_sigprocmask, nonsense, address & ~(uintptr_t)7, NULL, kernel_set_size);
+    long done = syscall(SYS_rt_sigprocmask, invalid_how, address & ~(uintptr_t)7, NULL, kernel_set_size);
     int readable = done != 0 && errno != EFAULT;
     errno = error;
     return readable;
 }
 
-/* Measured: 0.7 us for 64 pages, where a question for each takes 6 us. */
+/* Measured: 0.7 us for 64 pages, where sw_is_readable() for each takes 6 us. */
 int sw_is_resident(uintptr_t base, uintptr_t top)
 {
     enum { PAGE = 4096, PAGES = 256 };

@@ -1,4 +1,4 @@
-/* not_linux.c: the part of bounds.h that only Linux answers, for all others. */
+/* not_linux.c: the functions of bounds.h that only Linux needs, for the other systems. */
 #ifndef __linux__
 #include "bounds.h"
 

@@ -1,4 +1,4 @@
-/* posix_memory.c: the part of bounds.h that looks at memory, for all systems of the POSIX family. */
+/* posix_memory.c: the part of bounds.h that looks at memory, on all POSIX systems. */
 #ifndef _WIN32
 #include "bounds.h"
 
@@ -10,7 +10,7 @@ int sw_is_mapped(uintptr_t base, uintptr_t top)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = base & ~(page - 1);
-    /* msync looks at mappings, not at pages: the cheapest question whatever the size. */
+    /* msync(2) looks at mappings, not at pages: the cheapest way to ask, whatever the size. */
     return msync((void *)first, top - first, MS_ASYNC) == 0 ? 1 : errno == ENOMEM ? 0 : -1;
 }
 

@@ -1,4 +1,4 @@
-/* unknown.c: bounds.h where the operating system is none that we know: an honest "unknown". */
+/* unknown.c: bounds.h on an operating system that is not supported: every answer is "unknown". */
 #if !defined(__linux__) && !defined(__APPLE__) && !defined(_WIN32)
 #include "bounds.h"
 

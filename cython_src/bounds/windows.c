@@ -10,7 +10,7 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     ULONG guarantee = 0;
     GetCurrentThreadStackLimits(&low, &high);
     SetThreadStackGuarantee(&guarantee);
-    /* The guard region moves down as the stack grows; CPython leaves the guarantee and two pages out. */
+    /* The guard region moves down as the stack grows. CPython subtracts the guarantee and two pages. */
     *base = (uintptr_t)low + guarantee + 2 * 4096;
     *top = (uintptr_t)high;
     return 0;

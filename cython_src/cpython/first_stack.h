@@ -1,7 +1,6 @@
-/* first_stack.h: what comes with the first foreign stack, and not with the import, which leaves everything alone.
+/* first_stack.h: what the first foreign stack needs, and the import does not do: that changes nothing of anybody's.
  *
- * Promises: a handler for the end of Python in the main interpreter, which calls swpy_on_finalization; and what
- * swpy_guard_limit() does. */
+ * Promises: an atexit function of the main interpreter, which calls swpy_on_finalization; and swpy_guard_limit(). */
 #ifndef SWPY_FIRST_STACK_H
 #define SWPY_FIRST_STACK_H
 
@@ -19,7 +18,7 @@ static PyObject *swpy_call_on_finalization(PyObject *module, PyObject *unused)
 
 static int swpy_register_finalization(void)
 {
-    static PyMethodDef definition = {"before_the_end", swpy_call_on_finalization, METH_NOARGS, NULL};
+    static PyMethodDef definition = {"on_finalization", swpy_call_on_finalization, METH_NOARGS, NULL};
     PyObject *handler = PyCFunction_New(&definition, NULL);
     PyObject *atexit = handler != NULL ? PyImport_ImportModule("atexit") : NULL;
     PyObject *result = atexit != NULL ? PyObject_CallMethod(atexit, "register", "O", handler) : NULL;
@@ -38,7 +37,8 @@ static int swpy_on_first_foreign_stack(void *unused)
     return 0;
 }
 
-/* A record was made for a foreign stack; the caller may be detached. 1, or 0 to be called again. */
+/* The first record of a foreign stack was made. The caller may be detached, or in another interpreter: then it is done
+ * by a pending call. 1, or 0: to be called again. */
 static int swpy_call_on_first_foreign_stack(void)
 {
     if (swpy_attached_call() == NULL || PyInterpreterState_Get() != PyInterpreterState_Main()) {

@@ -1,13 +1,13 @@
-/* overflow.h: raising StackOverflow and RecursionOverflow where hardly any stack is left; counting one call more.
+/* overflow.h: raises StackOverflow and RecursionOverflow where hardly any stack is left; counts recursive calls.
  *
- * Promises: the right class even where CPython itself would raise RecursionError for every call that is made to make
- * an exception: as CPython does for its own, recursion_headroom lets these few calls through. No Python code runs. */
+ * Promises: an exception of the right class even where CPython raises RecursionError for every further call:
+ * recursion_headroom lets the few calls pass that make the exception, as for CPython's own. No Python code runs. */
 #ifndef SWPY_OVERFLOW_H
 #define SWPY_OVERFLOW_H
 
 #include "thread_state.h"
 
-/* What the attributes of the two exceptions say. */
+/* The attributes of the two exceptions. */
 typedef struct {
     const char *name; /* of the stack, UTF-8, or NULL */
     size_t size, used, margin; /* bytes */
@@ -54,7 +54,7 @@ static void swpy_raise_as(PyObject *kind, PyObject *message, const swpy_overflow
     Py_DECREF(kind);
 }
 
-/* The stack is nearly used up. Requires: attached. Leaves an exception pending: StackOverflow, or MemoryError. */
+/* Leaves StackOverflow pending, or MemoryError. Requires: attached. */
 static void swpy_raise_stack_overflow(const swpy_overflow *of, const char *where)
 {
     PyThreadState *ts = swpy_attached();
@@ -65,7 +65,7 @@ static void swpy_raise_stack_overflow(const swpy_overflow *of, const char *where
     ts->recursion_headroom--;
 }
 
-/* As many calls are active as the user's recursion limit allows. Requires and leaves the same. */
+/* Leaves RecursionOverflow pending, or MemoryError. Requires: attached. */
 static void swpy_raise_recursion_overflow(const swpy_overflow *of, const char *where)
 {
     PyThreadState *ts = swpy_attached();
@@ -75,8 +75,8 @@ static void swpy_raise_recursion_overflow(const swpy_overflow *of, const char *w
     ts->recursion_headroom--;
 }
 
-/* Count a call against the user's recursion limit, as calls of Python functions are. 0: there are too many already.
- * Requires: attached. Leaves no exception. */
+/* Count a call against the user's recursion limit, as calls of Python functions are counted. 0: the limit is reached.
+ * Requires: attached. Leaves no exception pending. */
 static inline int swpy_count_call(void)
 {
 #if SWPY_311

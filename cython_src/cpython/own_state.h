@@ -1,8 +1,9 @@
-/* own_state.h: a PyThreadState of its own for one stack, made and ended with the documented calls.
+/* own_state.h: a PyThreadState of its own for one stack, made and ended with documented functions.
  *
- * Promises: it starts as its creator's state would look to Python code: context (given), thread dict, hooks of async
- * generators, threading.local (Pyodide's list, pyodide/pyodide #6421). Never used for a second stack: pooled states
- * leaked context between tasks there. Not on 3.11, where PyGILState_Ensure deadlocks in any state but the first. */
+ * Promises: to Python code it looks like its creator's thread state: thread dict, hooks of async generators,
+ * threading.local (the list is Pyodide's, pyodide/pyodide #6421); its context is given. It is never used for a second
+ * stack: in Pyodide pooled states leaked context between tasks. Not on 3.11, where PyGILState_Ensure deadlocks in any
+ * thread state but a thread's first. */
 #ifndef SWPY_OWN_STATE_H
 #define SWPY_OWN_STATE_H
 
@@ -34,7 +35,8 @@ static PyThreadState *swpy_make_own(PyThreadState *creator, PyObject *context)
     return own;
 }
 
-/* A state that ends while a function traces it would leave the code that ran there instrumented (3.12 and later).
+/* Else the code that ran there stays instrumented (3.12 and later;
+ * test_no_code_stays_instrumented_for_a_coroutine_that_is_done).
  * Requires: attached. May run Python. */
 static void swpy_stop_tracing(PyThreadState *own)
 {
@@ -46,11 +48,11 @@ static void swpy_stop_tracing(PyThreadState *own)
     }
 }
 
-/* Requires: attached to another state; no Python on the stack that it belonged to. Runs destructors, in the state
- * that is attached: they may switch stacks. */
+/* Requires: another thread state is attached; no Python is left on the stack. Runs destructors, which may switch
+ * stacks, in the attached thread state. */
 static void swpy_end_own(PyThreadState *own)
 {
-    swpy_drain_trashcan(own); /* PyThreadState_Clear does not */
+    swpy_drain_trashcan(own); /* PyThreadState_Clear() does not */
     PyThreadState_Clear(own);
     PyThreadState_Delete(own);
 }

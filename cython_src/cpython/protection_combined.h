@@ -1,15 +1,14 @@
-/* protection_combined.h: CPython 3.11 counts Python and C calls together in PyThreadState.recursion_remaining.
+/* protection_combined.h: CPython 3.11 counts Python and C calls together down in PyThreadState.recursion_remaining.
  *
- * Follows protection_counter.h. The budget of a stack is the lower of the user's recursion limit and what the
- * size allows. recursion_limit stays the user's: at 0 remaining CPython 3.11 looks whether
- * recursion_limit - recursion_remaining has reached the interpreter's limit, and goes on if it has not.
- * sys.setrecursionlimit() takes the same difference for the depth, so counters step aside while it runs.
- * The worst call that was measured takes 2,515 bytes. */
+ * Follows protection_counter.h. A stack may have as many calls as its size allows, but no more than the user's
+ * recursion limit. The field recursion_limit stays the user's: at 0 remaining CPython 3.11 compares recursion_limit -
+ * recursion_remaining with the interpreter's limit, and goes on below it. sys.setrecursionlimit() takes that difference
+ * for the depth: while it runs the counters are paused. The worst call that was measured takes 2,515 bytes. */
 
 #define SWPY_BYTES_PER_LEVEL 2600
 #include "protection_counted.h"
 
-static inline int swpy_most(const sw_record *record, int limit)
+static inline int swpy_most_levels(const sw_record *record, int limit)
 {
     (void)record;
     return limit;
@@ -18,7 +17,7 @@ static inline int swpy_most(const sw_record *record, int limit)
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
 {
     int limit = ts == NULL ? 0 : ts->recursion_limit < SWPY_MOST_LEVELS ? ts->recursion_limit : SWPY_MOST_LEVELS;
-    return limit > 0 ? (size_t)limit * SWPY_BYTES_PER_LEVEL + SWPY_RESERVE : 0;
+    return limit > 0 ? (size_t)limit * SWPY_BYTES_PER_LEVEL + SWPY_UNCOUNTED_BYTES : 0;
 }
 
 static inline int swpy_limit(PyThreadState *ts)
@@ -74,7 +73,7 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
     return NULL;
 }
 
-/* sys.setrecursionlimit() must be wrapped before it is called next. */
+/* Wraps sys.setrecursionlimit(). */
 static int swpy_guard_limit(void)
 {
     PyObject *module = PyImport_ImportModule("stackwarden._recursion_limit");
@@ -84,6 +83,7 @@ static int swpy_guard_limit(void)
 
 typedef void swpy_counter_visitor(PyThreadState *ts, sw_thread *thread, sw_counter *counter);
 
+/* The thread state counts as if its stack had all calls that the user's limit allows. */
 static void swpy_pause_counter(PyThreadState *ts, sw_thread *thread, sw_counter *counter)
 {
     int used = swpy_depth_used(ts, counter);
@@ -97,15 +97,15 @@ static void swpy_resume_counter(PyThreadState *ts, sw_thread *thread, sw_counter
     swpy_count_down(ts, thread, counter, counter->record);
 }
 
-/* Take a step with every counter of this interpreter. */
-static void swpy_for_each_counter(swpy_counter_visitor *step)
+/* Visit every counter of this interpreter. */
+static void swpy_for_each_counter(swpy_counter_visitor *visit)
 {
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
             sw_counter *counter = thread->ident != 0 ? swpy_find_counter(ts, thread) : NULL;
             if (counter != NULL) {
-                step(ts, thread, counter);
+                visit(ts, thread, counter);
             }
         }
     }

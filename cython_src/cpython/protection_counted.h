@@ -1,17 +1,22 @@
-/* protection_counted.h: what the two counting mechanisms share.
+/* protection_counted.h: what the two counting mechanisms share (3.11 to 3.13).
  *
- * Wants of its includer: SWPY_BYTES_PER_LEVEL, and the functions that are only declared here. */
+ * CPython counts calls down in the thread state, and raises at 0. A "level" is one call. A stack is allowed as many
+ * levels as fit into its size. The calls in use on a stack that is not counted down now are noted: for the native stack
+ * in the sw_counter of its thread state, else in the record's depth_used. Noted is what is used, not what remains: the
+ * user's recursion limit may change meanwhile.
+ *
+ * Requires of its includer: SWPY_BYTES_PER_LEVEL, and the functions that are only declared here. */
 
 #define SWPY_LEAST_LEVELS 120
 #define SWPY_MOST_LEVELS 1000000
-#define SWPY_RESERVE ((size_t)16 << 10)
+#define SWPY_UNCOUNTED_BYTES ((size_t)16 << 10) /* of each stack: no levels are given for them */
 
-/* The calls that a stack may have however large it is, under a recursion limit of `limit`; as many has the native
- * stack of a thread, as CPython made it. */
-static inline int swpy_most(const sw_record *record, int limit);
-/* The user's recursion limit as far as it counts C calls. */
+/* The most levels that a stack may have, however large, under a recursion limit of `limit`. The native stacks of
+ * Python's own threads have so many. */
+static inline int swpy_most_levels(const sw_record *record, int limit);
+/* The user's recursion limit, where it counts C calls; else 0. */
 static inline int swpy_limit(PyThreadState *ts);
-/* What is counted down. */
+/* The field that is counted down. */
 static inline int *swpy_remaining(PyThreadState *ts);
 
 static inline uintptr_t swpy_low_end(const sw_record *record)
@@ -21,11 +26,11 @@ static inline uintptr_t swpy_low_end(const sw_record *record)
 
 static inline int swpy_levels(size_t size)
 {
-    size_t levels = size > SWPY_RESERVE ? (size - SWPY_RESERVE) / SWPY_BYTES_PER_LEVEL : 0;
+    size_t levels = size > SWPY_UNCOUNTED_BYTES ? (size - SWPY_UNCOUNTED_BYTES) / SWPY_BYTES_PER_LEVEL : 0;
     return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS : levels);
 }
 
-/* The calls that a stack has room for, or its own budget. */
+/* The levels that fit into a stack, or into its own budget. */
 static inline int swpy_levels_of(const sw_record *record)
 {
     uintptr_t budget = (uintptr_t)sw_cold_of(record)->own_budget << 4;
@@ -33,23 +38,23 @@ static inline int swpy_levels_of(const sw_record *record)
     return swpy_levels(budget != 0 && budget < size ? budget : size);
 }
 
-/* Has a stack all calls that CPython gives a thread? The native stacks of Python's own threads have, and those for
- * which checks are disabled. */
-static inline int swpy_has_most(const sw_thread *thread, const sw_record *record)
+/* Has a stack the most levels, whatever its size? So have the native stacks of Python's own threads, and stacks with
+ * the policy `disabled`. */
+static inline int swpy_has_most_levels(const sw_thread *thread, const sw_record *record)
 {
     return record->policy == SW_DISABLED
         || (record == thread->native && !thread->is_foreign && sw_cold_of(record)->own_budget == 0);
 }
 
-/* The calls that a stack may have in all, under a recursion limit of `limit`. */
+/* The levels that a stack is allowed in all, under a recursion limit of `limit`. */
 static inline int swpy_levels_within(const sw_thread *thread, const sw_record *record, int limit)
 {
-    int most = swpy_most(record, limit);
-    int levels = swpy_has_most(thread, record) ? most : swpy_levels_of(record);
+    int most = swpy_most_levels(record, limit);
+    int levels = swpy_has_most_levels(thread, record) ? most : swpy_levels_of(record);
     return levels < most ? levels : most;
 }
 
-/* What a thread state counts down, or NULL: the native stack's calls, as CPython set them. */
+/* The counter of a thread state. NULL: it counts down for the native stack, as CPython has set it. */
 static inline sw_counter *swpy_find_counter(PyThreadState *ts, sw_thread *thread)
 {
     for (int i = 0; i < SW_COUNTERS; i++) {
@@ -69,14 +74,15 @@ static inline sw_counter *swpy_new_counter(PyThreadState *ts, sw_thread *thread)
     counter->record = thread->native;
     counter->native_depth_used = 0;
     counter->limit = swpy_limit(ts);
-    counter->levels = swpy_most(thread->native, counter->limit);
+    counter->levels = swpy_most_levels(thread->native, counter->limit);
     return counter;
 }
 
+/* Does a thread state count down for a record, with the levels that it is allowed now? */
 static inline int swpy_is_effective(const sw_thread *thread, const sw_counter *counter, const sw_record *record)
 {
     if (counter == NULL) {
-        return record == thread->native && swpy_has_most(thread, record);
+        return record == thread->native && swpy_has_most_levels(thread, record);
     }
     return counter->record == record && counter->levels == swpy_levels_within(thread, record, counter->limit);
 }
@@ -93,20 +99,21 @@ static inline int swpy_covers(PyThreadState *ts, sw_thread *thread, uintptr_t sp
         && swpy_is_effective(thread, swpy_find_counter(ts, thread), current);
 }
 
-/* Where the depth of a stack is kept that is left: the native one's belongs to the thread state. */
+/* Where the calls in use on a stack are noted while another one is counted down. */
 static inline int *swpy_depth_place(const sw_thread *thread, sw_counter *counter, sw_record *record)
 {
     return record == thread->native ? &counter->native_depth_used : &record->depth_used;
 }
 
-/* Calls in use on the stack whose calls are counted down. Someone may have called Py_SetRecursionLimit from C, which
- * adds the difference to what remains. */
+/* The calls in use on the stack that is counted down. C code may have called Py_SetRecursionLimit(), which adds the
+ * difference to what remains. */
 static inline int swpy_depth_used(PyThreadState *ts, const sw_counter *counter)
 {
     int added = swpy_limit(ts) - counter->limit;
     return counter->levels - (*swpy_remaining(ts) - added);
 }
 
+/* Count down for `to` from now on, from where it was. */
 static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, sw_counter *counter, sw_record *to)
 {
     counter->record = to;
@@ -114,9 +121,11 @@ static inline void swpy_count_down(PyThreadState *ts, const sw_thread *thread, s
     counter->levels = swpy_levels_within(thread, to, counter->limit);
     int *depth = swpy_depth_place(thread, counter, to);
     *swpy_remaining(ts) = counter->levels - *depth;
-    *depth = 0; /* the thread state counts on; another one that is made on this stack starts anew */
+    *depth = 0; /* the thread state knows it now; a second one that is made on this stack starts at 0 */
 }
 
+/* `used` < 0: while the former stack was counted down more calls returned than were entered. Those were entered on
+ * `to`, and returned before the switch back to it was told: they are in use there no more. */
 static inline void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     sw_counter *counter = swpy_find_counter(ts, thread);
@@ -150,13 +159,13 @@ static inline void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *t
     }
 }
 
-/* As many calls as would fit into what lies above `sp` count as used. */
+/* The levels that fit into what lies above `sp` count as used. */
 static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
 {
     record->depth_used = swpy_levels(record->top - record->base) - swpy_levels(sp - record->base);
 }
 
-/* A thread state that belongs to one stack alone counts down by itself, from the calls that it gets when new. */
+/* A thread state that belongs to one stack alone counts down for it all the time. */
 static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
 {
     if (is_new && swpy_protection.mechanism != SWPY_NONE) {
@@ -170,16 +179,18 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
     return counter != NULL ? counter->record == record : record == thread->native;
 }
 
-/* Calls that budgets withhold count as used until they end. All that the stack had left, with those that are withheld
- * already, but for what lies above `low_end`. */
-static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end, sw_request *request)
+/* A budget withholds all levels that the stack has left, those that other budgets withhold included, but for as many as
+ * fit between `sp` and `low_end`. What is withheld counts as used until the budget ends. */
+static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end,
+                                    sw_request *request)
 {
     int left = *swpy_remaining(ts) + sw_cold_of(to)->calls_withheld;
     size_t levels = sp > low_end ? (sp - low_end) / SWPY_BYTES_PER_LEVEL : 0;
     request->calls_withheld = left > 0 && levels < (size_t)left ? left - (int)levels : 0;
 }
 
-/* Where the calls of a stack are counted: in a thread state that counts it down, else where its depth is noted. */
+/* Withhold calls of a stack (give back: < 0): in the thread state that counts down for it, else where its calls in use
+ * are noted. */
 static inline void swpy_withhold(sw_record *record, PyThreadState *own, int calls)
 {
     if (own != NULL) {
@@ -221,9 +232,9 @@ static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_r
     cold->calls_withheld = most;
 }
 
-#define SWPY_SPARE_LEVELS 60 /* under 0 CPython aborts where it handles an overflow already */
+#define SWPY_SPARE_LEVELS 60 /* must remain: below 0 CPython aborts the process in a handler of an overflow */
 
-static inline int swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+static inline int swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
 {
     sw_record_cold *cold = sw_cold_of(to);
     uint32_t before = cold->own_budget;
@@ -273,7 +284,7 @@ static inline int swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
     return 0;
 }
 
-/* There is no fast path: budgets are kept in the records. sw_process.fast_path stays 0. */
+/* There is no fast path: a counter must be found first. sw_process.fast_path stays 0. */
 static inline int swpy_covers_fast(PyThreadState *ts, uintptr_t sp)
 {
     (void)ts;

@@ -1,19 +1,16 @@
 /* protection_counter.h: CPython 3.12 and 3.13 count C calls down in PyThreadState.c_recursion_remaining.
  *
- * Follows protection_pointer.h. A stack gets a budget of calls from its size. What is kept of a stack that is
- * left is the depth used, not what remains. A stack that returned more calls than it entered hands the
- * difference to the stack that is entered: those calls were entered there, before the switch was told.
+ * Follows protection_pointer.h; how counters work is in protection_counted.h. No stack gets more calls than CPython
+ * allows a fresh thread state, but for those of call_on_stack(), which are made for depth.
  *
- * CPython's own budget is the most that a stack gets, but for those of call_on_stack(): they are made for depth.
- *
- * The worst call that was measured (sorted(key=) with a Python __lt__) takes 1,690 bytes on 3.12.1 and 1,711 on
- * 3.13.0. `import asyncio` alone needs 55 to 69 calls, and 3.13 holds deallocations back at 50 or fewer: so no
- * budget is under 120, and stacks under 512 KiB are estimates, not exact. */
+ * The worst call that was measured (sorted(key=) with a Python __lt__) takes 1,690 bytes on 3.12.1 and 1,711 on 3.13.0.
+ * `import asyncio` alone needs 55 to 69 calls, and with 50 or fewer left 3.13 puts objects into its trashcan: so every
+ * stack gets at least 120, and the protection of stacks under 512 KiB is an estimate. */
 
 #define SWPY_BYTES_PER_LEVEL 1792
 #include "protection_counted.h"
 
-static inline int swpy_most(const sw_record *record, int limit)
+static inline int swpy_most_levels(const sw_record *record, int limit)
 {
     (void)limit;
     return record->pooled ? SWPY_MOST_LEVELS : swpy_protection.native_levels;
@@ -28,7 +25,7 @@ static inline size_t swpy_size_for_limit(PyThreadState *ts)
 static inline int swpy_limit(PyThreadState *ts)
 {
     (void)ts;
-    return 0; /* the user's limit counts Python calls */
+    return 0;
 }
 
 static inline int *swpy_remaining(PyThreadState *ts)
@@ -36,7 +33,7 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->c_recursion_remaining;
 }
 
-/* The user's limit has a counter of its own. */
+/* The user's recursion limit counts Python calls alone. */
 static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     (void)thread;
@@ -58,7 +55,7 @@ static void swpy_protection_start(swpy_probe probe)
                                          : "out of memory";
     }
     else {
-        /* The limit differs between patch releases (1,500 in 3.12.1, 10,000 in 3.13.0): ask a fresh state. */
+        /* Not the header's limit: it differs between patch releases (1,500 in 3.12.1, 10,000 in 3.13.0). */
         swpy_protection.native_levels = fresh->c_recursion_remaining;
         if (attached->py_recursion_limit != Py_GetRecursionLimit() || fresh->id != PyThreadState_GetID(fresh)
             || swpy_protection.native_levels < SWPY_LEAST_LEVELS || swpy_protection.native_levels > 1000000
@@ -86,10 +83,10 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
     return NULL;
 }
 
-/* The user's recursion limit counts Python calls, apart from the C calls of 3.12 and 3.13. */
 static inline int swpy_guard_limit(void)
 {
     return 0;
 }
+
 static inline void swpy_limit_changing(void) {}
 static inline void swpy_limit_changed(void) {}

@@ -1,31 +1,31 @@
-/* state.h: the interpreter's execution state of one chain of stacks, saved from and loaded into a thread state in
- * place, so that PyGILState_Ensure and everybody else go on seeing the thread state they know.
+/* state.h: the interpreter's execution state of one chain of stacks, swapped in place: saved from and loaded into a
+ * thread state that stays the same, so that PyGILState_Ensure and everybody else see the thread state that they know.
  *
- * Promises: at most 256 bytes; nothing allocated on save and load; references move with the pointers, so that a
- * saved state owns what it holds. Requires of every function: attached, `ts` the attached thread state.
+ * Promises: saving and loading allocate nothing. References move with the pointers: a saved state owns what it holds.
+ * Requires of each function: attached, with `ts` the attached thread state, unless it says otherwise.
  *
- *   swpy_state_start()           once: check the layout against what can be observed; NULL, or why not
- *   swpy_state_clear(state)      as a new thread state has it: no frames, no exception handled, depth 0; owns nothing
- *   swpy_state_is_checked(ts)    else swpy_check_asyncio(ts) must come before a save
- *   swpy_state_save(ts, state)   from the thread state, which is left with what it holds: load must follow
- *   swpy_state_load(ts, state)   into the thread state; `state` holds nothing afterwards
- *   swpy_state_release(state)    give back what a finished one owns: data-stack chunks and context
- *   swpy_state_is_idle(state)    has it no frames?
- *   swpy_has_frames(ts)          has the thread state any? Not for `ts` of others; attached or not
- *   swpy_is_pristine(ts)         did nothing run in this thread state yet that a load would overwrite?
- *   swpy_state_frame(ts, state)  the innermost frame of a saved state, a new reference, or NULL
- *   swpy_shared_save(state), swpy_shared_load(state)   what a stack with a thread state of its own shares with others all
- *                                the same; attached to it
- *   swpy_frame_tag(ts)                current frame and data stack folded into a word that is never 0
+ *   swpy_state_start()          once: does this interpreter have the layout that was compiled in? NULL, or why not
+ *   swpy_state_clear(state)     as of a new thread state: no frames, no handled exception, depth 0; owns nothing
+ *   swpy_state_is_checked(ts)   0: swpy_check_asyncio(ts) must come before the save
+ *   swpy_state_save(ts, state)  the thread state keeps its values: a load must follow
+ *   swpy_state_load(ts, state)  `state` owns nothing afterwards
+ *   swpy_state_release(state)   release what a state without frames owns: chunks of the data stack, context
+ *   swpy_state_is_idle(state)   has it no frames?
+ *   swpy_state_frame(ts, state) the innermost frame of a saved state, a new reference; or NULL
+ *   swpy_has_frames(ts)         has the thread state any? The caller's own, attached or not
+ *   swpy_is_pristine(ts)        has it nothing yet that a load would overwrite?
+ *   swpy_frame_tag(ts)          a hash of current frame and data stack, never 0: the same only with the same frames
+ *   swpy_shared_save(state), swpy_shared_load(state)
+ *                               what a stack with a thread state of its own, attached to it, shares all the same
  *
  * Not swapped: gilstate_counter and dict (the thread's); datastack_cached_chunk (appended in 3.14.4: compiled in, it
- * would write past 3.14.0's struct); delete_later (left in the thread state it is freed from the next stack with
- * room); async-generator hooks and coroutine_origin_tracking_depth (per thread). The counted C depth is the
- * protection's (protection_counted.h). context_ver only grows: ContextVar caches on (thread state id, version), and
+ * would write past 3.14.0's struct); delete_later (left in the thread state, the trashcan is emptied on the next stack
+ * with room); async-generator hooks and coroutine_origin_tracking_depth (per thread). Depths of C calls are the
+ * protection's (protection_counted.h). context_ver only grows: ContextVar caches by (thread state id, version), and
  * with the version restored 199 of 200 reads were wrong on all five versions.
  *
- * The file of each version defines swpy_version_state and swpy_version_{start,clear,is_checked,save,load,release,is_idle,
- * frame_swap}, swpy_version_{leave,enter}_own, and swpy_check_asyncio. */
+ * The file of each version defines swpy_version_state, swpy_check_asyncio, and swpy_version_ followed by start, clear,
+ * is_checked, save, load, release, is_idle, frame_swap, shared_save, shared_load. */
 #ifndef SWPY_STATE_H
 #define SWPY_STATE_H
 
@@ -57,14 +57,14 @@ struct swpy_state {
     PyObject **datastack_top;
     PyObject **datastack_limit;
     _PyErr_StackItem *exc_info; /* NULL: the thread state's own item ... */
-    _PyErr_StackItem exc_state; /* ... which is kept by value: a stack without frames may change thread states */
+    _PyErr_StackItem exc_state; /* ... saved by value, because a stack without frames may change thread states */
     PyObject *context; /* strong, or NULL */
     int tracing;
     int recursion_headroom;
     swpy_version_state version;
 };
 
-_Static_assert(sizeof(swpy_state) <= 200, "a state and its owner's marks are to stay under 256 bytes");
+_Static_assert(sizeof(swpy_state) <= 200, "leaves room in 256 bytes for the other fields of sw_execution");
 
 static inline void swpy_state_clear(swpy_state *state)
 {
@@ -153,7 +153,7 @@ static inline uint32_t swpy_frame_tag(PyThreadState *ts)
     return (uint32_t)(place >> 3) | 1;
 }
 
-/* The innermost frame of a saved state: its frame stands in for the current one while CPython makes the object. */
+/* The saved frame takes the current one's place while CPython makes the frame object. */
 static inline PyObject *swpy_state_frame(PyThreadState *ts, swpy_state *state)
 {
     swpy_version_frame_swap(ts, &state->version);
@@ -162,9 +162,9 @@ static inline PyObject *swpy_state_frame(PyThreadState *ts, swpy_state *state)
     return frame;
 }
 
-/* ---- does this interpreter have the layout that we were compiled for? ---- */
+/* ---- does this interpreter have the layout that was compiled in? ---- */
 
-/* A frame object holds a pointer to its interpreter frame behind f_back (3.11 and later). */
+/* A frame object points at its interpreter frame behind f_back (3.11 and later). */
 static int swpy_sees_frame(PyThreadState *ts)
 {
     PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);

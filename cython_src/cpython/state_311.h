@@ -1,8 +1,8 @@
-/* state_311.h: what 3.11 alone has. The current frame hangs off a _PyCFrame on the machine stack of the innermost
- * evaluation loop; a new stack gets a root of its own. Tracing is switched on in each _PyCFrame. */
+/* state_311.h: the part of state.h for 3.11. The current frame hangs off a _PyCFrame on the machine stack of the
+ * innermost evaluation loop; a new stack gets a root of its own. Each _PyCFrame says whether tracing is on. */
 
 typedef struct {
-    _PyCFrame *cframe; /* NULL: no evaluation loop runs, `root` is to be used */
+    _PyCFrame *cframe; /* NULL: no evaluation loop runs, and `root` is the one to load */
     _PyCFrame root;
     PyObject *curexc_type, *curexc_value, *curexc_traceback;
     PyObject *running_loop;

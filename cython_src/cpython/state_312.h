@@ -1,8 +1,8 @@
-/* state_312.h: what 3.12 alone has. Follows state_311.h; Python calls have a depth of their own, and what is kept
- * of it is the depth used: sys.setrecursionlimit may be called while a stack is suspended. */
+/* state_312.h: the part of state.h for 3.12. Follows state_311.h. Python calls are counted apart from C calls; saved is
+ * the depth used, because sys.setrecursionlimit() may be called while a stack is suspended. */
 
 typedef struct {
-    _PyCFrame *cframe; /* NULL: no evaluation loop runs, `root` is to be used */
+    _PyCFrame *cframe; /* NULL: no evaluation loop runs, and `root` is the one to load */
     _PyCFrame root;
     PyObject *current_exception;
     PyObject *running_loop;

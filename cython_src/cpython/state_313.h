@@ -1,4 +1,4 @@
-/* state_313.h: what 3.13 alone has. Follows state_312.h; the current frame stands in the thread state itself. */
+/* state_313.h: the part of state.h for 3.13. Follows state_312.h; the current frame is in the thread state itself. */
 
 typedef struct {
     struct _PyInterpreterFrame *current_frame;

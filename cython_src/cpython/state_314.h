@@ -1,8 +1,8 @@
-/* state_314.h: what 3.14 has, and 3.15 shares but for the names at the end of state_315.h. Follows state_313.h.
+/* state_314.h: the part of state.h for 3.14; the code is in state_tstate.h, for 3.15 too. Follows state_313.h.
  *
- * The JIT frees executors that it finds in no thread state: a saved state holds a strong reference to the one that
- * its innermost frame runs in (with PYTHON_JIT=1 each suspended stack crashed without). asyncio's running loop and
- * task stand in the thread state, behind the bounds of the stack; see state_loop.h. */
+ * The JIT frees executors that it finds in no thread state: a saved state holds a strong reference to the one that its
+ * innermost frame runs in (without it each suspended stack crashed with PYTHON_JIT=1: tests/isolation/test_jit.py).
+ * asyncio's running loop and task are in the thread state, behind the bounds of the stack. */
 
 #include "protection.h"
 

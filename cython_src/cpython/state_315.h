@@ -1,5 +1,5 @@
-/* state_315.h: what 3.15 alone has. Follows state_314.h; the frames of a stack begin at the thread state's
- * base_frame, and c_stack_init_base and _top stand before asyncio's fields. */
+/* state_315.h: the part of state.h for 3.15. Follows state_314.h; the frames of a stack begin at the thread state's
+ * base_frame, and c_stack_init_base and _top are before asyncio's fields. */
 
 #include "protection.h"
 

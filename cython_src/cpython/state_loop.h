@@ -1,10 +1,10 @@
-/* state_loop.h: asyncio's running loop before 3.14, which stands in the thread's dict and a cache of _asyncio: it is
- * taken and given through asyncio's own functions, once _asyncio is imported. Tasks are kept for each loop and need
- * nothing. */
+/* state_loop.h: asyncio's running loop before 3.14, which is in the thread's dict and in a cache of _asyncio. It is
+ * saved and loaded with asyncio's own functions, once _asyncio was imported. Running tasks belong to their loop:
+ * nothing to do. */
 
 static PyObject *swpy_get_loop, *swpy_set_loop; /* functions of _asyncio, or NULL */
 
-/* Called where a new state is made: has _asyncio been imported meanwhile? */
+/* Called for each new stack, and before a save: has _asyncio been imported meanwhile? */
 static void swpy_check_asyncio(PyThreadState *ts)
 {
     (void)ts;
@@ -33,10 +33,10 @@ static PyObject *swpy_loop_take_called(void)
     return loop;
 }
 
-/* Was a module imported since this was asked last? */
+/* Was a module imported since the last call? */
 static inline int swpy_modules_grew(void)
 {
-    static PyObject *modules; /* lives as long as the interpreter */
+    static PyObject *modules; /* sys.modules, which lives as long as the interpreter */
     static Py_ssize_t seen;
     if (modules == NULL) {
         modules = Py_XNewRef(PySys_GetObject("modules"));
@@ -48,7 +48,7 @@ static inline int swpy_modules_grew(void)
     return 1;
 }
 
-/* The running loop, a new reference, and none runs any more; or NULL. */
+/* Take the running loop, a new reference, so that none runs; or NULL. */
 static inline PyObject *swpy_loop_take(void)
 {
     if (swpy_get_loop == NULL && swpy_modules_grew()) {
@@ -75,7 +75,7 @@ static inline int swpy_version_is_checked(PyThreadState *ts)
     return 1;
 }
 
-/* A thread state of a stack's own shares its thread's dict, and so the running loop. */
+/* A thread state of a stack's own has the dict of its thread, and so its running loop. */
 static inline void swpy_version_shared_save(swpy_version_state *state)
 {
     state->running_loop = swpy_loop_take();

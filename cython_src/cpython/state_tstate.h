@@ -1,7 +1,7 @@
-/* state_tstate.h: the state that 3.14 and 3.15 share. Wants SWPY_BOTTOM_FRAME and SWPY_ASYNCIO_WORD. */
+/* state_tstate.h: what 3.14 and 3.15 share. Requires SWPY_BOTTOM_FRAME and SWPY_ASYNCIO_WORD. */
 
 typedef struct {
-    struct _PyInterpreterFrame *current_frame; /* NULL: none, also where the bottom is a frame of its own */
+    struct _PyInterpreterFrame *current_frame; /* NULL: the bottom frame */
     PyObject *current_exception;
     PyObject *current_executor; /* strong while saved */
     PyObject *running_loop, *running_task; /* strong */
@@ -9,7 +9,7 @@ typedef struct {
     int what_event;
 } swpy_version_state;
 
-/* Place of asyncio_running_loop and _task, 0 until it was seen to be right. */
+/* The place of asyncio_running_loop and _task in the thread state; 0 until it is verified. */
 static ptrdiff_t swpy_asyncio_place;
 
 static inline PyObject **swpy_asyncio_fields(PyThreadState *ts)
@@ -22,8 +22,8 @@ static inline PyObject **swpy_asyncio_expected(PyThreadState *ts)
     return (PyObject **)((uintptr_t *)((char *)ts + swpy_protection.place) + SWPY_ASYNCIO_WORD);
 }
 
-/* Called where a new state is made, and before a stack is left while the fields hold something that nobody checked:
- * is what asyncio says the running loop is what stands there? */
+/* Called for each new stack, and before a save while the fields hold something and are not verified: is there what
+ * asyncio says the running loop is? */
 static void swpy_check_asyncio(PyThreadState *ts)
 {
     if (swpy_asyncio_place != 0 || swpy_protection.place == 0) {
@@ -100,7 +100,7 @@ static inline void swpy_version_load(PyThreadState *ts, swpy_version_state *stat
         fields[1] = state->running_task;
         state->running_loop = state->running_task = NULL;
     }
-    Py_XDECREF(executor); /* only now: the JIT looks for it in the thread state */
+    Py_XDECREF(executor); /* only now that it is in the thread state, where the JIT looks for it */
 }
 
 static inline void swpy_version_release(swpy_version_state *state)
@@ -110,7 +110,7 @@ static inline void swpy_version_release(swpy_version_state *state)
     Py_CLEAR(state->running_task);
 }
 
-/* A thread state of a stack's own has fields of its own for the running loop. */
+/* The running loop is in the thread state: nothing is shared. */
 static inline void swpy_version_shared_save(swpy_version_state *state)
 {
     (void)state;

@@ -1,20 +1,20 @@
-/* thread_state.h: which thread state does the calling thread have?
+/* thread_state.h: the thread state of the calling thread.
  *
- * Promises: answers that are right with the GIL held or not, and cost one call when attached. */
+ * Promises: right answers, attached or detached; for an attached thread at the cost of a load, or of one call. */
 #ifndef SWPY_THREAD_STATE_H
 #define SWPY_THREAD_STATE_H
 
 #include "../platform/platform.h"
 #include "versions.h"
 
-/* Since 3.12 the attached thread state is a thread-local variable (_Py_tss_tstate), which is not exported. Its
- * place in static TLS, 0 while not known: reading it there costs a third of the public call. */
+/* Since 3.12 the attached thread state is in a thread-local variable that is not exported (_Py_tss_tstate). This is its
+ * place in static TLS; 0: not known. Reading it there costs a third of the public function. */
 static ptrdiff_t swpy_attached_place;
 
 static inline PyThreadState *swpy_attached_call(void)
 {
 #if SWPY_311
-    /* One variable for all threads, until 3.12 made it thread-local: NULL unless it is ours. */
+    /* One variable for all threads, before 3.12: NULL unless its thread state is the caller's. */
     PyThreadState *ts = _PyThreadState_UncheckedGet();
     return ts != NULL && ts->thread_id == PyThread_get_thread_ident() ? ts : NULL;
 #elif PY_VERSION_HEX < 0x030D0000
@@ -31,9 +31,9 @@ static inline PyThreadState *swpy_attached(void)
     return swpy_attached_place != 0 ? (PyThreadState *)sw_tls_word(swpy_attached_place) : swpy_attached_call();
 }
 
-/* Find swpy_attached_place: the one variable that holds the attached thread state, and NULL while detached.
- * Others hold it always (3.15 keeps the one for PyGILState_Ensure so).
- * Requires: attached. Detaches and attaches again. */
+/* Find swpy_attached_place: the one variable that holds the attached thread state, and NULL while the thread is
+ * detached. Other variables hold it always (3.15 has one for PyGILState_Ensure).
+ * Requires: attached. Detaches, and attaches again. */
 static void swpy_find_attached_place(void)
 {
 #if !SWPY_311
@@ -54,7 +54,7 @@ static void swpy_find_attached_place(void)
 #endif
 }
 
-/* On each thread that is seen for the first time: where the variable is not at its place after all, ask. */
+/* On each new thread: where the variable is not at its place after all, call the public function from now on. */
 static inline void swpy_check_attached_place(void)
 {
     if (swpy_attached_place != 0 && swpy_attached() != swpy_attached_call()) {
@@ -62,27 +62,26 @@ static inline void swpy_check_attached_place(void)
     }
 }
 
-/* As PyThreadState_GetID, without a call: addresses of dead thread states come back at once, ids never. */
+/* PyThreadState_GetID() without a call. The address of a dead thread state is used again at once; an id never is. */
 static inline uint64_t swpy_id(PyThreadState *ts)
 {
     return ts->id;
 }
 
-/* Did something else than Python create the calling thread? `ts` is its own, NULL when it has none.
- * 3.11 and 3.12 do not say who made a thread state: there a thread that `_thread.start_new_thread` started without
- * `threading` counts as foreign. */
+/* Was the calling thread created by something else than Python? `ts`: its thread state, or NULL. 3.11 and 3.12 do not
+ * record who made a thread state: there a thread of `_thread.start_new_thread` counts as foreign. */
 static inline int swpy_is_foreign(PyThreadState *ts)
 {
 #if PY_VERSION_HEX < 0x030D0000
-    /* `threading` has a lock released with the thread state; an interpreter's first state is its own. */
+    /* `threading` has a lock released with the thread state; an interpreter's first thread state has id 1. */
     return ts == NULL || (ts->on_delete == NULL && ts->id != 1);
 #else
-    /* 0: nobody says; 4: PyGILState_Ensure did (3.13, 3.14), any function of the C API (3.15) */
+    /* Made by: 0: unknown; 4: PyGILState_Ensure (3.13, 3.14), any function of the C API (3.15) */
     return ts == NULL || ts->_whence == 0 || ts->_whence == 4;
 #endif
 }
 
-/* While Python is finalised it frees the thread states of other threads, which do not learn of it. */
+/* During its finalization Python frees the thread states of other threads, which do not learn of it. */
 static inline int swpy_is_finalizing(void)
 {
 #if PY_VERSION_HEX < 0x030D0000
@@ -92,8 +91,8 @@ static inline int swpy_is_finalizing(void)
 #endif
 }
 
-/* The thread state whose protection the calling thread may set: the attached one, else the one that it will
- * attach next through PyGILState_Ensure, or NULL when it has none yet. */
+/* The thread state whose bounds the calling thread may set: the attached one, else the one that PyGILState_Ensure will
+ * attach; NULL: the thread has none yet. */
 static inline PyThreadState *swpy_own(void)
 {
     PyThreadState *ts = swpy_attached();

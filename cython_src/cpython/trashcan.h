@@ -1,6 +1,8 @@
-/* trashcan.h: deallocations that CPython put off because a stack was nearly used up.
+/* trashcan.h: CPython's trashcan: objects whose deallocation it deferred because the stack was nearly used up.
  *
- * They hang off the thread state (delete_later) and are freed by a later deallocation with room below it. */
+ * They hang off the thread state (delete_later), and a later deallocation frees them, once there is room. On a stack
+ * with wrong bounds that never comes: they leak (python/cpython #157519).
+ * Promises: swpy_drain_trashcan() frees them now, where this CPython has a function for that. */
 #ifndef SWPY_TRASHCAN_H
 #define SWPY_TRASHCAN_H
 
@@ -14,8 +16,8 @@
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000
-/* 3.11 and 3.12 free the list at the end of an outermost pair of these two; inside of another pair the first may put
- * its own argument on the list. */
+/* 3.11 and 3.12 free the list at the end of an outermost pair of these two. Inside of another pair the first may put
+ * its argument on the list. */
 static int (*swpy_trash_begin)(PyThreadState *ts, PyObject *object);
 static void (*swpy_trash_end)(PyThreadState *ts);
 

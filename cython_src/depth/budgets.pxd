@@ -111,7 +111,7 @@ cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) n
         return STACKWARDEN_IN_USE
     if budget and budget < used_of(record, sp) + swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
-    if not swpy_budget_set(ts, thread, record, <uint32_t>(budget >> 4)):
+    if not swpy_set_budget(ts, thread, record, <uint32_t>(budget >> 4)):
         return STACKWARDEN_TOO_SMALL
     if thread.current is record:
         swpy_protect(ts, thread, record)

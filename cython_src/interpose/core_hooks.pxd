@@ -1,19 +1,18 @@
-"""What libstackwarden_interpose asks of the core: its hooks, for foreign code that tells us nothing.
+"""The core's hooks for libstackwarden_interpose (hooks.h), for foreign code that tells nothing.
 
-    entered()         after a function through which foreign code enters Python: a sync
-    outermost_exit()  before the end of an outermost entry: empties the trashcan, as the thread state may go with it
-    made()            a stack was made, with exact bounds: a record for it
-    start_switch()    before a switch: the bounds of the stack that it goes to, where nothing of ours may run first
-    finish_switch()   after it: a sync, for the stacks that nobody had told of
+    entered()         foreign code has entered Python: sync
+    go_back()         a nested entry has ended: the bounds of the stack before it
+    outermost_exit()  the thread state may be deleted next: empty its trashcan
+    made()            a stack was made: register its bounds
+    start_switch()    before a switch: the bounds of its target
+    finish_switch()   after it: sync, for stacks that nobody told of
 
-With isolation "frames" the two are those of start_switch.pxd and finish_switch.pxd: the execution state goes with the
-stack. A switch that was not seen is finished when its stack next enters Python
-(finish_unseen_switch).
+With isolation "frames" the last two swap execution state too, by start_switch.pxd and finish_switch.pxd. A switch
+that was not seen is finished when its stack next enters Python (finish_unseen_switch).
 
-Promises: what the hook promises; no hook changes anything while Python is not running, or on a thread that is not
-attached (but where a detached thread leaves Python's frames behind, and isolation is on: that attaches, and may
-wait). A switch that cannot be isolated is made as if there were no isolation, and counted. Allocates where a stack
-is made.
+Promises: changes nothing while Python is not running, or on a detached thread; but with isolation, where a
+detached thread suspends Python frames or resumes some, it attaches, and may wait. A switch that cannot be isolated
+is made without isolation, and counted.
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
@@ -74,15 +73,15 @@ cdef extern from "interpose/connect.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_INTERPOSED_SYSTEM "interposition" /* the system of stacks that were seen to be made */
-    #define SW_GUARD_AT_MOST ((uintptr_t)64 << 10) /* bytes; what was left out of a stack as its guard */
-    #define SW_UNKNOWN_NAME ((uint64_t)1) /* the thread's unknown stack; no handle: its generation is even */
+    #define SW_INTERPOSED_SYSTEM "interposition" /* the `system` of stacks that made() has registered */
+    #define SW_GUARD_AT_MOST ((uintptr_t)64 << 10) /* bytes that registration trims as guard pages */
+    #define SW_UNKNOWN_NAME ((uint64_t)1) /* names the thread's unknown stack; no handle has an even generation */
 
     static struct {
-        int preloaded; /* the library was in the process before us, and is on for good */
-        long begun; /* and not ended yet */
-        int frames; /* isolation of switches, and of stacks that are made from now on */
-        uint64_t mended; /* entries and switches that found the bounds of another stack in force */
+        int preloaded; /* the library was in the process before the core, and is on for good */
+        long begun; /* interpositions that have not ended */
+        int frames; /* isolation "frames" for switches, and for stacks that are made from now on */
+        uint64_t mended; /* entries that found the bounds of another stack */
         uint64_t refused; /* switches that could not be isolated */
     } sw_interposition;
     static sw_interpose_hooks sw_core_hooks;
@@ -105,6 +104,7 @@ cdef extern from * nogil:
 # ---- entries ----
 
 cdef inline uint64_t name_of_stack(const sw_record *record) noexcept nogil:
+    """What `former` and current() name it by."""
     return SW_UNKNOWN_NAME if is_unknown(record) else handle_of(record)
 
 
@@ -121,11 +121,12 @@ cdef inline sw_entry interposed_entered(uint64_t *former, int reattached) noexce
 
 
 cdef inline bint compares_addresses() noexcept nogil:
+    """Does CPython check bounds? Else it counts calls, and no address is ever wrong."""
     return swpy_protection.mechanism == SWPY_POINTER or swpy_protection.mechanism == SWPY_SETTER
 
 
 cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """Does the thread go on on the unknown stack that it was found on last?"""
+    """Is the thread still on the unknown stack that it was found on last?"""
     return fits(thread, thread.current, sp) and find_stack_of(thread, sp) == NULL \
         and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
 
@@ -136,7 +137,7 @@ cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uint64_t *former, bin
     if thread == NULL or (reattached and is_still_there(thread, ts, sp)):
         return SW_RIGHT
     if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
-        sync_slow(sp, False)  # another policy, or another thread state whose calls are to be counted
+        sync_slow(sp, False)  # for another policy, or another thread state whose calls are counted
         return SW_RIGHT
     former[0] = name_of_stack(thread.current)
     sw_count(&sw_interposition.mended)
@@ -165,9 +166,10 @@ cdef inline void interposed_outermost_exit() noexcept nogil:
         sw_drain()
 
 
-# ---- stacks that are made ----
+# ---- new stacks ----
 
 cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
+    """Use the record of a former stack with the same top again, or register a new one."""
     cdef stackwarden_stack registered
     cdef sw_record *record
     base = (base + SW_ALIGNMENT - 1) & ~(SW_ALIGNMENT - 1)
@@ -184,7 +186,7 @@ cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
 
 
 cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Stacks that were seen to be made lay there before: what their execution states hold is given back."""
+    """Unregister the stacks that made() registered in this range before, so that their contexts are released."""
     cdef uint32_t generation
     cdef sw_record *record = find_overlap(base, top, &generation)
     while record != NULL and was_interposed(record):
@@ -194,7 +196,8 @@ cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:
 
 
 cdef inline bint reuse_made(sw_record *record) noexcept nogil:
-    """A stack is made anew on memory that has a record. False: what was there is forgotten, frames and all."""
+    """A new stack on the memory of a former one: may it have that one's record? False: the record is unregistered,
+    and frames of the former stack are leaked."""
     cdef int isolation = SW_FRAMES if sw_interposition.frames else SW_SHARED
     if record.isolation == isolation:
         if isolation == SW_SHARED or is_loaded(record):
@@ -208,6 +211,7 @@ cdef inline bint reuse_made(sw_record *record) noexcept nogil:
 # ---- switches ----
 
 cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
+    """`to`: an address on the stack that the thread switches to."""
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread
     cdef sw_record *record
@@ -215,7 +219,7 @@ cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
         return
     thread = this_thread()
     if thread == NULL or thread.incoming != NULL:
-        return  # whoever switches has told of it already
+        return  # whoever switches calls start_switch() himself
     record = find_stack_of(thread, to)
     if record == NULL or record is thread.current:
         return
@@ -242,7 +246,7 @@ cdef inline bint start_isolated_switch(sw_thread *thread, PyThreadState *ts, sw_
 
 
 cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept nogil:
-    """Detached: does the thread leave frames of Python behind, or go to some?"""
+    """Detached: does the switch suspend Python frames, or resume some?"""
     cdef PyThreadState *own = swpy_own()
     cdef sw_execution *execution = execution_of(thread, record)
     return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
@@ -257,7 +261,7 @@ cdef inline void interposed_finish_switch() noexcept nogil:
     thread = <sw_thread *>sw_thread_local_get()
     if thread != NULL and thread.incoming != NULL:
         if not sw_interposition.frames:
-            return  # whoever switches says so himself
+            return  # whoever switches calls finish_switch() himself
         sw_finish_switch()
     ts = swpy_attached()
     if ts == NULL or (sw_process.fast_path and swpy_covers_fast(ts, sp)):
@@ -268,31 +272,32 @@ cdef inline void interposed_finish_switch() noexcept nogil:
 
 
 cdef inline void finish_unseen_switch(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
-    """The stack under the caller is another one than the last one told. Where its execution state belongs to it alone,
-    the loaded one is suspended now; without frames it is over (uc_link: its function has returned)."""
+    """The stack pointer is on another stack than the current one. Where that has execution state of its own, the
+    loaded one is suspended only now. Without frames it has ended: the function of a context with uc_link has
+    returned."""
     cdef sw_record *record = find_stack_of(thread, sp)
-    cdef sw_execution *left
+    cdef sw_execution *former
     if record == NULL or execution_of(thread, record) is thread.loaded or thread.incoming != NULL:
         sync_slow(sp, False)
         return
     thread = thread_to_switch(ts, False)
-    left = thread.loaded
+    former = thread.loaded
     record = find_stack_of(thread, sp)
     if record == NULL or start_switch_to(thread, ts, record, 0, False, False) != STACKWARDEN_DONE:
         sw_count(&sw_interposition.refused)
         sync_slow(sp, False)
         return
-    if left is not thread.native.execution and left.isolation == SW_FRAMES \
-            and swpy_state_is_idle(&left.state):
-        thread.finished = left
-    record.detached = False  # it may have been when it was suspended; it is attached by now
+    if former is not thread.native.execution and former.isolation == SW_FRAMES \
+            and swpy_state_is_idle(&former.state):
+        thread.finished = former
+    record.detached = False  # whatever it was when it was suspended: the thread is attached now
     sw_finish_switch()
 
 
 # ---- the library ----
 
 cdef inline bint connect_interposition() noexcept nogil:
-    """Where the library is in the process it asks us from now on. False: it is not, or is of another version."""
+    """Attach the core's hooks to the library. False: it is not in the process, or is of another version."""
     cdef sw_interpose_attach attach = <sw_interpose_attach>sw_interpose_find(SW_INTERPOSE_ATTACH)
     sw_core_hooks.entered = interposed_entered
     sw_core_hooks.go_back = interposed_go_back
@@ -306,13 +311,13 @@ cdef inline bint connect_interposition() noexcept nogil:
 
 
 cdef inline long turn_interposition(const char *way) noexcept nogil:
-    """SW_INTERPOSE_ON or _OFF: the number of places that were changed; -1: there is no library."""
+    """SW_INTERPOSE_ON or _OFF: the number of slots that were changed; -1: there is no library."""
     cdef sw_interpose_turn turn = <sw_interpose_turn>sw_interpose_find(way)
     return turn() if turn != NULL else -1
 
 
 cdef inline long suspended_by_interposition() noexcept nogil:
-    """How many stacks hold frames that only another seen switch can put back."""
+    """The number of stacks with Python frames that only another interposed switch can resume."""
     cdef long found = 0
     cdef uint32_t index
     cdef sw_record *record
@@ -325,4 +330,5 @@ cdef inline long suspended_by_interposition() noexcept nogil:
 
 
 cdef inline bint was_interposed(const sw_record *record) noexcept nogil:
+    """Did made() register it?"""
     return record.name != NULL and strcmp(record.name + strlen(record.name) + 1, SW_INTERPOSED_SYSTEM) == 0

@@ -1,7 +1,6 @@
-/* platform.h: what the core needs of the operating system and the compiler, and Cython cannot say.
+/* platform.h: the operating system and the compiler: memory order, thread-local variables, a lock, memory.
  *
- * Promises: the same few names on every platform. One file implements the functions: posix.c or windows.c.
- * None of them touches Python. */
+ * Promises: the same names on every platform. posix.c or windows.c implements the functions. Touches no Python. */
 #ifndef SW_PLATFORM_H
 #define SW_PLATFORM_H
 
@@ -30,7 +29,7 @@
 #else
 #define SW_NOINLINE __attribute__((noinline))
 #define SW_ATOMIC(type) _Atomic(type) /* a load is a plain one on x86-64 */
-/* With certainty, so that compilers keep the code for the other case out of line and out of the registers. */
+/* Probability 1, so that compilers move the code of the other case out of line, and give it no registers. */
 #define SW_LIKELY(condition) __builtin_expect_with_probability(!!(condition), 1, 1.0)
 #define sw_load_acquire(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)
 #define sw_store_release(place, value) __atomic_store_n((place), (value), __ATOMIC_RELEASE)
@@ -57,10 +56,10 @@ static inline uintptr_t sw_stack_pointer(void)
 
 #define sw_count(place) sw_add(place, 1)
 
-/* Thread-local variables, read so that no compiler can keep an address across a switch: a user thread may come
- * back on another operating-system thread. A variable in the block that every thread gets when it is made
- * (static TLS) has a fixed place, in bytes from the thread pointer; `asm volatile` reads that pointer anew each
- * time. Where there is no such asm SW_HAS_TLS_WORDS is 0 and functions that are not inlined do the reading. */
+/* Thread-local variables, read so that no compiler can cache an address across a switch: a user thread may be resumed
+ * on another operating-system thread. A variable in static TLS (the block that every thread gets when it is made) has a
+ * fixed place, in bytes from the thread pointer, which `asm volatile` reads anew each time. Without such asm
+ * SW_HAS_TLS_WORDS is 0, and functions that are not inlined read the variables. */
 #if defined(__linux__) && defined(__x86_64__)
 #define SW_HAS_TLS_WORDS 1
 static inline void *sw_tls_word(ptrdiff_t place)
@@ -71,7 +70,7 @@ static inline void *sw_tls_word(ptrdiff_t place)
 }
 static inline uintptr_t sw_thread_pointer(void)
 {
-    return (uintptr_t)sw_tls_word(0); /* the x86-64 ABI keeps the pointer's own value there */
+    return (uintptr_t)sw_tls_word(0); /* the thread pointer points at its own value (x86-64 TLS ABI) */
 }
 #elif defined(__linux__) && defined(__aarch64__)
 #define SW_HAS_TLS_WORDS 1
@@ -94,14 +93,14 @@ static inline void *sw_tls_word(ptrdiff_t place)
 }
 #endif
 
-/* The places of the variables of static TLS that hold `value` in the calling thread.
- * Guarantees: how many there are, of which the first `most` are stored; 0 where SW_HAS_TLS_WORDS is 0. */
+/* The places of the words of static TLS that hold `value` in the calling thread.
+ * Guarantees: their number, of which the first `most` are stored; 0 where SW_HAS_TLS_WORDS is 0. */
 int sw_find_tls_words(const void *value, ptrdiff_t *places, int most);
 
 /* The calling thread's block, NULL before sw_thread_local_set. */
 SW_HIDDEN extern ptrdiff_t sw_thread_local_place;
 void *sw_thread_local_call(void);
-static inline void *sw_thread_local_fast(void) /* where sw_thread_local_place is known not to be 0 */
+static inline void *sw_thread_local_fast(void) /* Requires: sw_thread_local_place is not 0 */
 {
     return sw_tls_word(sw_thread_local_place);
 }
@@ -113,21 +112,21 @@ static inline void *sw_thread_local_get(void)
 /* Guarantees: 0; `at_thread_exit(block)` (see sw_platform_start) runs when the thread ends. -1: no memory. */
 int sw_thread_local_set(void *block);
 
-/* Once, before anything else here: 0, or -1. after_fork_in_child() runs in the child with the lock free. */
+/* Once, before all other functions here: 0, or -1. after_fork_in_child() runs in the child, with the lock free. */
 int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_child)(void));
 
-/* The lock of those who change the registry and the list of threads. Held over a fork by the forking thread,
- * so that the child never finds it taken. Nobody waits for the GIL while holding it. */
+/* The lock of the registry and the list of threads, for those who change them. The forking thread holds it over a fork,
+ * so that the child never finds it taken. Nobody who holds it waits for the GIL. */
 void sw_lock(void);
 void sw_unlock(void);
 
-/* As threading.get_ident() names the calling thread. */
+/* The calling thread's threading.get_ident(). */
 uint64_t sw_thread_ident(void);
 
-/* Let other threads run first. */
+/* Let other threads run. */
 void sw_yield(void);
 
-/* Zeroed memory of whole pages, or NULL. Never given back. */
+/* Whole pages of zeroed memory, which is never given back; or NULL. */
 void *sw_allocate_pages(size_t bytes);
 
 #endif

@@ -11,8 +11,8 @@
 #include <link.h>
 #endif
 
-/* Initial-exec puts it into static TLS; 8 bytes are well inside the surplus that glibc keeps there for libraries
- * that are loaded late. musl has no such surplus, and Mach-O no such model. */
+/* The initial-exec model puts it into static TLS: 8 bytes of the surplus that glibc has there for libraries that are
+ * loaded late. musl has no surplus, and Mach-O no such model. */
 #if defined(__GLIBC__)
 static __thread void *thread_block __attribute__((tls_model("initial-exec")));
 #else
@@ -31,8 +31,8 @@ SW_NOINLINE void *sw_thread_local_call(void)
 }
 
 #if SW_HAS_TLS_WORDS
-/* Static TLS lies next to the thread pointer: below it on x86-64, above it on aarch64. What a library gets that
- * is loaded later comes from the heap and has no fixed place. */
+/* Static TLS lies next to the thread pointer: below it on x86-64, above it on aarch64. The TLS of libraries that are
+ * loaded later comes from the heap, at no fixed place. */
 static int is_static_place(ptrdiff_t place)
 {
     return place != 0 && place > -((ptrdiff_t)64 << 10) && place < ((ptrdiff_t)64 << 10);
@@ -114,7 +114,8 @@ void sw_unlock(void)
 
 static void (*thread_exited)(void *block);
 
-/* Other destructors may run after this one, and tell of switches: they get a new block. */
+/* Destructors of other keys may run after this one, and switch stacks: then the thread gets a new block
+ * (test_a_destructor_of_thread_data_may_still_tell). */
 static void forget_thread(void *block)
 {
     thread_block = NULL;

@@ -41,7 +41,7 @@ cdef extern from "cpython/protection.h" nogil:
         PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end, sw_request *request)
     void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
     void swpy_protect_elsewhere(sw_thread *thread, const sw_record *record, sw_record *to)
-    bint swpy_budget_set(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+    bint swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
     void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
     uintptr_t swpy_low_end(const sw_record *record)
     bint swpy_stack_ends_first(sw_thread *thread)
