@@ -252,7 +252,7 @@ function python(f)
     end
     own = execution()
     own === nothing && return run_isolated(f, task)
-    # Loaded here, it would be suspended again further down; a stack that is then resumed higher up is a new one to the core.
+    # Loaded here it would be suspended again, further down; one that is resumed higher up the core takes for a new one.
     own.waits && return in_another_task(f)
     load_state(own)
     return f()
