@@ -1,16 +1,13 @@
 # cython: language_level=3, subinterpreters_compatible=shared_gil
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
-"""Coroutines on stacks of their own: what the adapters share that make such stacks themselves.
+"""Coroutines on stacks of their own. Each adapter compiles this with its own context.h, which has the jump.
 
-Each of them compiles this file with a context.h of its own, which knows how to jump.
+Promises: while a coroutine runs, CPython's bounds and execution state are those of its stack; when resume()
+returns, in whatever way, they are the resumer's. Uses the installed package alone, as an outsider would.
 
-Promises: while a coroutine runs, CPython's bounds and execution state are those of its stack; when resume() comes
-back, in whatever way, they are the resumer's. Uses the installed package alone, as an outsider would.
-
-Its functions are CPython's own built-in kind (binding=False): Cython's cost 8 % of a switch more.
-
-No function that is on a coroutine's stack while it is suspended owns a reference to the coroutine: one that nobody
-else refers to is finalised, which ends it.
+Functions are CPython's own built-in kind (binding=False): Cython's cost 8 % of a switch more. No function on the
+stack of a suspended coroutine owns a reference to the coroutine: one that nobody else refers to is finalized,
+which ends it.
 """
 
 from contextvars import Context
@@ -65,7 +62,7 @@ cdef _check(stackwarden.stackwarden_status status, what):
         raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
 
 
-# ---- stacks, registered for as long as they are mapped ----
+# ---- stacks: registered for as long as they are mapped ----
 
 cdef class StackMemory:
     """A mapped and registered stack above a guard page, with execution state of its own."""
@@ -110,7 +107,7 @@ cdef size_t _whole_pages(stack_size) except 0:
 
 
 cdef StackMemory _take_stack(size_t size, isolation):
-    """A stack that is ready for new work. One from the pool may have been unregistered by others."""
+    """A stack that is ready for a coroutine. One from the pool may have been unregistered by others."""
     cdef StackMemory stack
     free = _pool.get((size, isolation))
     while free:
@@ -154,7 +151,7 @@ cdef class Coroutine:
     cdef object __weakref__
     cdef context _context
     cdef StackMemory _stack
-    cdef stackwarden.stackwarden_stack _place  # where it goes on: its own stack, or one that it entered
+    cdef stackwarden.stackwarden_stack _place  # the stack to resume: its own, or one that it has entered
     cdef stackwarden.stackwarden_stack _resumer
     cdef uint64_t _chain
     cdef void *_outer
@@ -198,7 +195,7 @@ cdef class Coroutine:
         return self._stack.stack.base if self._stack is not None else None
 
     def resume(self, value=None, /):
-        """Go on until the next suspend(), and return its value; or to the end, and return the result.
+        """Run until the next suspend(), and return its value; or to the end, and return the result.
 
         ``value`` is what the coroutine's suspend() returns; the first resume() takes None. Raises what the
         function raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start
@@ -273,7 +270,7 @@ cdef class Coroutine:
 
     cdef _end(self, bint abandoned=False):
         if self._state == NEW:
-            stackwarden.renew_stack(self._stack.stack.handle, <PyObject *>_EMPTY)  # lets go of the context
+            stackwarden.renew_stack(self._stack.stack.handle, <PyObject *>_EMPTY)  # releases the context
         self._state = DONE
         self._args = None
         if not abandoned:
@@ -282,8 +279,8 @@ cdef class Coroutine:
 
 
 cdef inline _go_on(Coroutine coroutine):
-    """Switch to a coroutine, and come back with what it gave or raised. Inlined: each return after a jump is
-    one that the processor predicts wrongly."""
+    """Resume a coroutine; returns or raises what it suspends with. Inlined: the processor predicts each return
+    after a jump wrongly."""
     cdef stackwarden.stackwarden_status status = _switch_to(coroutine)
     if status < 0:
         coroutine._value = coroutine._error = None
@@ -297,7 +294,7 @@ cdef inline _go_on(Coroutine coroutine):
 
 
 cdef int _raise_as_it_is(error) except -1:
-    """Raise an exception that was raised before: `raise` would give it the handled one for a context."""
+    """Raise an exception that was raised before. `raise` would set its __context__ to the handled exception."""
     cdef object kind = type(error)
     cdef object traceback = error.__traceback__
     Py_INCREF(kind)
@@ -310,7 +307,7 @@ cdef int _raise_as_it_is(error) except -1:
 
 
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
-    """To the coroutine's stack and back; what belongs to a stack goes with it each time."""
+    """To the coroutine's stack and back, with bounds and execution state."""
     cdef stackwarden.stackwarden_status status
     if stackwarden.current_handle() != coroutine._resumer.handle:
         stackwarden.current_stack(&coroutine._resumer)
@@ -326,7 +323,7 @@ cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
 
 
 cdef void _run(void *coroutine) noexcept nogil:
-    """The first function on the coroutine's stack, and the last."""
+    """The outermost function on the coroutine's stack."""
     cdef stackwarden.stackwarden_stack here
     stackwarden.finish_switch()
     stackwarden.current_stack(&here)
@@ -343,8 +340,8 @@ cdef void _call(void *coroutine) noexcept:
 
 
 def suspend(value=None, /):
-    """Go back to the resumer of the running coroutine, whose resume() returns ``value``; return what the next
-    resume() is given, or raise what throw() is given.
+    """Suspend the running coroutine: its resume() returns ``value``. Returns what the next resume() is given, or
+    raises what throw() is given.
 
     May be called anywhere below the coroutine's function, also on another stack that was entered there by a nested
     call. Raises CoroutineError outside of coroutines, and where another kind of coroutine runs inside this one.
@@ -373,14 +370,14 @@ def suspend(value=None, /):
 
 
 cdef int _note_place(Coroutine coroutine) except -1:
-    """The coroutine suspends on another stack than before: its own, or one that it entered."""
+    """The coroutine suspends on another stack than before: its own, or one that it has entered."""
     cdef stackwarden.stackwarden_stack here
     stackwarden.current_stack(&here)
     if here.chain != coroutine._chain:
         raise CoroutineError("suspend() was called on a stack that the running coroutine did not enter")
     coroutine._place = here
     if here.handle == coroutine._stack.stack.handle:
-        coroutine._place.base = 0  # one that was unregistered is no other stack
+        coroutine._place.base = 0  # by its handle alone: once unregistered it must not be taken for a new stack
     return 0
 
 

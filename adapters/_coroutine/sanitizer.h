@@ -1,6 +1,6 @@
-/* sanitizer.h: what AddressSanitizer and ThreadSanitizer want to know of a switch.
+/* sanitizer.h: a switch of stacks, as AddressSanitizer and ThreadSanitizer have to be told of it.
  *
- * The functions are weak: they are told where they are, and cost a test where they are not. */
+ * Their functions are weak symbols: without a sanitizer each costs a test of an address. */
 #ifndef STACKWARDEN_COROUTINE_SANITIZER_H
 #define STACKWARDEN_COROUTINE_SANITIZER_H
 
@@ -37,7 +37,7 @@ static inline void sanitizer_free(sanitizer_side *side)
     }
 }
 
-/* Right before a switch. `ends`: the stack that is left is not resumed. */
+/* Right before a switch. `ends`: the current stack is not resumed. */
 static inline void sanitizer_start_switch(sanitizer_side *from, const sanitizer_side *to, int ends)
 {
     if (__tsan_switch_to_fiber) {
@@ -49,7 +49,7 @@ static inline void sanitizer_start_switch(sanitizer_side *from, const sanitizer_
     }
 }
 
-/* Right after a switch, on the stack `to`: its fake stack comes back, and the bounds of `from` are learnt. */
+/* Right after a switch, on the stack `to`: its fake stack is active again, and the bounds of `from` are filled in. */
 static inline void sanitizer_finish_switch(sanitizer_side *to, sanitizer_side *from)
 {
     if (__sanitizer_finish_switch_fiber) {

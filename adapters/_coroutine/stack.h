@@ -44,14 +44,14 @@ static inline void memory_unmap(char *base, size_t size)
     munmap(base - memory_page(), size + memory_page());
 }
 
-/* In static TLS, where glibc keeps room for libraries that are loaded late: a load, and no call to find it. */
+/* In static TLS, where glibc has a surplus for libraries that are loaded late: reading it is a load, not a call. */
 #if defined(__GLIBC__)
 static __thread void *running_coroutine __attribute__((tls_model("initial-exec")));
 #else
 static __thread void *running_coroutine;
 #endif
 
-/* Not inlined: a switch may come back on another thread, and compilers keep the address of a variable. */
+/* Not inlined: a coroutine may be resumed on another thread, and compilers cache the address of a variable. */
 static __attribute__((noinline)) void *current_coroutine(void)
 {
     return running_coroutine;

@@ -1,11 +1,10 @@
 /* context.h: one coroutine's machine context, and a jump of our own that is compiled in place.
  *
- * Follows adapters/ucontext/context.h. A switch makes no system call and calls no function: it stores and loads the
- * stack pointer, and says to the compiler that every other register is lost, so that only those that are in use are
- * saved. A processor predicts a return by the call that it has seen last; a jump that is a function leaves one such
- * call too many on either side, and each costs a wrong prediction (measured: 8 ns).
+ * Follows adapters/ucontext/context.h. A switch makes no system call and calls no function (machine.h). A processor
+ * predicts a return by the last call that it has seen; a jump that is a function leaves one call too many on either
+ * side, and each costs a wrong prediction (measured: 8 ns).
  *
- * On x86-64 and AArch64, System V. Signal mask, rounding mode and all other modes of the processor are the thread's. */
+ * For x86-64 and AArch64. The signal mask and the processor's modes are the thread's. */
 #ifndef STACKWARDEN_ASM_CONTEXT_H
 #define STACKWARDEN_ASM_CONTEXT_H
 

@@ -1,7 +1,7 @@
 /* context.h: one coroutine's machine context, made with Boost.Context's make_fcontext and jump_fcontext.
  *
- * Follows adapters/ucontext/context.h. A switch makes no system call: the signal mask is the thread's. Boost's C
- * functions are declared here as they have been since 1.61 (boost/context/detail/fcontext.hpp is C++). */
+ * Follows adapters/ucontext/context.h. A switch makes no system call: the signal mask is the thread's. Boost's
+ * functions are declared here for C, as they are since 1.61 in boost/context/detail/fcontext.hpp, which is C++. */
 #ifndef STACKWARDEN_FCONTEXT_CONTEXT_H
 #define STACKWARDEN_FCONTEXT_CONTEXT_H
 
@@ -12,7 +12,7 @@
 typedef void *fcontext_t;
 
 typedef struct {
-    fcontext_t from; /* where the one who jumped here goes on */
+    fcontext_t from; /* resumes the stack that the jump came from */
     void *data;
 } transfer_t;
 
@@ -29,10 +29,10 @@ typedef struct {
     int done;
 } context;
 
-static void context_entry(transfer_t arrived)
+static void context_entry(transfer_t first)
 {
-    context *self = (context *)arrived.data;
-    self->resumer = arrived.from;
+    context *self = (context *)first.data;
+    self->resumer = first.from;
     sanitizer_finish_switch(&self->coroutine_side, &self->resumer_side);
     self->run(self->argument);
     self->done = 1;

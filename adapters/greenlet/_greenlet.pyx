@@ -1,24 +1,24 @@
 # cython: language_level=3, subinterpreters_compatible=shared_gil
-"""What stands at greenlet's entries while the adapter is installed, and the records of greenlets.
+"""The functions that replace greenlet's while the adapter is installed, and the records of greenlets.
 
-Promises: after each switch and each throw, in whatever way it was asked for, CPython's bounds are those of the
-stack that the greenlet runs on, before it runs Python again. Two ways lead back into a greenlet, and both end in
-sync(): out of `switch` or `throw` (methods and C API), and out of the deallocation of another one; a new one
-begins on the stack that is current. A tracer that is set runs before these, so it is called by a Tracer, which
-syncs first. Greenlets that were left before install come back past our entries: for as long as there are such,
-each thread that switches gets a Tracer. Bounds alone are set: greenlet has already swapped the execution state.
+Promises: after each switch and each throw CPython's bounds are those of the stack that the greenlet runs on,
+before it runs Python again. A greenlet is resumed in two ways, and both end in sync(): `switch` or `throw` returns
+(methods and C API), or the deallocation of another greenlet does. A new one begins on the current stack. A tracer
+runs before all of these, so a Tracer calls it, which syncs first. A greenlet that was suspended before install
+returns from greenlet's own
+functions: while there are such, each thread that switches gets a Tracer. Bounds alone are applied: greenlet itself
+has swapped the execution state.
 
-Tracing alone would do too, but costs 40 to 67 % of a switch, with a function in C that does nothing (measured with
-greenlet 3.5.6 on five versions), and would have to be turned on in each thread by itself.
+A tracer would be enough, but one in C that does nothing costs 40 to 67 % of a switch (measured with greenlet 3.5.6
+on five versions), and each thread needs its own.
 
-    what greenlet has                what stands there
+    of greenlet                      replaced by
     methods switch, throw            switch_method, throw_method
     C API, slots 6, 5 and 3          switch_function, throw_function, new_function
     functions settrace, gettrace     settrace_function, gettrace_function
     type slots tp_new, tp_dealloc    make, destroy
 
-Each of these is the place that all callers go through, those too that imported a name earlier. Everything here
-requires the GIL.
+All callers go through these, also those that imported a name earlier. Everything here requires the GIL.
 """
 
 import gc
@@ -78,8 +78,8 @@ cdef extern from "Python.h":
     PyFrameObject *PyFrame_GetBack(PyFrameObject *frame)
     int PyFrame_GetLasti(PyFrameObject *frame)
     int PyCode_Addr2Line(PyCodeObject *code, int byte)
-    void drop "Py_XDECREF"(PyObject *)
-    void keep "Py_XINCREF"(PyObject *)
+    void decref "Py_XDECREF"(PyObject *)
+    void incref "Py_XINCREF"(PyObject *)
 
 
 cdef extern from * nogil:
@@ -90,17 +90,17 @@ cdef extern from * nogil:
     #define GREENLET_THREAD_LOCAL __declspec(thread)
     #else
     #define GREENLET_STACK_POINTER() ((uintptr_t)__builtin_frame_address(0))
-    #if defined(__GLIBC__) /* it keeps room in static TLS for libraries that come late: a load, and no call */
+    #if defined(__GLIBC__) /* static TLS has a surplus for libraries that are loaded late: a load, not a call */
     #define GREENLET_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
     #else
     #define GREENLET_THREAD_LOCAL __thread
     #endif
     #endif
-    /* The greenlet that runs on this thread, as far as we know: an address to look up, never followed. Asking
-     * greenlet costs three times as much. And since which installation: what happens between two is not seen. */
+    /* The greenlet that runs on this thread, as far as is known: an address to look up, never followed. Asking
+     * greenlet costs three times as much. Since which installation: between two of them nothing is seen. */
     static GREENLET_THREAD_LOCAL PyObject *greenlet_running;
     static GREENLET_THREAD_LOCAL unsigned greenlet_running_since;
-    static GREENLET_THREAD_LOCAL int greenlet_limited; /* the bounds in force are those of a budget */
+    static GREENLET_THREAD_LOCAL int greenlet_limited; /* the applied bounds are those of a budget */
     """
     uintptr_t stack_pointer "GREENLET_STACK_POINTER"()
     PyObject *running "greenlet_running"
@@ -111,7 +111,7 @@ cdef extern from * nogil:
 stackwarden.import_stackwarden()
 
 
-# ---- greenlet's C API: a table in which each function has a number that stays ----
+# ---- greenlet's C API: a table of functions with fixed numbers ----
 
 cdef enum:
     API_NEW = 3
@@ -141,26 +141,26 @@ cdef api_question is_active = NULL
 @cython.final
 @cython.no_gc
 cdef class Record:
-    """What is known of one greenlet. It is kept for as long as the greenlet lives; all sizes are in bytes."""
+    """What is known of one greenlet, for as long as that lives. All sizes are in bytes."""
 
     cdef PyObject *_greenlet  # borrowed; NULL once it is gone
-    cdef PyCodeObject *_code  # what ran where the greenlet was made, or NULL
+    cdef PyCodeObject *_code  # the code that made the greenlet, or NULL
     cdef int _instruction
     cdef uintptr_t _start  # address at which its stack begins; 0: not known
     cdef uintptr_t _base  # lowest usable address of the stack that it began on
-    cdef uintptr_t _pointer  # stack pointer when it was left last
-    cdef uintptr_t _left_at  # the same, on whichever stack
-    cdef bint _on_carried  # it began on a stack of call_on_stack()
+    cdef uintptr_t _pointer  # stack pointer when it was suspended last, on the stack that it began on
+    cdef uintptr_t _suspended_at  # stack pointer when it was suspended last, on whichever stack
+    cdef bint _on_pooled  # it began on a stack of call_on_stack()
     cdef size_t _deepest
     cdef size_t _budget
-    cdef uint64_t _left  # how often, while the adapter was installed, and once before
-    cdef bint _began  # for the first time, while the adapter was installed
-    cdef bint _left_before  # and not come back since the adapter was installed
-    cdef bint _started  # greenlet was asked, and said so
+    cdef uint64_t _suspensions  # while the adapter is installed, and one for being suspended before
+    cdef bint _began  # while the adapter is installed
+    cdef bint _suspended_before  # the adapter was installed, and not resumed since
+    cdef bint _started  # greenlet says so
     cdef object _name
 
     def __dealloc__(self):
-        drop(<PyObject *>self._code)
+        decref(<PyObject *>self._code)
 
     @property
     def greenlet(self):
@@ -190,8 +190,8 @@ cdef class Record:
         """How often it was switched to while the adapter was installed."""
         one = self.greenlet
         if one is None:
-            return self._began + self._left
-        return (self._began and is_started(self._greenlet)) + self._left - (one.gr_frame is not None)
+            return self._began + self._suspensions
+        return (self._began and is_started(self._greenlet)) + self._suspensions - (one.gr_frame is not None)
 
     @property
     def stack_base(self):
@@ -200,7 +200,7 @@ cdef class Record:
 
     @property
     def stack_used(self):
-        """From where its stack begins to where it is, or was left; None: not known where it began."""
+        """Bytes from where its stack begins to where it runs or is suspended; None: not known where it began."""
         if self._greenlet == NULL or not is_active(self._greenlet):
             return 0
         if not self._start:
@@ -211,7 +211,7 @@ cdef class Record:
 
     @property
     def high_water(self):
-        """The most that was in use when it was left, or looked at while it ran."""
+        """The most bytes that were in use when it was suspended, or looked at while it ran."""
         return self._deepest
 
     @property
@@ -231,7 +231,7 @@ cdef class Record:
                 raise ValueError(f"{self!r}: it is not known where its stack begins")
         self._budget = budget
         if self.greenlet is greenlet.getcurrent():
-            impose(<PyObject *>self)
+            apply_budget(<PyObject *>self)
 
     @property
     def stack_saved(self):
@@ -264,7 +264,8 @@ cdef _outermost_code(frame):
 
 
 cdef void note(PyObject *record, uintptr_t pointer) noexcept:
-    """The greenlet of a record is about to be left, at this depth. Off its own stack nothing is known."""
+    """The greenlet of a record is about to be suspended at this depth. On another stack than its own nothing is
+    known."""
     cdef Record found = <Record>record
     cdef size_t used = found._start - pointer
     if used <= found._start - found._base:
@@ -274,22 +275,22 @@ cdef void note(PyObject *record, uintptr_t pointer) noexcept:
 
 
 cdef void begin(PyObject *record, uintptr_t pointer) noexcept:
-    """The greenlet of a record begins here, on the stack that is current; that of a main one begins at its top."""
+    """The greenlet of a record begins here, on the current stack; a main one began at the top of it."""
     cdef Record found = <Record>record
     cdef stackwarden.stackwarden_stack here
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE:
         found._base = here.base
         found._began = not is_main(found._greenlet)
-        found._on_carried = found._began and here.pooled
+        found._on_pooled = found._began and here.pooled
         found._start = pointer if found._began else here.base + here.size
         found._pointer = pointer
 
 
-# ---- budgets: the stack that is current, cut short ----
+# ---- budgets: bounds of a part of the current stack ----
 
 ctypedef int (*protection_setter)(PyThreadState *, void *, size_t) noexcept
 
-cdef protection_setter set_protection = NULL  # found when the first budget is set; from then on each arrival looks
+cdef protection_setter set_protection = NULL  # not NULL once a budget was set: each switch looks for one
 cdef size_t default_budget = 0
 
 
@@ -315,8 +316,9 @@ cdef _find_setter():
     set_protection = <protection_setter><uintptr_t>ctypes.cast(function, ctypes.c_void_p).value
 
 
-cdef void impose(PyObject *record) noexcept:
-    """Put the budget of a record in force, for what runs now or begins here; or lift that of another one."""
+cdef void apply_budget(PyObject *record) noexcept:
+    """Apply the budget of the greenlet that runs now or begins here; without one, undo that of another
+    greenlet."""
     global limited
     cdef stackwarden.stackwarden_stack here
     cdef uintptr_t base
@@ -334,7 +336,7 @@ cdef void impose(PyObject *record) noexcept:
 #
 # Open addressing with linear probing; at most half of the places are taken. Nothing here runs Python.
 
-cdef size_t left_before = 0  # records of greenlets that were left before install
+cdef size_t suspended_before = 0  # records of greenlets that were suspended before install, and not resumed since
 
 
 cdef struct Place:
@@ -414,7 +416,7 @@ cdef inline PyObject *find_or_add(PyObject *one) noexcept:
 
 
 cdef void forget(PyObject *one) noexcept:
-    """The greenlet is gone, and so is its record; those that follow it move up."""
+    """The greenlet is gone: remove its record, and move those up that follow."""
     global taken
     cdef size_t i, hole
     cdef PyObject *record = find(one)
@@ -431,31 +433,31 @@ cdef void forget(PyObject *one) noexcept:
         i = (i + 1) & mask
     places[hole] = Place(NULL, NULL)
     taken -= 1
-    settle(record)
+    note_resumed(record)
     (<Record>record)._greenlet = NULL
-    drop(record)
+    decref(record)
 
 
-cdef inline void settle(PyObject *record) noexcept:
-    """The greenlet of a record has come back, or is gone."""
-    global left_before
-    if (<Record>record)._left_before:
-        (<Record>record)._left_before = False
-        left_before -= 1
+cdef inline void note_resumed(PyObject *record) noexcept:
+    """The greenlet of a record was resumed, or is gone."""
+    global suspended_before
+    if (<Record>record)._suspended_before:
+        (<Record>record)._suspended_before = False
+        suspended_before -= 1
 
 
 def forget_all():
-    """Let go of all records."""
-    global places, mask, taken, left_before
+    """Remove all records."""
+    global places, mask, taken, suspended_before
     cdef Place *former = places
     cdef size_t count = mask + 1 if places != NULL else 0
     cdef size_t i
     places = NULL
-    mask = taken = left_before = 0
+    mask = taken = suspended_before = 0
     for i in range(count):
         if former[i].greenlet != NULL:
             (<Record>former[i].record)._greenlet = NULL
-            drop(former[i].record)
+            decref(former[i].record)
     PyMem_Free(former)
 
 
@@ -480,10 +482,10 @@ def record_of(found not None):
     return <object>record
 
 
-# ---- what stands at greenlet's entries ----
+# ---- the functions in place of greenlet's ----
 
 cdef inline void sync() noexcept:
-    """Greenlet takes the counters of 3.11 to 3.13 along with the frames."""
+    """Greenlet swaps the counters of 3.11 to 3.13 itself, with the frames."""
     stackwarden.adopt_stack()
 
 
@@ -504,26 +506,26 @@ cdef newfunc greenlets_new = NULL
 cdef destructor greenlets_dealloc = NULL
 
 
-cdef PyObject *CROSSES = <PyObject *>1  # what leave() says when it refuses
+cdef PyObject *REFUSED = <PyObject *>1  # the result of before_switch() when the switch must not be made
 
 
 cdef bint crosses(PyObject *record, PyObject *target, uintptr_t pointer) noexcept:
-    """Is the greenlet of a record on a stack of call_on_stack(), and does the target go on elsewhere? Then
-    greenlet would copy all that lies between the two stacks."""
+    """Is the greenlet of a record on a stack of call_on_stack(), and the target suspended on another one? Then
+    greenlet would copy all memory between the two stacks."""
     cdef Record mine = <Record>record
     cdef stackwarden.stackwarden_stack here
-    if not mine._on_carried and mine._start - pointer <= mine._start - mine._base:
+    if not mine._on_pooled and mine._start - pointer <= mine._start - mine._base:
         return False
     if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE or not here.pooled:
         return False
-    while target != mine._greenlet and not is_active(target):  # one that is new, or dead, leads to its parent
+    while target != mine._greenlet and not is_active(target):  # a new or a dead one: what counts is its parent
         target = <PyObject *><object>(<object>target).parent
     return target != mine._greenlet and not is_there(find(target), here.base, here.size)
 
 
 cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
-    """Did its greenlet begin on that stack, or was it left there?"""
-    return record != NULL and ((<Record>record)._base == base or (<Record>record)._left_at - base < size)
+    """Did the greenlet of a record begin on that stack, or was it suspended there?"""
+    return record != NULL and ((<Record>record)._base == base or (<Record>record)._suspended_at - base < size)
 
 
 cdef PyObject *refuse(PyObject *target) noexcept:
@@ -531,12 +533,12 @@ cdef PyObject *refuse(PyObject *target) noexcept:
         IsolationRequiredError,
         "%R is outside of the call_on_stack() that the current greenlet is in, and greenlet cannot switch across "
         "stacks: wait for it outside of the call", target)
-    return CROSSES
+    return REFUSED
 
 
-cdef inline PyObject *leave(PyObject *target) noexcept:
-    """Before a switch: how deep the current greenlet is, where a new one begins. The result is for arrive(); or it
-    is CROSSES, an exception is set, and there must be no switch."""
+cdef inline PyObject *before_switch(PyObject *target) noexcept:
+    """Before a switch: note how deep the current greenlet is, and where a new one begins. The result is for
+    after_switch(); or it is REFUSED, an exception is pending, and the switch must not be made."""
     global running
     cdef uintptr_t pointer = stack_pointer()
     cdef PyObject *current = running
@@ -549,31 +551,32 @@ cdef inline PyObject *leave(PyObject *target) noexcept:
     if crosses(record, target, pointer):
         return refuse(target)
     note(record, pointer)
-    (<Record>record)._left += 1
-    (<Record>record)._left_at = pointer
+    (<Record>record)._suspensions += 1
+    (<Record>record)._suspended_at = pointer
     record = find(target)
     if record == NULL or not (<Record>record)._started:
         if may_begin(target, pointer):
             running = target
-    if left_before:
+    if suspended_before:
         trace()
     return current
 
 
-cdef inline void arrive(PyObject *current) noexcept:
-    """After a switch back to where leave() was called."""
+cdef inline void after_switch(PyObject *current) noexcept:
+    """After the switch back to where before_switch() was called."""
     global running
     if installed:
         running = current
         sync()
         if set_protection != NULL:
-            impose(find(current))
+            apply_budget(find(current))
     elif set_protection != NULL:
-        impose(NULL)
+        apply_budget(NULL)
 
 
 cdef PyObject *find_current(uintptr_t pointer) noexcept:
-    """The record of the greenlet that runs on this thread: greenlet knows. NULL: not installed, or no memory."""
+    """The record of the greenlet that runs on this thread, by greenlet's word. NULL: not installed, or no
+    memory."""
     global running_since
     cdef PyObject *current
     cdef PyObject *record
@@ -581,9 +584,9 @@ cdef PyObject *find_current(uintptr_t pointer) noexcept:
         return NULL
     current = get_current()
     if current == NULL:
-        PyErr_Clear()  # greenlet is being finalised
+        PyErr_Clear()  # greenlet is being finalized
         return NULL
-    drop(current)  # it lives for as long as it runs
+    decref(current)  # it lives for as long as it runs
     running_since = installations
     record = find_or_add(current)
     if record != NULL and (<Record>record)._start == 0 and is_main(current):
@@ -592,7 +595,7 @@ cdef PyObject *find_current(uintptr_t pointer) noexcept:
 
 
 cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
-    """Is a greenlet about to begin here? Unless the switch fails. Notes where."""
+    """Will the switch, if it does not fail, begin a greenlet here? Notes where."""
     cdef PyObject *record = find_or_add(target)
     if record == NULL:
         return False
@@ -601,43 +604,43 @@ cdef bint may_begin(PyObject *target, uintptr_t pointer) noexcept:
         return False
     begin(record, pointer)
     if set_protection != NULL:
-        impose(record)
+        apply_budget(record)
     return True
 
 
 cdef PyObject *switch_method(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
-    cdef PyObject *current = leave(target)
+    cdef PyObject *current = before_switch(target)
     cdef PyObject *result = NULL
-    if current != CROSSES:
+    if current != REFUSED:
         result = greenlets_switch(target, args, kwargs)
-        arrive(current)
+        after_switch(current)
     return result
 
 
 cdef PyObject *throw_method(PyObject *target, PyObject *args) noexcept:
-    cdef PyObject *current = leave(target)
+    cdef PyObject *current = before_switch(target)
     cdef PyObject *result = NULL
-    if current != CROSSES:
+    if current != REFUSED:
         result = greenlets_throw(target, args)
-        arrive(current)
+        after_switch(current)
     return result
 
 
 cdef PyObject *switch_function(PyObject *target, PyObject *args, PyObject *kwargs) noexcept:
-    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
+    cdef PyObject *current = before_switch(target) if PyObject_TypeCheck(target, greenlet_type) else running
     cdef PyObject *result = NULL
-    if current != CROSSES:
+    if current != REFUSED:
         result = greenlets_api_switch(target, args, kwargs)
-        arrive(current)
+        after_switch(current)
     return result
 
 
 cdef PyObject *throw_function(PyObject *target, PyObject *kind, PyObject *value, PyObject *traceback) noexcept:
-    cdef PyObject *current = leave(target) if PyObject_TypeCheck(target, greenlet_type) else running
+    cdef PyObject *current = before_switch(target) if PyObject_TypeCheck(target, greenlet_type) else running
     cdef PyObject *result = NULL
-    if current != CROSSES:
+    if current != REFUSED:
         result = greenlets_api_throw(target, kind, value, traceback)
-        arrive(current)
+        after_switch(current)
     return result
 
 
@@ -664,19 +667,19 @@ cdef void note_made(PyObject *made) noexcept:
 
 
 cdef void note_place(PyObject *record) noexcept:
-    """Where the greenlet of a record is made: the innermost frame that is not passed over, else the outermost."""
+    """Note where a greenlet is made: the innermost frame that is not passed over, else the outermost."""
     cdef Record found = <Record>record
     cdef PyFrameObject *frame = PyEval_GetFrame()
     cdef PyFrameObject *outer
-    keep(<PyObject *>frame)
+    incref(<PyObject *>frame)
     while frame != NULL:
-        drop(<PyObject *>found._code)
+        decref(<PyObject *>found._code)
         found._code = PyFrame_GetCode(frame)
         found._instruction = PyFrame_GetLasti(frame)
         outer = NULL
         if passed_over and (<object>found._code).co_filename.startswith(passed_over):
             outer = PyFrame_GetBack(frame)
-        drop(<PyObject *>frame)
+        decref(<PyObject *>frame)
         frame = outer
 
 
@@ -687,16 +690,16 @@ def pass_over(*folders):
 
 
 cdef void destroy(PyObject *dying) noexcept:
-    """One that is suspended is killed, for which greenlet switches to it. What is still there afterwards was
-    brought back to life, and gets a new record when it is switched to."""
+    """Greenlet kills a suspended one, and switches to it for that. One that survives (resurrection) gets a new
+    record at its next switch."""
     cdef PyObject *current = running
     greenlets_dealloc(dying)
     forget(dying)
-    arrive(current)
+    after_switch(current)
 
 
 cdef class Tracer:
-    """Stands for a tracer that somebody set, if any, and calls it with the right bounds."""
+    """Calls the tracer that somebody has set, if any, with the right bounds."""
 
     cdef object function
 
@@ -709,18 +712,18 @@ cdef class Tracer:
         sync()
         running = <PyObject *><object>greenlets[1]
         if set_protection != NULL:
-            impose(find(running))
-        if left_before:
+            apply_budget(find(running))
+        if suspended_before:
             record = find(running)
             if record != NULL:
-                settle(record)
+                note_resumed(record)
         elif self.function is None:
             greenlets_settrace(greenlet, (None,))
         return self.function(event, greenlets) if self.function is not None else None
 
 
 cdef void trace() noexcept:
-    """Have a Tracer in this thread."""
+    """Set a Tracer in this thread, if there is none."""
     if greenlets_gettrace(greenlet, NULL) is None:
         greenlets_settrace(greenlet, (Tracer(None),))
 
@@ -730,8 +733,8 @@ cdef _without_tracer(set_or_tracer):
 
 
 cdef object settrace_function(object module, tuple args):
-    """What is set goes in as a Tracer, what was set comes out without."""
-    if len(args) == 1 and (args[0] is not None or left_before):
+    """Set a function as a Tracer; return the former function without its Tracer."""
+    if len(args) == 1 and (args[0] is not None or suspended_before):
         args = (Tracer(args[0]),)
     return _without_tracer(greenlets_settrace(module, args))
 
@@ -740,7 +743,7 @@ cdef object gettrace_function(object module, PyObject *nothing):
     return _without_tracer(greenlets_gettrace(module, nothing))
 
 
-# ---- putting it there ----
+# ---- installing ----
 
 cdef PyMethodDef *switch_definition = NULL
 cdef PyMethodDef *throw_definition = NULL
@@ -796,8 +799,9 @@ cdef _unfit(what):
 
 
 def put_entries(budget):
-    """Put ours in the places of greenlet's; `budget` is that of each new greenlet, or None. Requires
-    find_entries(). Raises as setting a budget does, before anything is changed."""
+    """Put our functions in the places of greenlet's. `budget`: of each new greenlet, or None. Requires
+    find_entries().
+    Raises what setting a budget raises, before anything is changed."""
     global default_budget
     global installed, installations, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
     global greenlets_api_switch, greenlets_api_throw, greenlets_api_new, greenlets_new, greenlets_dealloc
@@ -823,7 +827,7 @@ def put_entries(budget):
     _replace_new(classes, greenlets_new, make)
     installed = True
     installations += 1
-    Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch when modules are torn down
+    Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch while modules are finalized
     for one in gc.get_objects():
         if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
             _add_from_before(one)
@@ -831,17 +835,17 @@ def put_entries(budget):
 
 
 cdef _add_from_before(one):
-    global left_before
+    global suspended_before
     cdef PyObject *record = find_or_add(<PyObject *>one)
     if record != NULL and one.gr_frame is not None:
-        (<Record>record)._left_before = True
-        (<Record>record)._left = 1
-        left_before += 1
+        (<Record>record)._suspended_before = True
+        (<Record>record)._suspensions = 1
+        suspended_before += 1
 
 
 def take_entries_out():
-    """Put greenlet's own back. What somebody else has put in the place of ours stays, and ours behind it does
-    nothing more."""
+    """Put greenlet's functions back. Where somebody else has replaced ours his stays, and ours behind it does
+    nothing any more."""
     global installed
     tracer = greenlet.gettrace()
     if switch_definition.ml_meth == <PyCFunction><void *>switch_method:
@@ -864,7 +868,7 @@ def take_entries_out():
     installed = False
     greenlet.settrace(tracer)
     forget_all()
-    impose(NULL)
+    apply_budget(NULL)
 
 
 cdef list _classes():

@@ -6,11 +6,11 @@
 #     Stackwarden.@python call_python()                  # or one expression, in any task
 #     on_event() = Stackwarden.@yields wait(condition)   # called by Python: may switch tasks
 #
-# Promises: inside `@python` CPython's bounds are those of the task's stack, and frames, handled exception,
-# context and recursion depth are the task's own. Outside of it, and inside `@yields`, they are those of whoever
-# called Julia, so that any other task may go on. Julia has no switch hook: where a task waits inside `@python`
-# without `@yields`, that is seen at the next `@python`, and must not be below Python: Python that goes on without
-# `@python`, by returning to it, finds the wrong state. Not connected, all of these only evaluate.
+# Promises: inside `@python` CPython's bounds are those of the task's stack, and frames, handled exception, context and
+# recursion depth are the task's own. Outside of it, and inside `@yields`, they are those of Julia's caller, so that any
+# other task may run. Julia has no switch hook: a task that waits inside `@python` without `@yields` is noticed at the
+# next `@python`, and must not wait below Python code: a return to that, without `@python`, finds the wrong state. Not
+# connected, all of these only evaluate.
 module Stackwarden
 
 # ---- the C table, as in stackwarden.h ----
@@ -79,9 +79,9 @@ const gil = Ref((C_NULL, C_NULL)) # PyGILState_Ensure, PyGILState_Release
 
 # Execution state of a task that is inside `@python`.
 mutable struct Execution
-    task::Task # kept from Julia's garbage collector: nobody could unwind it
+    task::Task # referred to, so that Julia does not collect it: nobody could unwind it
     own::Base.RefValue{Stack}
-    outside::Base.RefValue{Stack} # whose state is in force while the task's is put away
+    outside::Base.RefValue{Stack} # whose state is loaded while the task's is saved
     waits::Bool # inside `@yields`
 end
 
@@ -165,8 +165,8 @@ function bounds(task)
     return UInt(base[]), Csize_t(top[] - base[])
 end
 
-# Bytes at the low end of each task's stack that are guard pages, which Julia reports as part of it. Finding out
-# takes longer than all the rest.
+# Bytes of guard pages at the low end of each task's stack, which Julia reports as part of it. Found once: that takes
+# longer than all the rest.
 const guard = Ref{Union{Nothing,UInt}}(nothing)
 
 function register(base, size)
@@ -186,17 +186,17 @@ end
 
 unregister(handle) = attached(() -> ccall(table[].unregister_stack, Cint, (UInt64,), handle), gil[]...)
 
-# Julia copies the stacks of tasks for which it gets no memory: they lie at one place.
-function keep(execution, base)
+# Tasks for which Julia gets no memory share one stack, which it copies: the second one is refused.
+function remember(execution, base)
     lock(executions_lock) do
         haskey(executions, base) && throw(Refused(OVERLAP))
         executions[base] = execution
     end
 end
 
-let_go(base) = lock(() -> delete!(executions, base), executions_lock)
+forget(base) = lock(() -> delete!(executions, base), executions_lock)
 
-# ---- in and out ----
+# ---- switching execution state ----
 
 execution() = get(task_local_storage(), :stackwarden, nothing)
 
@@ -206,32 +206,32 @@ function current_stack()
     return stack[]
 end
 
-# The core finds out on which stack it is by the place of this call: one frame for both ways.
-@noinline function go(to, ends)
+# One frame for both directions: the core compares the stack pointers at which this function calls it.
+@noinline function switch_to(to, ends)
     check(ccall(table[].start_switch_blocking, Cint, (Ptr{Stack}, Cuint), to, ends))
     ccall(table[].finish_switch, Cint, ())
     return nothing
 end
 
-function take_up(execution)
+function load_state(execution)
     current = current_stack().handle
     current == execution.own[].handle && return nothing
     if current != execution.outside[].handle
-        put_others_away()
+        save_others()
         execution.outside[] = current_stack()
     end
-    go(execution.own, 0)
+    switch_to(execution.own, 0)
 end
 
-function put_away(execution, ends)
-    current_stack().handle == execution.own[].handle ? go(execution.outside, ends) : put_others_away()
+function save_state(execution, ends)
+    current_stack().handle == execution.own[].handle ? switch_to(execution.outside, ends) : save_others()
 end
 
-# The state of a task that was switched away from without `@yields`.
-function put_others_away()
+# Save the state of a task that waits inside `@python` without `@yields`.
+function save_others()
     base = current_stack().base - something(guard[], UInt(0))
     other = lock(() -> get(executions, base, nothing), executions_lock)
-    other === nothing || go(other.outside, 0)
+    other === nothing || switch_to(other.outside, 0)
     return nothing
 end
 
@@ -246,15 +246,15 @@ function python(f)
     table[] === nothing && return f()
     task = current_task()
     if task === Base.roottask
-        put_others_away()
+        save_others()
         ccall(table[].sync_stack, Cint, ())
         return f()
     end
     own = execution()
-    own === nothing && return as_own(f, task)
-    # A stack is never resumed higher up than it was left, so this one cannot be used in between.
+    own === nothing && return run_isolated(f, task)
+    # Loaded here it would be suspended again, further down; one that is resumed higher up the core takes for a new one.
     own.waits && return in_another_task(f)
-    take_up(own)
+    load_state(own)
     return f()
 end
 
@@ -262,31 +262,31 @@ macro python(expression)
     :(python(() -> $(esc(expression))))
 end
 
-function as_own(f, task)
+function run_isolated(f, task)
     base, size = bounds(task)
     own = Execution(task, Ref(Stack()), Ref(Stack()), false)
-    keep(own, base)
+    remember(own, base)
     sticky, task.sticky = task.sticky, true
     try
         handle = register(base, size)
         own.own[] = Stack(handle, 0, 0, (0, 0, 0, 0, 0))
         try
-            return task_local_storage(() -> within(f, own), :stackwarden, own)
+            return task_local_storage(() -> run_loaded(f, own), :stackwarden, own)
         finally
             unregister(handle)
         end
     finally
         task.sticky = sticky
-        let_go(base)
+        forget(base)
     end
 end
 
-function within(f, own)
-    take_up(own)
+function run_loaded(f, own)
+    load_state(own)
     try
         return f()
     finally
-        put_away(own, 1)
+        save_state(own, 1)
     end
 end
 
@@ -314,17 +314,17 @@ function yields(f)
         try
             return f()
         finally
-            put_others_away()
+            save_others()
         end
     end
     own.waits && return f()
-    put_away(own, 0)
+    save_state(own, 0)
     own.waits = true
     try
         return f()
     finally
         own.waits = false
-        take_up(own)
+        load_state(own)
     end
 end
 

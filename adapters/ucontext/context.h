@@ -1,11 +1,10 @@
 /* context.h: one coroutine's machine context, made with makecontext and swapcontext.
  *
- * Promises: context_resume() runs `run(argument)` on the coroutine's stack until it calls context_suspend() or
- * returns; a debugger's and backtrace()'s walk ends at the coroutine's entry (glibc's __start_context says so);
- * the sanitizers are told of every switch. No C++ exception may leave `run`: there is nothing to unwind to, and
- * std::terminate is called. Knows nothing of Python, and nothing of stackwarden.
- *
- * The calls of one coroutine need no lock when one thread at a time makes them. */
+ * Promises: context_resume() runs `run(argument)` on the coroutine's stack until that calls context_suspend() or
+ * returns. Debuggers and backtrace() see frames up to the coroutine's entry (glibc's __start_context has no caller).
+ * The sanitizers are told of every switch. No C++ exception may leave `run`: there is nothing to unwind to, so
+ * std::terminate is called. Knows nothing of Python, and nothing of stackwarden. Needs no lock while one thread at a
+ * time uses a coroutine. */
 #ifndef STACKWARDEN_UCONTEXT_CONTEXT_H
 #define STACKWARDEN_UCONTEXT_CONTEXT_H
 

@@ -8,16 +8,16 @@
  *     }};
  *     fiber = std::move(fiber).resume();
  *
- * `fiber` is boost::context::fiber with the same interface. Promises: whoever runs, CPython's bounds and execution
- * state are those of the stack under it. A fiber that is destroyed is ended from inside, by an exception that
- * becomes StackExit in Python; its stack is never unwound from under CPython.
+ * `fiber` has the interface of boost::context::fiber. Promises: CPython's bounds and execution state are always those
+ * of the stack that runs. A fiber that is destroyed ends from inside, by an exception that becomes StackExit in Python;
+ * its stack is never unwound under CPython's frames.
  *
- * Works attached or detached (GIL held or not): each stack goes on as it was left, and a new one inherits that of
- * the stack that it is entered from. A switch made detached MAY BLOCK waiting for the GIL: hold no lock that a
- * thread with the GIL may want. Where Python is not running, or stackwarden_import() was not called, the same code
- * is Boost's alone, and a switch costs a branch more.
+ * Works attached or detached (GIL held or not): each stack is resumed as it was suspended, and a new one inherits that
+ * from the stack that enters it. A switch made detached MAY BLOCK waiting for the GIL: hold no lock that a thread with
+ * the GIL may want. Where Python is not running, or stackwarden_import() was not called, only Boost's code runs, and a
+ * switch costs one branch more.
  *
- * A fiber is made and resumed by one linked module. No exception may leave its function, stack_exit apart. */
+ * A fiber is made and resumed by one linked module. No exception may leave its function, but for stack_exit. */
 #ifndef STACKWARDEN_BOOST_CONTEXT_HPP
 #define STACKWARDEN_BOOST_CONTEXT_HPP
 
@@ -44,7 +44,7 @@
 #include <utility>
 
 #if defined(BOOST_USE_SEGMENTED_STACKS)
-#error "stackwarden: segmented stacks have no bounds that could be told"
+#error "stackwarden: segmented stacks have no bounds"
 #endif
 
 namespace stackwarden {
@@ -52,7 +52,7 @@ namespace boost {
 
 namespace context = ::boost::context;
 
-/* A stack was refused, or a switch to it; nothing was changed. */
+/* A stack or a switch was refused; nothing was changed. */
 class refused : public std::runtime_error {
 public:
     explicit refused(stackwarden_status status)
@@ -65,8 +65,8 @@ private:
     stackwarden_status status_;
 };
 
-/* Thrown out of resume() in a fiber that is being destroyed: let it pass. No std::exception, so that a handler of
- * all errors does not swallow it. What binds C++ to Python turns it into StackExit: use_pybind11() does. */
+/* Thrown out of resume() in a fiber that is being destroyed: let it pass. Not a std::exception, so that no handler of
+ * all errors swallows it. Binding libraries turn it into StackExit: use_pybind11() does. */
 class stack_exit {};
 
 /* Raise StackExit in Python. RAISES.  Requires: attached. */
@@ -82,10 +82,10 @@ inline void raise_stack_exit()
 }
 
 #if defined(PYBIND11_VERSION_MAJOR)
-/* For a module whose pybind11 functions suspend; call it when the module is initialised, and include pybind11 before
- * this header. stack_exit becomes StackExit, and pybind11's list of the calls that are under way on a thread, which
- * it ends the process for when they return in another order, goes with the stack.
- * Fails with: std::runtime_error: this pybind11 keeps the list in another way. */
+/* For a module whose pybind11 functions suspend. Call it when the module is initialised; include pybind11 before this
+ * header. stack_exit becomes StackExit; and pybind11's list of the calls under way on a thread is swapped with the
+ * stack (pybind11 ends the process when they return in another order).
+ * Fails with: std::runtime_error: this pybind11 has another kind of list. */
 inline void use_pybind11();
 #endif
 
@@ -96,7 +96,7 @@ inline bool is_running(stackwarden_status status) noexcept
     return status != STACKWARDEN_NOT_INSTALLED && status != STACKWARDEN_NOT_RUNNING;
 }
 
-/* What of Boost's range can be told: multiples of 16 bytes. */
+/* Boost's range, cut to multiples of 16 bytes. */
 inline stackwarden_stack range_of(const context::stack_context &made) noexcept
 {
     std::uintptr_t top = reinterpret_cast<std::uintptr_t>(made.sp);
@@ -135,8 +135,8 @@ inline bool is_attached() noexcept
 #endif
 }
 
-/* A stack that ended while its thread had no thread state is given back by the next switch that has one: by one
- * that leads nowhere.  Requires: attached. */
+/* The execution state of a stack that ended while its thread had no thread state is released at the next switch of an
+ * attached thread: a switch to the current stack does.  Requires: attached. */
 inline void finish_ended() noexcept
 {
     stackwarden_stack here{};
@@ -145,21 +145,21 @@ inline void finish_ended() noexcept
     }
 }
 
-/* Boost's own allocators but the protected one have no guard pages; of others nothing is known. */
+/* Boost's fixed-size stacks have no guard pages; of other allocators nothing is known. */
 template <typename Allocator> constexpr unsigned guard_flag = STACKWARDEN_TRIM_GUARD;
 template <typename Traits> constexpr unsigned guard_flag<context::basic_fixedsize_stack<Traits>> = 0;
 
 } // namespace detail
 
-/* A stack allocator that registers what another one allocates, guard pages left out, and forgets it again.
+/* A stack allocator that registers the stacks of another allocator, guard pages left out, and unregisters them again.
  *
- * `flags` are those of stackwarden_register_stack; 0: a stack that is not left in the middle of Python. A stack
- * with execution state of its own starts with a copy of the context that is current when it is allocated; with an
- * empty one when it is allocated detached.
+ * `flags`: those of stackwarden_register_stack; 0: the stack is never suspended in the middle of Python. A stack with
+ * execution state of its own starts with a copy of the context that is current when it is allocated; allocated
+ * detached, with an empty one.
  * Requires: with STACKWARDEN_ISOLATION_THREAD_STATE, attached.
- * Fails with: refused, and what was allocated is given back: the stack is too small for this interpreter
- *   (status()["least_stack_size"]), or the isolation cannot be had. Python not running is no failure: the
- *   stack is not registered then. */
+ * Fails with: refused, and the stack is deallocated: it is too small for this interpreter
+ *   (status()["least_stack_size"]), or the isolation is not available. Where Python is not running the stack is not
+ *   registered, which is no failure. */
 template <typename Allocator = context::fixedsize_stack> class registered_stack {
 public:
     using traits_type = typename Allocator::traits_type;
@@ -188,8 +188,8 @@ public:
         return made;
     }
 
-    /* Boost calls this on the stack that is gone to, right after the last jump and before resume() returns. A stack
-     * whose frames cannot be unwound any more (LOST) is leaked, for somebody may look at them. */
+    /* Boost calls this after the last jump from the stack, on the next one, before resume() returns there. A stack with
+     * frames that nobody can unwind any more (LOST) is leaked: somebody may look at them. */
     void deallocate(context::stack_context &made) noexcept
     {
         stackwarden_stack stack{};
@@ -211,7 +211,7 @@ private:
         return (flags_ & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE)) != 0;
     }
 
-    /* Detached, the context that belongs to an isolated stack would be leaked. */
+    /* Unregistered detached, an isolated stack leaks its context. */
     stackwarden_status forget(stackwarden_handle handle) noexcept
     {
         if (!is_isolated() || detail::is_attached()) {
@@ -231,7 +231,7 @@ private:
 
 namespace detail {
 
-/* Set what a binding library keeps for a thread, and return what it was. Each linked module has its own. */
+/* Set what a binding library has for each thread, and return the former value. Each linked module has its own. */
 using binding_swap = void *(*)(void *) noexcept;
 #if defined(_MSC_VER)
 inline binding_swap swap_binding = nullptr;
@@ -244,7 +244,8 @@ inline void *exchange_binding(void *binding) noexcept
     return swap_binding != nullptr ? swap_binding(binding) : nullptr;
 }
 
-/* Start a switch to another stack, or end here. One that nothing is known of is a thread's own. */
+/* Start a switch to another stack. `ends`: the current one has ended. Without handle and bounds it is a native stack.
+ * */
 inline stackwarden_status start_switch(const stackwarden_stack &to, bool ends) noexcept
 {
     return stackwarden_start_switch_blocking(to.handle != 0 || to.base != 0 ? &to : nullptr,
@@ -253,16 +254,16 @@ inline stackwarden_status start_switch(const stackwarden_stack &to, bool ends) n
 
 enum class role { thread, made, started };
 
-/* One who resumes and is resumed: the stack of a fiber, or that of a thread. */
+/* A stack that resumes and is resumed: a fiber's, or a thread's native one. */
 struct side {
-    stackwarden_stack stack{}; /* where it goes on */
-    side *from = nullptr; /* who jumped here; nullptr: it is over */
+    stackwarden_stack stack{}; /* the one to resume */
+    side *from = nullptr; /* where the last jump came from; nullptr: that one has ended */
     void *binding = nullptr; /* while it is suspended: see swap_binding */
     context::fiber exit_to{}; /* while it is being destroyed: by whom */
     side *exit_side = nullptr;
     detail::role role = detail::role::thread;
-    bool told = false; /* left while Python ran */
-    bool exits = false; /* to be told by an exception */
+    bool tracked = false; /* suspended while Python ran: the core has its execution state */
+    bool exits = false; /* stack_exit is thrown when it is resumed */
     int suspensions = 0; /* while it is being destroyed */
 };
 
@@ -272,7 +273,7 @@ inline side *&running_side() noexcept
     return running;
 }
 
-/* Out of line: a fiber may come back on another thread, and compilers keep the address of a variable. */
+/* Not inlined: a fiber may be resumed on another thread, and compilers cache the address of a variable. */
 BOOST_NOINLINE inline side *running() noexcept
 {
     return running_side();
@@ -283,8 +284,8 @@ BOOST_NOINLINE inline void set_running(side *self) noexcept
     running_side() = self;
 }
 
-/* Right after a jump. */
-inline void arrive(side *here) noexcept
+/* Right after a jump to `here`. */
+inline void finish_switch(side *here) noexcept
 {
     stackwarden_finish_switch();
     set_running(here->role == role::thread ? nullptr : here);
@@ -293,12 +294,13 @@ inline void arrive(side *here) noexcept
 
 } // namespace detail
 
-/* boost::context::fiber, telling of each switch. Movable, not copyable; empty after resume(). */
+/* boost::context::fiber whose switches the core is told. Movable, not copyable; empty after resume(). */
 class fiber {
 public:
     fiber() noexcept = default;
 
-    /* On a stack of registered_stack<>. The function is `fiber (fiber &&from)`, and returns to whom to go. */
+    /* On a stack of registered_stack<>. The function is `fiber (fiber &&from)`; what it returns is resumed at its end.
+     * */
     template <typename Function,
               typename = std::enable_if_t<!std::is_same_v<std::decay_t<Function>, fiber>>>
     explicit fiber(Function &&function)
@@ -306,8 +308,8 @@ public:
     {
     }
 
-    /* On a stack of any allocator. One that is not registered can be entered and ended, but not left in the middle
-     * of Python. Fails with: what the allocator throws. */
+    /* On a stack of any allocator. One that is not registered cannot be suspended in the middle of Python.
+     * Fails with: what the allocator throws. */
     template <typename Allocator, typename Function>
     fiber(std::allocator_arg_t, Allocator &&allocator, Function &&function);
 
@@ -324,8 +326,8 @@ public:
         return *this;
     }
 
-    /* Ends it: stack_exit is thrown where it is suspended, once more when it suspends again. One that still cannot
-     * be ended, or not from here (another thread, Python finalised), is leaked with its stack and its frames, and
+    /* Ends it: stack_exit is thrown where it is suspended, and once more when it suspends again. If it still does not
+     * end, or cannot from here (another thread, Python finalized), it is leaked with its stack and its frames, and
      * counted (status()["leaked_stacks"]). */
     ~fiber()
     {
@@ -334,21 +336,22 @@ public:
         }
     }
 
-    /* Go there, and come back with the one who came here; it is empty when that one is over.
-     * Guarantees: here again, bounds and execution state are those that were left.
-     * Fails with: refused, and nothing was changed; stack_exit, when this fiber is destroyed meanwhile. */
+    /* Resume it. Returns the fiber that has resumed the caller, empty if that has ended.
+     * Guarantees: bounds and execution state are the caller's again.
+     * Fails with: refused, and nothing was changed; stack_exit, when the caller's own fiber is destroyed meanwhile. */
     fiber resume() &&
     {
-        return std::move(*this).go([](context::fiber &&to, detail::side *) { return std::move(to).resume(); });
+        return std::move(*this).switch_to([](context::fiber &&to, detail::side *) { return std::move(to).resume(); });
     }
 
-    /* The same; over there `function(fiber &&from)` runs first, and what it returns or throws comes out of that
-     * fiber's resume(). One that throws has put `from` somewhere before, as in Boost: who else should go back there? */
+    /* The same; on its stack `function(fiber &&from)` runs first, and what that returns or throws comes out of the
+     * fiber's own resume(). One that throws has moved `from` elsewhere before, as in Boost: else nobody could resume
+     * the caller. */
     template <typename Function> fiber resume_with(Function &&function) &&;
 
     explicit operator bool() const noexcept { return static_cast<bool>(machine_); }
 
-    /* The stack that it goes on on. Requires: not empty. */
+    /* The stack on which it is resumed. Requires: not empty. */
     const stackwarden_stack &stack() const noexcept { return side_->stack; }
 
 private:
@@ -356,7 +359,7 @@ private:
 
     fiber(context::fiber &&machine, detail::side *side) noexcept : machine_(std::move(machine)), side_(side) {}
 
-    template <typename Jump> fiber go(Jump jump) &&;
+    template <typename Jump> fiber switch_to(Jump jump) &&;
     static void exit_or_go_on(detail::side *self, context::fiber &machine);
     void end() noexcept;
     void leak() noexcept;
@@ -367,7 +370,7 @@ private:
 
 /* ---- switching ---- */
 
-template <typename Jump> fiber fiber::go(Jump jump) &&
+template <typename Jump> fiber fiber::switch_to(Jump jump) &&
 {
     detail::side thread;
     detail::side *fiber_here = detail::running();
@@ -389,12 +392,12 @@ template <typename Jump> fiber fiber::go(Jump jump) &&
     if (status < 0 && detail::is_running(status)) {
         throw refused(status);
     }
-    here->told = status == STACKWARDEN_DONE;
+    here->tracked = status == STACKWARDEN_DONE;
     detail::side *there = std::exchange(side_, nullptr);
     there->from = here;
     here->binding = detail::exchange_binding(nullptr);
     context::fiber machine = jump(std::move(machine_), there);
-    detail::arrive(here);
+    detail::finish_switch(here);
     exit_or_go_on(here, machine);
     return fiber(std::move(machine), here->from);
 }
@@ -411,12 +414,12 @@ inline void fiber::exit_or_go_on(detail::side *self, context::fiber &machine)
 
 template <typename Function> fiber fiber::resume_with(Function &&function) &&
 {
-    return std::move(*this).go([&function](context::fiber &&to, detail::side *there) {
+    return std::move(*this).switch_to([&function](context::fiber &&to, detail::side *there) {
         return std::move(to).resume_with([&function, there](context::fiber &&machine) {
-            detail::arrive(there);
+            detail::finish_switch(there);
             fiber from = function(fiber(std::move(machine), there->from));
             there->from = from.side_;
-            there->binding = detail::exchange_binding(nullptr); /* for arrive(), once more */
+            there->binding = detail::exchange_binding(nullptr); /* for finish_switch(), once more */
             return std::move(from.machine_);
         });
     });
@@ -431,24 +434,24 @@ template <typename Function> struct fiber::entry {
     context::fiber operator()(context::fiber &&machine)
     {
         self->role = detail::role::started;
-        detail::arrive(self.get());
+        detail::finish_switch(self.get());
         fiber to = call(fiber(std::move(machine), self->from));
         if (self->exit_to) {
             to = fiber(std::move(self->exit_to), self->exit_side);
         }
         if (!to) {
-            std::abort(); /* as in Boost: there is nowhere to go */
+            std::abort(); /* as in Boost: there is nothing to resume */
         }
         to.side_->from = nullptr;
         stackwarden_status status = detail::start_switch(to.side_->stack, true);
         if (status < 0 && detail::is_running(status)) {
-            std::abort(); /* the frames of a stack of another thread, or in another order: they would be spoilt */
+            std::abort(); /* a stack of another thread, or frames in another order: they would be corrupted */
         }
         to.side_ = nullptr;
         return std::move(to.machine_);
     }
 
-    /* What the function holds goes while its stack is still whole. */
+    /* The function object is destroyed here, while its stack is in use. */
     fiber call(fiber &&from)
     {
         Function mine = std::move(function);
@@ -481,11 +484,11 @@ inline void fiber::end() noexcept
 {
     detail::side *ended = side_;
     if (ended->role == detail::role::made) {
-        machine_ = context::fiber(); /* nothing of it ran */
+        machine_ = context::fiber(); /* it never began */
         return;
     }
     if (ended->role == detail::role::thread
-        || (ended->told && !detail::is_python_running())) {
+        || (ended->tracked && !detail::is_python_running())) {
         leak();
         return;
     }
@@ -500,11 +503,11 @@ inline void fiber::end() noexcept
         leak();
     }
     catch (const stack_exit &) {
-        /* Who destroys it is destroyed in turn, and goes there when it is over. */
+        /* The caller's own fiber was destroyed meanwhile, and resumes that one when it ends. */
     }
 }
 
-/* Nobody goes there any more, and what is there stays as it is. */
+/* Never resumed again; its stack and its frames stay as they are. */
 inline void fiber::leak() noexcept
 {
     alignas(context::fiber) unsigned char never_destroyed[sizeof(context::fiber)];
@@ -520,8 +523,8 @@ namespace detail {
 
 using pybind11_call = pybind11::detail::loader_life_support;
 
-/* The list of calls has no functions of its own: the next call would stand in front of it, and its end puts back
- * what its first word says. */
+/* pybind11 has no function to swap its list of calls. A new call comes first in it, and its first word points at the
+ * next one, which comes first again when the new call ends. */
 inline void *swap_pybind11(void *calls) noexcept
 {
     alignas(pybind11_call) unsigned char memory[sizeof(pybind11_call)];
@@ -562,7 +565,7 @@ inline void use_pybind11()
 using context::detail::fcontext_t;
 using context::detail::transfer_t;
 
-/* boost::context::detail::make_fcontext for an entry that is told of: make_fcontext<entry>(top, size). */
+/* boost::context::detail::make_fcontext for stacks that the core is told of: make_fcontext<entry>(top, size). */
 template <void (*entry)(transfer_t)> fcontext_t make_fcontext(void *top, std::size_t size)
 {
     return context::detail::make_fcontext(top, size, [](transfer_t from) {
@@ -571,8 +574,8 @@ template <void (*entry)(transfer_t)> fcontext_t make_fcontext(void *top, std::si
     });
 }
 
-/* boost::context::detail::jump_fcontext to a context on that stack; bounds, and a handle where it is registered.
- * Fails with: refused, and nobody jumped. */
+/* boost::context::detail::jump_fcontext to a context on `stack`: its bounds, and its handle if it is registered.
+ * Fails with: refused, before the jump. */
 inline transfer_t jump_fcontext(fcontext_t to, void *data, const stackwarden_stack &stack)
 {
     stackwarden_status status = detail::start_switch(stack, false);

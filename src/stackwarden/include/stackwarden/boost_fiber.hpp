@@ -6,23 +6,23 @@
  *         ...run Python, wait for fibers, attached or detached (GIL held or not)...
  *     }};
  *
- * Promises: at each dispatch the core is told which fiber goes on, whatever made the former one wait. Where the
+ * Promises: at each dispatch the core is told which fiber runs next, whatever made the former one wait. Where the
  * stacks are registered with isolation (registered_stack's default), each fiber has Python frames, handled exception
- * and context of its own, may wait in the middle of Python, and goes on as it was left, attached or detached.
+ * and context of its own, may wait in the middle of Python, and is resumed as it was suspended, attached or detached.
  *
- *      fiber A          dispatcher            fiber B
+ *      fiber A          dispatcher                  fiber B
  *      waits      --->  pick_next()
- *                       A is left for B  ---> goes on
+ *                       A suspended, B current ---> runs
  *
- * Each switch goes by way of the thread's dispatcher: there no lock of Boost's is held, so that waiting for the GIL
- * cannot block a thread that has it, and the stack pointer is on neither of the two stacks. A thread that waits for
- * fibers to be ready releases the GIL. A thread that Python does not know gets a thread state, which it keeps.
+ * Each switch passes through the thread's dispatcher. There no lock of Boost's is held, so that waiting for the GIL
+ * blocks no thread that has it; and the stack pointer is on neither of the two stacks. A thread that waits for ready
+ * fibers releases the GIL. A thread without a thread state gets one, which it retains.
  *
- * A new fiber starts attached or detached, as the one before it was left: take the GIL in it (PyGILState_Ensure).
+ * A new fiber starts attached or detached, as the one before it was suspended: take the GIL in it (PyGILState_Ensure).
  *
  * Requires: every fiber that runs Python has a registered stack; those of a thread are all isolated, or none is; a
- * fiber stays on its thread (not work_stealing, shared_work). Where Python is not running, or stackwarden_import()
- * was not called, the scheduling is the same and nobody is told. */
+ * fiber stays on its thread (no work_stealing, no shared_work). Where Python is not running, or stackwarden_import()
+ * was not called, the scheduling is the same, and nothing is told. */
 #ifndef STACKWARDEN_BOOST_FIBER_HPP
 #define STACKWARDEN_BOOST_FIBER_HPP
 
@@ -43,11 +43,11 @@ namespace fibers = ::boost::fibers;
 
 namespace detail {
 
-/* A thread state for a thread that has none, for as long as this lives. One that PyGILState_Ensure made inside a
- * fiber would have the bounds of the thread's own stack, and nobody would be told. */
-class kept_thread_state {
+/* A thread state for a thread that has none, for as long as this lives. One that PyGILState_Ensure makes inside a fiber
+ * would have the bounds of the thread's native stack. */
+class retained_thread_state {
 public:
-    kept_thread_state() noexcept
+    retained_thread_state() noexcept
     {
         if (is_python_running() && PyGILState_GetThisThreadState() == nullptr) {
             former_ = PyGILState_Ensure();
@@ -55,7 +55,7 @@ public:
         }
     }
 
-    ~kept_thread_state()
+    ~retained_thread_state()
     {
         if (state_ != nullptr && is_python_running()) {
             PyEval_RestoreThread(state_);
@@ -65,8 +65,8 @@ public:
         }
     }
 
-    kept_thread_state(const kept_thread_state &) = delete;
-    kept_thread_state &operator=(const kept_thread_state &) = delete;
+    retained_thread_state(const retained_thread_state &) = delete;
+    retained_thread_state &operator=(const retained_thread_state &) = delete;
 
 private:
     PyGILState_STATE former_{};
@@ -75,14 +75,14 @@ private:
 
 } // namespace detail
 
-/* A scheduling algorithm that tells of each dispatch what another one has chosen. Its constructor takes what that
- * one's takes. Belongs to one thread, like any algorithm. */
+/* A scheduling algorithm that tells the core of each dispatch; `Base` is the algorithm that chooses. The constructor
+ * takes what that of `Base` takes. Belongs to one thread, like any algorithm. */
 template <typename Base> class algorithm : public fibers::algo::algorithm {
 public:
     template <typename... Arguments> explicit algorithm(Arguments &&...arguments)
-        : base_(std::forward<Arguments>(arguments)...), told_(fibers::context::active()), ran_(told_)
+        : base_(std::forward<Arguments>(arguments)...), current_(fibers::context::active()), bound_(current_)
     {
-        note_main(told_);
+        note_main(current_);
     }
 
     void awakened(fibers::context *ready) noexcept override
@@ -92,14 +92,14 @@ public:
             return;
         }
         fibers::context *active = fibers::context::active();
-        if (ready == told_ && active != ready && !is_dispatcher(active)) {
-            tell(active); /* launch::dispatch: it was entered without being picked */
+        if (ready == current_ && active != ready && !is_dispatcher(active)) {
+            tell(active); /* launch::dispatch: it was entered without pick_next() */
         }
         base_.awakened(ready);
     }
 
-    /* On the dispatcher, whom it resumes next. Elsewhere the dispatcher; and when that was taken already, set_algo()
-     * moves what is ready to another algorithm. */
+    /* Called by the dispatcher: the fiber that it resumes next. Called by a fiber: the dispatcher; if that was returned
+     * already, set_algo() moves the ready fibers to another algorithm. */
     fibers::context *pick_next() noexcept override
     {
         fibers::context *active = fibers::context::active();
@@ -140,13 +140,14 @@ private:
         return fiber->is_context(fibers::type::dispatcher_context);
     }
 
-    /* The scheduler has let go of it already. (terminated_is_linked() does not tell: it is false for the last one.) */
+    /* The scheduler has unlinked a fiber that has ended. (terminated_is_linked() does not tell: false for the last
+     * one.) */
     static bool is_over(const fibers::context *fiber) noexcept
     {
         return fiber->is_context(fibers::type::worker_context) && !fiber->worker_is_linked();
     }
 
-    /* The thread's main fiber goes back to the stack that it left. */
+    /* The stack on which the thread's main fiber is resumed. */
     void note_main(fibers::context *active) noexcept
     {
         if (active->is_context(fibers::type::main_context)) {
@@ -165,29 +166,29 @@ private:
         return stackwarden_find_stack(fiber, stack) == STACKWARDEN_DONE;
     }
 
-    /* A fiber is about to run, or runs. One without a registered stack is not told of: it stays as if the former one
-     * had called it. */
+    /* A fiber is about to run, or runs. One without a registered stack is not told: as if the former fiber had called
+     * it. */
     void tell(fibers::context *next) noexcept
     {
         stackwarden_stack stack{};
-        if (next != told_ && find_stack(next, &stack) && go(stack, false)) {
-            told_ = next;
+        if (next != current_ && find_stack(next, &stack) && switch_to(stack, false)) {
+            current_ = next;
         }
-        take_binding_along(next);
+        swap_bindings(next);
     }
 
-    /* What ran on a fiber is over; nobody holds a lock. Its stack may be gone before the dispatcher picks another
-     * fiber, so that the main one stands in. */
+    /* A fiber has ended; no lock is held. Its stack may be freed before the dispatcher picks another fiber: until then
+     * the main fiber's stack is current. */
     void end(fibers::context *ended) noexcept
     {
-        if (ended == told_ && go(main_stack_, true)) {
-            told_ = main_;
+        if (ended == current_ && switch_to(main_stack_, true)) {
+            current_ = main_;
         }
-        take_binding_along(main_);
+        swap_bindings(main_);
     }
 
-    /* Between stacks without isolation the bounds alone change, and that takes no GIL. */
-    static bool go(const stackwarden_stack &stack, bool ends) noexcept
+    /* Between stacks without isolation only the bounds change, which needs no GIL. */
+    static bool switch_to(const stackwarden_stack &stack, bool ends) noexcept
     {
         stackwarden_status status = stackwarden_switch_to(stack.handle);
         if (status == STACKWARDEN_ISOLATION_REQUIRED) {
@@ -197,28 +198,28 @@ private:
         return status == STACKWARDEN_DONE;
     }
 
-    void take_binding_along(fibers::context *next) noexcept
+    void swap_bindings(fibers::context *next) noexcept
     {
-        if (detail::swap_binding == nullptr || next == ran_) {
+        if (detail::swap_binding == nullptr || next == bound_) {
             return;
         }
-        bindings_[ran_] = detail::exchange_binding(nullptr);
+        bindings_[bound_] = detail::exchange_binding(nullptr);
         auto found = bindings_.find(next);
         if (found != bindings_.end()) {
             detail::exchange_binding(found->second);
             bindings_.erase(found);
         }
-        ran_ = next;
+        bound_ = next;
     }
 
-    detail::kept_thread_state kept_;
+    detail::retained_thread_state retained_;
     Base base_;
-    fibers::context *told_; /* whose stack the core holds for current */
-    fibers::context *ran_; /* whose calls the binding library holds for current */
-    fibers::context *dispatcher_ = nullptr; /* while it is ready; `base_` never sees it */
+    fibers::context *current_; /* whose stack is current to the core */
+    fibers::context *bound_; /* whose calls are current to the binding library */
+    fibers::context *dispatcher_ = nullptr; /* while it is ready; `base_` never gets it */
     fibers::context *main_ = nullptr;
     stackwarden_stack main_stack_{};
-    std::unordered_map<const fibers::context *, void *> bindings_; /* of suspended ones: see swap_binding */
+    std::unordered_map<const fibers::context *, void *> bindings_; /* of suspended fibers: see swap_binding */
 };
 
 } // namespace boost
