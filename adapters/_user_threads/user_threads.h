@@ -1,13 +1,13 @@
 /* user_threads.h: one user thread that runs Python, whatever the system; included first by each system.h.
  *
- * Promises: the system's functions that may switch are called between stackwarden_carried_leave() and
- * stackwarden_carried_return(), and nowhere else. A system.h defines what is declared here. */
+ * Promises: the system's functions that may switch are called between stackwarden_user_thread_suspend() and
+ * stackwarden_user_thread_resume(), and nowhere else. A system.h defines what is declared here. */
 #ifndef USER_THREADS_H
 #define USER_THREADS_H
 
 #include <Python.h>
 
-#include <stackwarden/carried.h>
+#include <stackwarden/user_thread.h>
 
 typedef struct {
     void *system_thread;
@@ -23,13 +23,13 @@ typedef enum {
     PLACE_OUTSIDE, /* no user thread: the system does not run, or does not know this operating-system thread */
     PLACE_NATIVE, /* the main program's stack */
     PLACE_ENTERED,
-    PLACE_NOT_ENTERED /* a user thread in which Python runs, but not through stackwarden_carried_enter() */
+    PLACE_NOT_ENTERED /* a user thread in which Python runs, but not through stackwarden_user_thread_enter() */
 } user_thread_place;
 
 static void user_thread_body(user_thread *self);
-static stackwarden_carried *system_self(void);
-static void system_set_self(stackwarden_carried *self);
-static stackwarden_status system_enter(stackwarden_carried *self, const user_thread *thread);
+static stackwarden_user_thread *system_self(void);
+static void system_set_self(stackwarden_user_thread *self);
+static stackwarden_status system_enter(stackwarden_user_thread *self, const user_thread *thread);
 static void system_pass(void);
 static void system_go_elsewhere(void); /* until it is where it must go on */
 static int system_create(user_thread *self);
@@ -42,7 +42,7 @@ static void (*user_thread_work)(PyObject *task); /* attached; leaves no exceptio
 /* What a user thread does. Not inlined: it stands for one frame near the top of the stack. */
 static __attribute__((noinline)) void user_thread_body(user_thread *self)
 {
-    stackwarden_carried place;
+    stackwarden_user_thread place;
     self->started = 1;
     self->entered = system_enter(&place, self);
     if (self->entered == STACKWARDEN_DONE) {
@@ -50,7 +50,7 @@ static __attribute__((noinline)) void user_thread_body(user_thread *self)
         system_set_self(&place);
         user_thread_work(self->task);
         system_set_self(NULL);
-        stackwarden_carried_exit(&place);
+        stackwarden_user_thread_leave(&place);
     }
     __atomic_store_n(&self->finished, 1, __ATOMIC_RELEASE);
 }
@@ -76,18 +76,18 @@ static void switching_call_run(switching_call *self)
 }
 
 /* Requires: attached; not on a user thread that has not entered. Comes back on the same stack, attached, perhaps on
- * another operating-system thread. Fails with: what leave and return fail with. */
+ * another operating-system thread. Fails with: what suspend and resume fail with. */
 static stackwarden_status switching_call_make(switching_call *self)
 {
-    stackwarden_carried native, *place = system_self();
+    stackwarden_user_thread native, *place = system_self();
     if (place == NULL) {
-        stackwarden_carried_native(&native);
+        stackwarden_user_thread_pin(&native);
         place = &native;
     }
-    stackwarden_status status = stackwarden_carried_leave(place);
+    stackwarden_status status = stackwarden_user_thread_suspend(place);
     if (status == STACKWARDEN_DONE) {
         switching_call_run(self);
-        status = stackwarden_carried_return(place, system_go_elsewhere);
+        status = stackwarden_user_thread_resume(place, system_go_elsewhere);
     }
     return status;
 }

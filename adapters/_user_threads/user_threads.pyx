@@ -153,8 +153,8 @@ cdef int _make(switching_call *call) except? -1:
         raise UserThreadError(f"the adapter {SYSTEM_NAME.decode()!r} is not installed")
     place = system_place()
     if place == PLACE_NOT_ENTERED:
-        raise IsolationRequiredError("this user thread runs Python without having entered: a UserThread enters, and so "
-                                "does stackwarden_carried_enter() in C")
+        raise IsolationRequiredError("this user thread runs Python without having entered: a UserThread "
+                                     "enters, and so does stackwarden_user_thread_enter() in C")
     if place == PLACE_OUTSIDE and call.what != START:
         raise UserThreadError("this operating-system thread is no worker of " + SYSTEM_NAME.decode())
     status = switching_call_make(call)

@@ -116,13 +116,13 @@ static void system_unhook(void)
     }
 }
 
-static stackwarden_carried *system_self(void)
+static stackwarden_user_thread *system_self(void)
 {
     void *self = NULL;
     return system_has_key && ABT_self_get_specific(system_key, &self) == ABT_SUCCESS ? self : NULL;
 }
 
-static void system_set_self(stackwarden_carried *self)
+static void system_set_self(stackwarden_user_thread *self)
 {
     ABT_self_set_specific(system_key, self);
 }
@@ -146,9 +146,9 @@ static void system_go_elsewhere(void)
     stackwarden_argobots_pass();
 }
 
-static stackwarden_status system_enter(stackwarden_carried *self, const user_thread *thread)
+static stackwarden_status system_enter(stackwarden_user_thread *self, const user_thread *thread)
 {
-    return stackwarden_carried_enter(self, thread->base, thread->size, SYSTEM_NAME, thread->context);
+    return stackwarden_user_thread_enter(self, thread->base, thread->size, SYSTEM_NAME, thread->context);
 }
 
 static void system_entry(void *thread)
@@ -234,7 +234,7 @@ static int system_start(int workers)
 /* No execution stream can free itself, and any of them may have taken the caller. */
 static void system_go_home(pthread_t home)
 {
-    while (!pthread_equal(home, stackwarden_carrier_())) {
+    while (!pthread_equal(home, stackwarden_user_thread_carrier_())) {
         ABT_thread_yield();
     }
 }
@@ -242,7 +242,7 @@ static void system_go_home(pthread_t home)
 /* Requires: called on the primary execution stream. */
 static void system_stop(void)
 {
-    pthread_t home = stackwarden_carrier_();
+    pthread_t home = stackwarden_user_thread_carrier_();
     for (int i = 1; i < system_workers; i++) {
         system_go_home(home);
         ABT_xstream_free(&system_streams[i]);

@@ -81,12 +81,12 @@ static int system_hook(void)
 
 static void system_unhook(void) {}
 
-static stackwarden_carried *system_self(void)
+static stackwarden_user_thread *system_self(void)
 {
     return system_has_key ? myth_getspecific(system_key) : NULL;
 }
 
-static void system_set_self(stackwarden_carried *self)
+static void system_set_self(stackwarden_user_thread *self)
 {
     myth_setspecific(system_key, self);
 }
@@ -117,7 +117,7 @@ static void system_go_elsewhere(void)
     stackwarden_massivethreads_pass();
 }
 
-static stackwarden_status system_enter(stackwarden_carried *self, const user_thread *thread)
+static stackwarden_status system_enter(stackwarden_user_thread *self, const user_thread *thread)
 {
     return stackwarden_massivethreads_enter(self, thread->size, thread->context);
 }

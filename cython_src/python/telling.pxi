@@ -139,6 +139,16 @@ def stacks():
     return found
 
 
+def _native_stack():
+    """The native stack of the calling thread (for the conformance kit)."""
+    cdef stackwarden_stack seen
+    cdef sw_thread *thread = this_thread()
+    if thread == NULL:
+        raise MemoryError
+    describe_record(thread.native, &seen)
+    return _stack(&seen)
+
+
 def _stack_pointer():
     """The stack pointer of the caller, to within the frames of this call (for the conformance kit)."""
     return sw_stack_pointer()

@@ -6,6 +6,7 @@ import pytest
 
 import commands
 import extensions
+import user_threads
 
 CONSUMER = """
 # cython: language_level=3
@@ -86,3 +87,39 @@ def test_statuses_and_their_texts_are_there(consumer):
 def test_a_cython_function_may_be_a_switch_callback(consumer, memory):
     (call,) = consumer.with_callback(memory(), 1 << 20, "the argument")
     assert call[2] == "the argument"
+
+
+USER_THREADS = """
+import sys, threading
+import my_system
+from stackwarden.testing.workloads import WORKLOADS
+
+def work():
+    try:
+        raise KeyError
+    except KeyError as error:
+        for _ in range(5):
+            my_system.pause()
+        outcomes.append((sys.exc_info()[1] is error, WORKLOADS["add"].run()))
+
+my_system.start(2)
+outcomes = []
+threads = [threading.Thread(target=my_system.run, args=(work, 1 << 18)) for _ in range(50)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(outcomes), set(outcomes))
+try:
+    my_system.run(work, 1 << 14)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_user_threads_can_be_written_in_cython(child, tmp_path):
+    folder = user_threads.build_example(tmp_path, "cython").parent
+    assert child(USER_THREADS, PYTHONPATH=str(folder)).stdout.splitlines() == [
+        "50 {(True, 'RecursionError')}",
+        "refused: the stack is smaller than this interpreter can protect",
+    ]

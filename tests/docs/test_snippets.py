@@ -2,7 +2,8 @@
 
 A Python block runs in a child, and prints what the `text` block right after it says, if there is
 one. C and C++ blocks are whole files that compile without a warning. A Cython block becomes a
-module that can be imported. A CMake block builds the C or C++ block before it. The rest is not run.
+module that can be imported. A CMake block builds the C or C++ block before it. The module
+`my_system` is the C block of docs/user-threads.md. The rest is not run.
 """
 
 import re
@@ -87,6 +88,8 @@ def test_a_python_block_runs(block, tmp_path):
     program = tmp_path / "block.py"
     program.write_text(block.code)
     python, variables = [sys.executable], {}
+    if "import my_system" in block.code:
+        user_threads.build_example(tmp_path)
     for system in user_threads.SYSTEMS:
         if f"stackwarden.adapters.{system}" in block.code:
             python = user_threads.python(system)
@@ -101,6 +104,7 @@ def test_a_c_or_cxx_block_compiles(block, tmp_path):
     source = tmp_path / f"block.{block.language.replace('+', 'p')}"
     source.write_text(block.code)
     include = boost_headers() if "/boost_" in block.code else []
+    include += [f"-I{user_threads.EXAMPLE}"]
     commands.output(*extensions.compiler(block.language), *include, "-fsyntax-only", source)
 
 
@@ -118,7 +122,10 @@ def test_a_cython_block_becomes_a_module(block, tmp_path):
     source = tmp_path / "block.pyx"
     source.write_text(block.code)
     commands.output(sys.executable, "-m", "cython", "-3", source)
-    module = extensions.build([source.with_suffix(".c")], "block", args=["-w"])
+    sources = [source.with_suffix(".c")]
+    if '"scheduler.h"' in block.code:
+        sources.append(user_threads.EXAMPLE / "scheduler.c")
+    module = extensions.build(sources, "block", include=[user_threads.EXAMPLE], args=["-w"])
     run(sys.executable, "-c", "import block", folder=module.parent)
 
 

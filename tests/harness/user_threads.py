@@ -1,4 +1,4 @@
-"""Where Argobots and MassiveThreads are, and how this Python runs with them.
+"""Where Argobots and MassiveThreads are, how this Python runs with them, and the example of docs/user-threads.md.
 
 Argobots is in no package registry: STACKWARDEN_ARGOBOTS names a folder where it is installed, or its
 library. MassiveThreads is unpacked from Debian unstable; a Python of an older C library runs with the
@@ -7,15 +7,21 @@ one that is unpacked with it.
 
 import ctypes
 import os
+import re
+import shutil
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import commands
 import debian
+import extensions
+import paths
 from availability import unavailable
 
 SYSTEMS = ["argobots", "massivethreads"]
+EXAMPLE = paths.CHECKOUT / "docs/examples/user_threads"
 
 
 @cache
@@ -59,3 +65,31 @@ def python(system: str) -> list[str]:
             loader = [folder / "ld-linux-x86-64.so.2", "--library-path", folder]
             return [*map(str, loader), "--argv0", sys.executable, sys.executable]
     return [sys.executable]
+
+
+def build_example(
+    folder: Path,
+    language: str = "c",
+    *,
+    headers: Path | None = None,
+    edit: Callable[[str], str] = str,
+) -> Path:
+    """The module `my_system` that docs/user-threads.md shows in C and in Cython, built in this folder.
+
+    `headers` is a folder to take stackwarden/user_thread.h from, instead of the installed one; `edit` changes
+    the code.
+    """
+    page = (EXAMPLE.parents[1] / "user-threads.md").read_text()
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    source = folder / ("my_system.pyx" if language == "cython" else "my_system.c")
+    source.write_text(edit(code))
+    if language == "cython":
+        commands.output(sys.executable, "-m", "cython", "-3", "--warning-errors", source)
+    module = extensions.build(
+        [source.with_suffix(".c"), EXAMPLE / "scheduler.c"],
+        "my_system",
+        include=[EXAMPLE],
+        args=["-w"] if language == "cython" else [],  # what Cython generates is not ours
+        headers=headers,
+    )
+    return Path(shutil.move(module, folder))

@@ -226,8 +226,8 @@ def test_the_root_task_runs_on_the_stack_of_the_thread(in_tasks):
 
 
 CONFORMS = """
-import queue
-from stackwarden.testing import check_adapter
+from functools import partial
+from stackwarden.testing import check_user_threads
 
 def job(number):
     function = jobs[number]
@@ -236,7 +236,7 @@ def job(number):
     except BaseException as error:
         jobs[number] = (None, error)
 
-jobs, lock = [], threading.Lock()
+jobs = []
 prototype = ctypes.PYFUNCTYPE(None, ctypes.c_int)
 address = run(library, f'''
     work(number) = Stackwarden.@python ccall({pointer(job, prototype)}, Cvoid, (Cint,), number)
@@ -250,16 +250,10 @@ work = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.c_int, ctypes.c_size_t)(int(
 pause = in_julia("yield()")
 
 def all_in_tasks(functions, stack_size):
-    with lock:
-        first = len(jobs)
-        jobs.extend(functions)
+    first = len(jobs)
+    jobs.extend(functions)
     last = first + len(functions) - 1
-    if threading.get_ident() == julias:
-        work(first, last, stack_size)
-    else:
-        served = threading.Event()
-        asked.put((first, last, stack_size, served))
-        served.wait()
+    work(first, last, stack_size)
     done = jobs[first : last + 1]
     jobs[first : last + 1] = [None] * len(functions)
     for result, error in done:
@@ -267,27 +261,19 @@ def all_in_tasks(functions, stack_size):
             raise error
     return [result for result, error in done]
 
-def conform():
-    checked = check_adapter(
-        lambda function, stack_size: all_in_tasks([function], stack_size)[0],
-        interleave=lambda functions, stack_size: all_in_tasks(
-            [lambda function=function: function(pause) for function in functions], stack_size),
-        isolation="frames", placements=())
-    print(*checked, sep="\\n")
+def run_in_task(function, stack_size):
+    return all_in_tasks([function], stack_size)[0]
 
-# Julia 1.5 may be called on one thread only: this one works for the others.
-julias, asked = threading.get_ident(), queue.SimpleQueue()
-thread = threading.Thread(target=lambda: (conform(), asked.put(None)))
-thread.start()
-for *job_, served in iter(asked.get, None):
-    work(*job_)
-    served.set()
+def interleave(functions, stack_size):
+    return all_in_tasks([partial(function, pause) for function in functions], stack_size)
+
+print(*check_user_threads(run_in_task, interleave), sep="\\n")
 """
 
 
 def test_the_adapter_conforms(in_tasks):
     checked = in_tasks(CONFORMS)
-    assert "interleaving, 1048576 bytes" in checked
+    assert "interleaving, 1048576 bytes: threads 1, changes 0" in checked
 
 
 def test_the_page_does_as_it_says(child):

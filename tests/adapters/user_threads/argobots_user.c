@@ -22,7 +22,7 @@ static void call(work *self)
 
 static void work_entered(work *self)
 {
-    stackwarden_carried place;
+    stackwarden_user_thread place;
     self->status = stackwarden_argobots_enter(&place, NULL);
     if (self->status != STACKWARDEN_DONE) {
         return;
@@ -39,7 +39,7 @@ static void work_entered(work *self)
         }
     }
     call(self);
-    stackwarden_carried_exit(&place);
+    stackwarden_user_thread_leave(&place);
 }
 
 static void work_plainly(work *self)
@@ -67,9 +67,9 @@ static int run_all(work *all, long count, int workers)
     static ABT_thread threads[MOST];
     ABT_xstream streams[8];
     ABT_pool pool;
-    stackwarden_carried native;
-    stackwarden_carried_native(&native);
-    stackwarden_carried_leave(&native);
+    stackwarden_user_thread native;
+    stackwarden_user_thread_pin(&native);
+    stackwarden_user_thread_suspend(&native);
     ABT_init(0, NULL);
     int told = stackwarden_argobots_tell();
     ABT_pool_create_basic(ABT_POOL_FIFO, ABT_POOL_ACCESS_MPMC, ABT_TRUE, &pool);
@@ -84,11 +84,11 @@ static int run_all(work *all, long count, int workers)
     for (long i = 0; i < count; i++) {
         ABT_thread_free(&threads[i]);
     }
-    stackwarden_carried_return(&native, stackwarden_argobots_pass); /* no stream can free itself */
+    stackwarden_user_thread_resume(&native, stackwarden_argobots_pass); /* no stream can free itself */
     for (int i = 1; i < workers; i++) {
-        stackwarden_carried_leave(&native);
+        stackwarden_user_thread_suspend(&native);
         ABT_xstream_free(&streams[i]);
-        stackwarden_carried_return(&native, stackwarden_argobots_pass);
+        stackwarden_user_thread_resume(&native, stackwarden_argobots_pass);
     }
     ABT_finalize();
     return told;

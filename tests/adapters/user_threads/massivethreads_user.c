@@ -26,7 +26,7 @@ static void call(work *self)
 static void *work_run(void *argument)
 {
     work *self = argument;
-    stackwarden_carried place;
+    stackwarden_user_thread place;
     self->status = stackwarden_massivethreads_enter(&place, STACK_SIZE, NULL);
     if (self->status != STACKWARDEN_DONE) {
         return NULL;
@@ -43,7 +43,7 @@ static void *work_run(void *argument)
         }
     }
     call(self);
-    stackwarden_carried_exit(&place);
+    stackwarden_user_thread_leave(&place);
     return NULL;
 }
 
@@ -71,9 +71,9 @@ static myth_thread_t create(work *self)
 static void run_all(work *all, long count, int workers)
 {
     static myth_thread_t threads[MOST];
-    stackwarden_carried native;
-    stackwarden_carried_native(&native);
-    stackwarden_carried_leave(&native);
+    stackwarden_user_thread native;
+    stackwarden_user_thread_pin(&native);
+    stackwarden_user_thread_suspend(&native);
     start(workers);
     for (long i = 0; i < count; i++) {
         threads[i] = create(&all[i]);
@@ -81,7 +81,7 @@ static void run_all(work *all, long count, int workers)
     for (long i = 0; i < count; i++) {
         myth_join(threads[i], NULL);
     }
-    stackwarden_carried_return(&native, stackwarden_massivethreads_pass);
+    stackwarden_user_thread_resume(&native, stackwarden_massivethreads_pass);
 }
 
 static PyObject *run(PyObject *module, PyObject *args)

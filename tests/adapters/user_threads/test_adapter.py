@@ -54,7 +54,7 @@ def test_a_library_that_cannot_do_is_refused_and_nothing_is_installed(
         for _ in range(2):
             try:
                 adapters.install(SYSTEM, library={str(library)!r})
-            except stackwarden.{error} as error:
+            except stackwarden.errors.{error} as error:
                 print(adapters.installed(), {says!r} in str(error))
         adapters.install(SYSTEM, library=LIBRARY)
         print(adapters.installed() == [SYSTEM])

@@ -4,30 +4,30 @@
  *
  *     void work(void *argument)                               // given to ABT_thread_create()
  *     {
- *         stackwarden_carried self;
+ *         stackwarden_user_thread self;
  *         if (stackwarden_argobots_enter(&self, NULL) == STACKWARDEN_DONE) {
  *             ...Python, and in the middle of it:
  *             stackwarden_argobots_yield(&self);
- *             stackwarden_carried_exit(&self);
+ *             stackwarden_user_thread_leave(&self);
  *         }
  *     }
  *
  * Around any other call that may switch (ABT_mutex_lock, ABT_eventual_wait ...):
  *
- *     stackwarden_carried_leave(&self);
+ *     stackwarden_user_thread_suspend(&self);
  *     ABT_eventual_wait(eventual, &value);
- *     stackwarden_carried_return(&self, stackwarden_argobots_pass);
+ *     stackwarden_user_thread_resume(&self, stackwarden_argobots_pass);
  *
  * When Argobots calls its tool callback (read in its sources, 1.2rc1): always BEFORE the switch and on the stack that
  * is left. THREAD_RUN comes on the stack of the scheduler, or of the user thread that yields or ends in favour of the
  * next one; THREAD_YIELD, THREAD_SUSPEND and THREAD_FINISH on that of the user thread itself. Nothing is called after
  * a switch, and nothing when a scheduler goes on. A user thread that waits for a mutex, a condition, an eventual, a
  * barrier suspends with that object's spinlock held. So the callback tells bounds, which takes no lock, and never
- * swaps execution state, which may wait for the GIL: that is what leave and return are for, outside of Argobots. */
+ * swaps execution state, which may wait for the GIL: that is what suspend and resume are for, outside of Argobots. */
 #ifndef STACKWARDEN_ARGOBOTS_H
 #define STACKWARDEN_ARGOBOTS_H
 
-#include "carried.h" /* Python.h comes first, and declares what abt.h takes for granted */
+#include "user_thread.h" /* Python.h comes first, and declares what abt.h takes for granted */
 
 #ifndef STACKWARDEN_ARGOBOTS_DECLARED /* by who loads it at run time, and has no header of it */
 #include <abt.h>
@@ -51,7 +51,7 @@ static inline int stackwarden_argobots_bounds(ABT_thread thread, void **base, si
 }
 
 /* A user thread runs next on this operating-system thread: its bounds. A stack that is registered is told of by its
- * handle; one that has entered Python is refused, and told of by stackwarden_carried_return(). */
+ * handle; one that has entered Python is refused, and told of by stackwarden_user_thread_resume(). */
 static inline void stackwarden_argobots_runs_(ABT_thread thread)
 {
     void *base;
@@ -97,11 +97,11 @@ static inline int stackwarden_argobots_tell(void)
                                              NULL);
 }
 
-/* The calling user thread goes into Python; stackwarden_carried_exit() is the way out.
- * Requires, Guarantees: those of stackwarden_carried_enter(). It is not cancelled (ABT_thread_cancel) before it is out:
- *   Argobots uses its stack again, with Python's frames on it.
+/* The calling user thread goes into Python; stackwarden_user_thread_leave() is the way out.
+ * Requires, Guarantees: those of stackwarden_user_thread_enter(). It is not cancelled (ABT_thread_cancel) before it is
+ *   out: Argobots uses its stack again, with Python's frames on it.
  * Fails with: UNKNOWN_STACK: not on a user thread with a stack of its own. */
-static inline stackwarden_status stackwarden_argobots_enter(stackwarden_carried *self, PyObject *context)
+static inline stackwarden_status stackwarden_argobots_enter(stackwarden_user_thread *self, PyObject *context)
 {
     ABT_thread thread;
     void *base;
@@ -109,7 +109,7 @@ static inline stackwarden_status stackwarden_argobots_enter(stackwarden_carried 
     if (ABT_self_get_thread(&thread) != ABT_SUCCESS || !stackwarden_argobots_bounds(thread, &base, &size)) {
         return STACKWARDEN_UNKNOWN_STACK;
     }
-    return stackwarden_carried_enter(self, base, size, "argobots", context);
+    return stackwarden_user_thread_enter(self, base, size, "argobots", context);
 }
 
 static inline void stackwarden_argobots_pass(void)
@@ -118,13 +118,13 @@ static inline void stackwarden_argobots_pass(void)
 }
 
 /* ABT_thread_yield() in the middle of Python.
- * Fails with: what stackwarden_carried_leave() and stackwarden_carried_return() fail with. */
-static inline stackwarden_status stackwarden_argobots_yield(stackwarden_carried *self)
+ * Fails with: what stackwarden_user_thread_suspend() and stackwarden_user_thread_resume() fail with. */
+static inline stackwarden_status stackwarden_argobots_yield(stackwarden_user_thread *self)
 {
-    stackwarden_status status = stackwarden_carried_leave(self);
+    stackwarden_status status = stackwarden_user_thread_suspend(self);
     if (status == STACKWARDEN_DONE) {
         ABT_thread_yield();
-        status = stackwarden_carried_return(self, stackwarden_argobots_pass);
+        status = stackwarden_user_thread_resume(self, stackwarden_argobots_pass);
     }
     return status;
 }

@@ -2,26 +2,26 @@
  *
  *     void *work(void *argument)                              // given to myth_create_ex(), with a stack of 256 KiB
  *     {
- *         stackwarden_carried self;
+ *         stackwarden_user_thread self;
  *         if (stackwarden_massivethreads_enter(&self, 256 * 1024, NULL) == STACKWARDEN_DONE) {
  *             ...Python, and in the middle of it:
  *             stackwarden_massivethreads_yield(&self);
- *             stackwarden_carried_exit(&self);
+ *             stackwarden_user_thread_leave(&self);
  *         }
  *         return NULL;
  *     }
  *
- * Around any other call that may switch: stackwarden_carried_leave() and stackwarden_carried_return() with
- * stackwarden_massivethreads_pass. myth_create() is one: it runs the new thread at once, child first, and another
- * worker may steal the caller meanwhile. So may it the main program, which Python knows by its operating-system
- * thread: stackwarden_carried_native() before the pair brings it back there.
+ * Around any other call that may switch: stackwarden_user_thread_suspend() and stackwarden_user_thread_resume() with
+ * stackwarden_massivethreads_pass; myth_yield is not enough there. myth_create() may switch too: it runs the new thread
+ * at once, child first, and another worker may steal the caller meanwhile. The main program may be stolen as well, and
+ * Python knows it by its operating-system thread: stackwarden_user_thread_pin() before the pair brings it back there.
  *
  * Of a thread's stack nobody is told (1.02: myth_thread_attr_setstack is ignored, myth_getattr_np not exported), but it
  * ends on a page boundary, and the first function on it is less than 128 bytes below. */
 #ifndef STACKWARDEN_MASSIVETHREADS_H
 #define STACKWARDEN_MASSIVETHREADS_H
 
-#include "carried.h" /* Python.h comes first, and declares what myth/myth.h takes for granted */
+#include "user_thread.h" /* Python.h comes first, and declares what myth/myth.h takes for granted */
 
 #ifndef STACKWARDEN_MASSIVETHREADS_DECLARED /* by who loads it at run time, and has no header of it */
 #include <myth/myth.h>
@@ -31,17 +31,17 @@
 extern "C" {
 #endif
 
-/* The calling user thread goes into Python; stackwarden_carried_exit() is the way out.
- * Requires, Guarantees: those of stackwarden_carried_enter(). Called by the function that the thread began with, while
- *   it has used less than 3 KiB; stack_size is the thread's, in bytes.
- * Fails with: what stackwarden_carried_enter() fails with. */
-static inline stackwarden_status stackwarden_massivethreads_enter(stackwarden_carried *self, size_t stack_size,
+/* The calling user thread goes into Python; stackwarden_user_thread_leave() is the way out.
+ * Requires, Guarantees: those of stackwarden_user_thread_enter(). Called by the function that the thread began with,
+ *   while it has used less than 3 KiB; stack_size is the thread's, in bytes.
+ * Fails with: what stackwarden_user_thread_enter() fails with. */
+static inline stackwarden_status stackwarden_massivethreads_enter(stackwarden_user_thread *self, size_t stack_size,
                                                                   PyObject *context)
 {
     uintptr_t page = 4096;
     uintptr_t top = ((uintptr_t)__builtin_frame_address(0) + page - 1) & ~(page - 1);
     size_t size = (stack_size + page - 1) & ~(page - 1);
-    return stackwarden_carried_enter(self, (const void *)(top - size), size, "massivethreads", context);
+    return stackwarden_user_thread_enter(self, (const void *)(top - size), size, "massivethreads", context);
 }
 
 /* How often a user thread went on after stackwarden_massivethreads_pass(). */
@@ -79,13 +79,13 @@ static inline void stackwarden_massivethreads_pass(void)
 }
 
 /* myth_yield() in the middle of Python.
- * Fails with: what stackwarden_carried_leave() and stackwarden_carried_return() fail with. */
-static inline stackwarden_status stackwarden_massivethreads_yield(stackwarden_carried *self)
+ * Fails with: what stackwarden_user_thread_suspend() and stackwarden_user_thread_resume() fail with. */
+static inline stackwarden_status stackwarden_massivethreads_yield(stackwarden_user_thread *self)
 {
-    stackwarden_status status = stackwarden_carried_leave(self);
+    stackwarden_status status = stackwarden_user_thread_suspend(self);
     if (status == STACKWARDEN_DONE) {
         myth_yield();
-        status = stackwarden_carried_return(self, stackwarden_massivethreads_pass);
+        status = stackwarden_user_thread_resume(self, stackwarden_massivethreads_pass);
     }
     return status;
 }
