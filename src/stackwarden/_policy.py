@@ -33,7 +33,8 @@ class stack_policy:  # noqa: N801 (used like a function)
     Effective at once on the calling thread, elsewhere with the next switch or sync; a stack that was registered
     with a policy keeps it. As a context manager it ends with the block, in whatever order and on whatever thread
     blocks end; of those that are left the newest is effective. It begins with the call, and an object that is
-    kept is a block, too; without a block it is for good, and stands behind those of blocks. Round an ``await`` it holds for the other tasks of the process, or of the thread, meanwhile.
+    kept is a block, too; without a block it is for good, and stands behind those of blocks. Round an ``await`` it
+    holds for the other tasks of the process, or of the thread, meanwhile.
 
     Raises PolicyError, and StackRangeError for ``assumed_size``; then nothing was changed.
     """

@@ -238,7 +238,7 @@ class _Task:
             self._future.set_exception(error)  # there was no stack for it
 
     def _run(self, worker: int) -> None:
-        """Where there is room. What the task holds is dropped here: on a small stack it would wait in the trashcan."""
+        """Where there is room. What the task holds is dropped here: elsewhere it may wait in the trashcan."""
         work, self._work = self._work, None
         if work is not None:
             work(worker)
