@@ -3,9 +3,12 @@
 
 PYTHON =
 ARGS =
+LEG =
 
 harness := python3 tests/harness
 run_tests := $(harness)/run_tests.py $(addprefix --python ,$(PYTHON))
+# $(call session,PURPOSE,VERSIONS): sessions of noxfile.py, under PYTHON or those versions.
+session = @$(harness)/sessions.py $(addprefix --python ,$(or $(PYTHON),$(2))) $(1) -- $(ARGS)
 
 .PHONY: help
 help: ## list these targets
@@ -13,7 +16,7 @@ help: ## list these targets
 
 .PHONY: demo
 demo: ## run the demo under the newest CPython that can be had
-	@python=$$($(harness)/environments.py demo newest) && $$python --version && $$python -m stackwarden demo
+	$(call session,demo,newest)
 
 .PHONY: test
 test: ## test under every CPython; PYTHON=3.14 for one, ARGS="-k fork" for pytest
@@ -25,25 +28,23 @@ matrix: ## the same with the tests' matrices whole: hours
 
 .PHONY: suites
 suites: ## run the tests of greenlet and gevent with our adapters installed, under 3.11, 3.14, 3.15
-	@python3 tests/suites/run.py $(addprefix --python ,$(PYTHON)) $(ARGS)
+	$(call session,suites,3.11 3.14 3.15)
 
 .PHONY: cpython-tests
 cpython-tests: ## run CPython 3.14's own tests of recursion on another stack
-	@python3 tests/suites/cpython.py $(ARGS)
+	$(call session,cpython-tests,3.14)
 
 .PHONY: bench
 bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one
-	@status=0; for version in $(or $(PYTHON),3.14 3.15); do \
-	python=$$($(harness)/environments.py bench $$version) && $$python tests/bench/run.py $(ARGS) || status=1; \
-	done; exit $$status
+	$(call session,bench,3.14 3.15)
 
 .PHONY: compare
 compare: ## compare the core's machine code with that of a commit: OLD=commit
 	@$(harness)/compare.py $(OLD) $(addprefix --python ,$(PYTHON)) $(ARGS)
 
 .PHONY: sanitize
-sanitize: ## test a core that is compiled with sanitizers, under 3.14
-	@python3 tests/sanitizers/run.py $(addprefix --python ,$(PYTHON)) -- $(ARGS)
+sanitize: ## test a core that is compiled with sanitizers, under 3.14; LEG=address or LEG=thread for one
+	$(call session,$(addprefix --only ,$(LEG)) sanitize,3.14)
 
 .PHONY: lint
 lint: .venv/lint/made ## check style and types

@@ -21,6 +21,12 @@ DEPTH_PROBE = SHARED / "depth_probe" / "depth_probe.c"
 FIBERS = SHARED / "fibers" / "fibers.c"
 
 
+def pytest_collection_modifyitems(items):
+    """The core comes first, for it counts what is registered; adapters last, for they retain stacks."""
+    order = {HERE / "core": -1, HERE / "adapters": 1}
+    items.sort(key=lambda item: sum(order.get(folder, 0) for folder in item.path.parents))
+
+
 @pytest.fixture(scope="session")
 def probe_folder():
     """The folder of the compiled modules capi_probe and cpython_bounds."""

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import environments
+import paths
 
-CHECKOUT = environments.CHECKOUT
+CHECKOUT = paths.CHECKOUT
 DOCUMENTS = [
     *sorted(CHECKOUT.glob("*.md")),
     *sorted(CHECKOUT.glob("docs/**/*.md")),
     *sorted(CHECKOUT.glob("adapters/**/*.md")),
+    *sorted(CHECKOUT.glob("tests/**/*.md")),
 ]
 SOURCES = [
     path

@@ -7,7 +7,6 @@ module that can be imported. A CMake block builds the C or C++ block before it. 
 """
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ import debian
 import extensions
 import paths
 import user_threads
-from availability import unavailable
+from availability import find_program, unavailable
 
 CHECKOUT = paths.CHECKOUT
 DOCUMENTS = [
@@ -135,9 +134,7 @@ def test_a_cmake_block_builds_the_block_before_it(block, tmp_path):
     (tmp_path / source).write_text(block.before.code)
     (tmp_path / "CMakeLists.txt").write_text(block.code)
     found = commands.output(sys.executable, "-m", "stackwarden", "--cmakedir").strip()
-    cmake = shutil.which("cmake", path=Path(sys.executable).parent) or shutil.which("cmake")
-    if cmake is None:
-        unavailable("cmake", "it is neither beside this Python nor on PATH")
+    cmake = find_program("cmake")
     commands.output(
         *(cmake, "-S", tmp_path, "-B", tmp_path / "build", f"-Dstackwarden_DIR={found}"),
         f"-DPython_EXECUTABLE={sys.executable}",

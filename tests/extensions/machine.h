@@ -69,7 +69,7 @@ typedef struct {
     point *from, *to;
 } crossing;
 
-static inline point *point_arrived(transfer from)
+static inline point *point_finish(transfer from)
 {
     crossing *made = (crossing *)from.data;
     made->from->place = from.from;
@@ -78,7 +78,7 @@ static inline point *point_arrived(transfer from)
 
 static inline void point_start(transfer from)
 {
-    point *self = point_arrived(from);
+    point *self = point_finish(from);
     self->entry(self->argument);
     point_jump(self, self->link);
 }
@@ -91,12 +91,12 @@ static inline void point_place(point *self, char *base, size_t size)
 static inline void point_jump(point *from, point *to)
 {
     crossing made = {from, to};
-    point_arrived(jump_fcontext(to->place, &made));
+    point_finish(jump_fcontext(to->place, &made));
 }
 
-static inline transfer point_arrived_ontop(transfer from)
+static inline transfer point_finish_ontop(transfer from)
 {
-    point_arrived(from);
+    point_finish(from);
     return from;
 }
 
@@ -104,7 +104,7 @@ static inline transfer point_arrived_ontop(transfer from)
 static inline void point_jump_ontop(point *from, point *to)
 {
     crossing made = {from, to};
-    point_arrived(ontop_fcontext(to->place, &made, point_arrived_ontop));
+    point_finish(ontop_fcontext(to->place, &made, point_finish_ontop));
 }
 
 #elif defined(MACHINE_STATIC)

@@ -1,6 +1,8 @@
-"""Skipping tests that need what cannot be had here; CI allows it only for what is listed."""
+"""Finding what tests need, and skipping those that need what cannot be had; CI allows only what is listed."""
 
 import os
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 from typing import NoReturn
@@ -21,3 +23,12 @@ def unavailable(system: str, reason: str) -> NoReturn:
             f"{system} cannot be had and is not listed in {LISTED}: {reason}", pytrace=False
         )
     pytest.skip(f"{system} cannot be had: {listed.get(system, reason)}", allow_module_level=True)
+
+
+def find_program(*names: str) -> str:
+    """The first of these programs that is installed, beside this Python or on PATH."""
+    here = Path(sys.executable).parent
+    for name in names:
+        if found := shutil.which(name, path=here) or shutil.which(name):
+            return found
+    unavailable(names[0], f"none of {', '.join(names)} is beside this Python or on PATH")

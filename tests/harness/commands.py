@@ -23,7 +23,7 @@ def output(*command: str | Path, cwd: Path | None = None) -> str:
         raise HarnessError(f"cannot run {words[0]}: {error}") from error
     if done.returncode != 0:
         said = done.stderr.strip() or done.stdout.strip()
-        raise HarnessError(f"{shlex.join(words)}: exit status {done.returncode}\n{said[-4000:]}")
+        raise HarnessError(f"{shlex.join(words)}: exit status {done.returncode}\n{said[-20_000:]}")
     return done.stdout
 
 

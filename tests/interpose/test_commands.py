@@ -1,5 +1,6 @@
 """`stackwarden run`, `exec`, `enable` and `disable`, in an environment that is made for them."""
 
+import importlib.metadata
 import json
 import signal
 import sys
@@ -11,7 +12,6 @@ import pytest
 import children
 import commands
 import foreign
-import paths
 import tools
 from stackwarden import interposed_environment
 
@@ -27,12 +27,12 @@ def fresh(tmp_path_factory) -> Path:
     """The folder of the programs of a new virtual environment that has the package."""
     folder = tmp_path_factory.mktemp("fresh") / "environment"
     uv = tools.program("uv")
-    version = "{}.{}".format(*sys.version_info)
-    wheel = (paths.CHECKOUT / ".venv" / f"{version}-test" / "made-from").read_text()
-    commands.output(uv, "venv", "--no-project", "--python", sys._base_executable, folder)
-    commands.output(
-        uv, "pip", "install", "--python", folder, f"stackwarden[cli] @ {Path(wheel).as_uri()}"
+    installed = json.loads(
+        importlib.metadata.distribution("stackwarden").read_text("direct_url.json")
     )
+    commands.output(uv, "venv", "--no-project", "--python", sys._base_executable, folder)
+    requirement = f"stackwarden[cli] @ {installed['url']}"
+    commands.output(uv, "pip", "install", "--python", folder, requirement)
     return folder / "bin"
 
 

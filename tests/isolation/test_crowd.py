@@ -15,7 +15,7 @@ from members import LEVELS, WAYS_TO_END, Member
 
 import children
 import commands
-import environments
+import sessions
 from availability import unavailable
 
 SEED = 20260928
@@ -56,7 +56,7 @@ if sys.version_info[:2] == (3, 14) and "SANITIZER_LEG" not in os.environ:
     @pytest.mark.timeout(1200)
     def test_the_debug_build_counts_as_many_references_afterwards_as_before():
         try:
-            python = environments.environment("demo", "3.14-dbg")
+            python = sessions.environment("demo", "3.14-dbg")
         except commands.HarnessError as error:
             unavailable("python3.14-dbg", str(error))
         counted = crowd(1000, 200_000, python=[python])

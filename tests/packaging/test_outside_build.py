@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import children
-from availability import unavailable
+from availability import find_program
 
 OUTSIDE = Path(__file__).with_name("outside")
 VERSION = importlib.metadata.version("stackwarden")
@@ -30,15 +30,6 @@ print("both modules work")
 """
 
 
-def program(*names: str) -> str:
-    """The first of these programs that is installed, beside this Python or on PATH."""
-    here = Path(sys.executable).parent
-    for name in names:
-        if found := shutil.which(name, path=here) or shutil.which(name):
-            return found
-    return unavailable(names[0], f"none of {', '.join(names)} is on PATH")
-
-
 def output(*command: str | Path, **how) -> str:
     return children.run(*command, **how).stdout.strip()
 
@@ -49,8 +40,8 @@ def tell(option: str) -> str:
 
 
 def build_with_cmake(build: Path, cmake_dir: str | Path) -> None:
-    cmake = program("cmake")
-    program("c++", "g++", "clang++")
+    cmake = find_program("cmake")
+    find_program("c++", "g++", "clang++")
     output(
         *(cmake, "-S", OUTSIDE, "-B", build, f"-Dstackwarden_DIR={cmake_dir}"),
         *(f"-DPython_EXECUTABLE={sys.executable}", "-DCMAKE_BUILD_TYPE=Release"),
@@ -100,12 +91,12 @@ message("found: ${{stackwarden_FOUND}} ${{stackwarden_VERSION}}")
     )
     folders = ("-S", tmp_path, "-B", tmp_path / "build")
     found_in = f"-Dstackwarden_DIR={tell('--cmakedir')}"
-    said = children.run(program("cmake"), *folders, found_in).stderr
+    said = children.run(find_program("cmake"), *folders, found_in).stderr
     assert (f"found: 1 {VERSION}" in said) == found, said
 
 
 def test_pkg_config_gives_the_installed_version_and_flags_that_compile(tmp_path):
-    pkg_config = program("pkg-config", "pkgconf")
+    pkg_config = find_program("pkg-config", "pkgconf")
     settings = {"PKG_CONFIG_PATH": tell("--pkgconfigdir"), "PATH": str(Path(pkg_config).parent)}
     assert output(pkg_config, "--modversion", "stackwarden", **settings) == VERSION
     assert output(pkg_config, "--libs", "stackwarden", **settings) == ""
@@ -119,5 +110,10 @@ def test_the_includes_option_gives_flags_that_compile(tmp_path):
 
 def compile_header(flags: list[str], folder: Path) -> None:
     output(
-        program("cc", "gcc", "clang"), "-fPIC", "-c", *flags, OUTSIDE / "outside_c.c", cwd=folder
+        find_program("cc", "gcc", "clang"),
+        "-fPIC",
+        "-c",
+        *flags,
+        OUTSIDE / "outside_c.c",
+        cwd=folder,
     )

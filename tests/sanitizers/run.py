@@ -1,16 +1,16 @@
-"""Run tests against a core that is compiled with sanitizers, under one interpreter.
+"""Run tests against a core that is compiled with sanitizers, in the environment of the Python that runs this.
 
-Two legs: `address` (AddressSanitizer and UndefinedBehaviorSanitizer, on the core's tests) and
-`thread` (ThreadSanitizer, on threads that use the core at once). A leg fails when a test fails,
-when none passes, when any process left a report, and when a sanitizer was not really there: the
-tests in this folder provoke one report of each kind.
+Two legs, each with an environment of its own (noxfile.py): `address` (AddressSanitizer and
+UndefinedBehaviorSanitizer, on the core's tests) and `thread` (ThreadSanitizer, on threads that use
+the core at once). A leg fails when a test fails, when none passes, when any process left a report,
+and when a sanitizer was not really there: the tests in this folder provoke one report of each kind.
 
 Command line:
-    python3 tests/sanitizers/run.py [--python VERSION] [--leg LEG]... [-- PYTEST ARGUMENT...]
+    python tests/sanitizers/run.py LEG [PYTEST ARGUMENT...]
 """
 
-import argparse
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -21,9 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 
 import commands  # noqa: E402
-import environments  # noqa: E402
-import interpreters  # noqa: E402
-import tools  # noqa: E402
+import paths  # noqa: E402
 
 # A status that no test of a child's end expects.
 ENDED_BY_A_SANITIZER = 66
@@ -33,9 +31,8 @@ REMARKS = ("ASan doesn't fully support makecontext/swapcontext functions",)
 
 
 class Leg(NamedTuple):
-    """What to compile with, what to load first, how to set it up, and what to run."""
+    """What to load first, how to set it up, and what to run."""
 
-    sanitizers: str
     runtime: str
     settings: dict[str, str]
     tests: tuple[str, ...]
@@ -44,7 +41,6 @@ class Leg(NamedTuple):
 
 LEGS = {
     "address": Leg(
-        "address,undefined",
         "libasan.so",
         {
             # Tests of crashes look for the signal that ends the child, not for a report of it.
@@ -77,7 +73,6 @@ LEGS = {
         ),
     ),
     "thread": Leg(
-        "thread",
         "libtsan.so",
         {"TSAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0"},
         (
@@ -90,35 +85,24 @@ LEGS = {
 
 def main() -> int:
     """Return the exit status."""
-    options = _options()
-    outcomes = {name: _run(name, options.python, options.pytest) for name in options.leg or LEGS}
-    for name, outcome in outcomes.items():
-        print(f"stackwarden: {LEGS[name].sanitizers} under CPython {options.python}: {outcome}")
-    return 0 if set(outcomes.values()) == {"green"} else 1
+    name, *arguments = sys.argv[1:]
+    outcome = _run(name, LEGS[name], arguments)
+    print(f"stackwarden: {name} sanitizer under CPython {platform.python_version()}: {outcome}")
+    return 0 if outcome == "green" else 1
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Run tests against a core with sanitizers.")
-    parser.add_argument("--python", default="3.14", metavar="VERSION")
-    parser.add_argument("--leg", action="append", choices=LEGS, help="only this one")
-    parser.add_argument("pytest", nargs="*", metavar="PYTEST ARGUMENT")
-    return parser.parse_args()
-
-
-def _run(name: str, version: str, arguments: list[str]) -> str:
-    leg = LEGS[name]
-    python = _environment(name, leg, interpreters.find(version))
-    tests = [environments.CHECKOUT / path for path in leg.tests]
+def _run(name: str, leg: Leg, arguments: list[str]) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         empty, reports = Path(scratch, "empty"), Path(scratch, "reports")
         empty.mkdir()
         reports.mkdir()
         status = subprocess.run(
             [
-                *(python, "-m", "pytest", *tests, "-p", "no:cacheprovider"),
+                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+                *(paths.CHECKOUT / path for path in leg.tests),
                 *(f"--deselect={test}" for test in leg.meaningless),
-                *("--rootdir", environments.CHECKOUT),
-                *("--config-file", environments.CHECKOUT / "pyproject.toml"),
+                *("--rootdir", paths.CHECKOUT),
+                *("--config-file", paths.CHECKOUT / "pyproject.toml"),
                 *arguments,
             ],
             cwd=empty,
@@ -132,29 +116,6 @@ def _run(name: str, version: str, arguments: list[str]) -> str:
     if status != 0:
         return f"NOT GREEN, pytest ended with status {status}"
     return f"NOT GREEN, {len(found)} processes left a report" if found else "green"
-
-
-def _environment(name: str, leg: Leg, interpreter: Path) -> Path:
-    """The Python of an environment with the package compiled with sanitizers."""
-    uv = tools.program("uv")
-    environments.find_boost()
-    checkout = environments.CHECKOUT
-    folder = checkout / ".venv" / f"{interpreter.name.removeprefix('python')}-{name}-sanitizer"
-    commands.say(f"building the package with -fsanitize={leg.sanitizers}")
-    with tempfile.TemporaryDirectory() as scratch:
-        commands.output(
-            *(uv, "build", "--wheel", "--python", interpreter, "--out-dir", scratch, checkout),
-            f"-Ccmake.define.STACKWARDEN_SANITIZE={leg.sanitizers}",
-            f"-Cbuild-dir=build/{name}-sanitizer",
-            # -O1: twice as fast to compile as -O2, and reports name the lines.
-            "-Ccmake.define.CMAKE_C_FLAGS=-O1 -fno-sanitize-recover=all",
-            *("-Ccmake.build-type=None", "-Cinstall.strip=false"),
-        )
-        (wheel,) = Path(scratch).glob("*.whl")
-        commands.output(uv, "venv", "--clear", "--no-project", "--python", interpreter, folder)
-        requirement = f"stackwarden[{environments.EXTRAS['test']}] @ {wheel.as_uri()}"
-        commands.output(uv, "pip", "install", "--python", folder, requirement)
-    return folder / "bin" / "python"
 
 
 def _variables(name: str, leg: Leg, reports: Path) -> dict[str, str]:

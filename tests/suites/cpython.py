@@ -1,15 +1,17 @@
 """CPython's own tests of recursion and deep nesting: on another stack they come to the same as on the native one.
 
-They come from Debian's package of the test suite of CPython 3.14, and run under Debian's 3.14. Each set
-runs twice in a process of its own, on the native stack and inside call_on_stack(stack_size="8M"); then
-passes, failures and skips are compared, test by test. The last line says what was the same.
+They come from Debian's package of the test suite of CPython 3.14, and run under the Python that runs
+this. Each set runs twice in a process of its own, on the native stack and inside
+call_on_stack(stack_size="8M"); then passes, failures and skips are compared, test by test. The last
+line says what was the same.
 
-Command line: python3 tests/suites/cpython.py [SET]...
+Command line: python tests/suites/cpython.py [SET]...
 """
 
 import argparse
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -23,7 +25,6 @@ sys.path.insert(0, str(HERE.parent / "harness"))
 
 import commands  # noqa: E402
 import debian  # noqa: E402
-import environments  # noqa: E402
 
 VERSION = "3.14"
 SETS = (
@@ -33,11 +34,12 @@ SETS = (
 SECONDS = 900
 
 
-def results(python: Path, packages: Path, name: str, stack_size: str) -> dict[str, list[str]]:
+def results(packages: Path, name: str, stack_size: str) -> dict[str, list[str]]:
     """What each test of a set came to; `stack_size` "" is the native stack."""
     with tempfile.TemporaryDirectory() as folder:
+        program = [sys.executable, "-X", "faulthandler", HERE / "cpython_run.py"]
         done = subprocess.run(
-            [python, "-X", "faulthandler", HERE / "cpython_run.py", f"test.{name}", stack_size],
+            [*program, f"test.{name}", stack_size],
             env={**os.environ, "PYTHONPATH": str(packages), "PYTHONHASHSEED": "0"},
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -55,10 +57,10 @@ def results(python: Path, packages: Path, name: str, stack_size: str) -> dict[st
     return found
 
 
-def compare(python: Path, packages: Path, name: str) -> bool:
+def compare(packages: Path, name: str) -> bool:
     """Run a set on both stacks, and say how they compare."""
     start = time.monotonic()
-    native, there = (results(python, packages, name, size) for size in ("", "8M"))
+    native, there = (results(packages, name, size) for size in ("", "8M"))
     different = {
         test for test in native.keys() | there.keys() if native.get(test) != there.get(test)
     }
@@ -72,12 +74,11 @@ def compare(python: Path, packages: Path, name: str) -> bool:
     return same
 
 
-def packages_folder(folder: Path, python: Path) -> Path:
+def packages_folder(folder: Path) -> Path:
     """A folder to import CPython's tests from, of the very release that runs."""
     unpacked = debian.unpack(f"libpython{VERSION}-testsuite") / "usr/lib" / f"python{VERSION}"
     (folder / "test").symlink_to(unpacked / "test")
-    program = "import platform; print(platform.python_version())"
-    release = commands.output(python, "-c", program).strip()
+    release = platform.python_version()
     print(f"CPython {release}, tests of Debian's libpython{VERSION}-testsuite", flush=True)
     return folder
 
@@ -87,10 +88,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run CPython's own tests on another stack.")
     parser.add_argument("sets", nargs="*", metavar="SET", default=SETS, help=", ".join(SETS))
     options = parser.parse_args()
-    python = environments.environment("suites", VERSION)
     with tempfile.TemporaryDirectory() as folder:
-        packages = packages_folder(Path(folder), python)
-        same = [compare(python, packages, name) for name in options.sets]
+        packages = packages_folder(Path(folder))
+        same = [compare(packages, name) for name in options.sets]
     print(f"cpython-tests: {sum(same)} of {len(same)} sets the same on both stacks")
     return 0 if all(same) else 1
 

@@ -9,7 +9,6 @@ matrix runs in which every pair of values meets; STACKWARDEN_MATRIX=full runs it
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import children
 import commands
 import debian
 import stackwarden
-from availability import unavailable
+from availability import find_program, unavailable
 from stackwarden.testing.workloads import WORKLOADS
 
 HERE = Path(__file__).parent
@@ -131,9 +130,7 @@ def extension(tmp_path_factory) -> Path:
         boost = debian.unpack("libboost-context-dev", release=debian.own_release())
     except commands.HarnessError as error:
         unavailable("boost", str(error))
-    cmake = shutil.which("cmake", path=Path(sys.executable).parent) or shutil.which("cmake")
-    if cmake is None:
-        unavailable("cmake", "it is not on PATH")
+    cmake = find_program("cmake")
     folder = tmp_path_factory.mktemp("boost")
     cmake_dir = commands.output(sys.executable, "-m", "stackwarden", "--cmakedir").strip()
     commands.output(

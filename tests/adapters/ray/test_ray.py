@@ -16,7 +16,7 @@ import pytest
 
 import children
 import commands
-import environments
+import sessions
 from availability import unavailable
 
 if sys.version_info[:2] != (3, 14):
@@ -80,7 +80,7 @@ print(json.dumps(found))
 def ray_python() -> Path:
     """The Python of an environment that has Ray and the package."""
     try:
-        return environments.environment("ray", "3.14")
+        return sessions.environment("ray", "3.14")
     except commands.HarnessError as error:
         unavailable("ray", str(error))
 
