@@ -15,6 +15,7 @@ python/, a file for each subject; here it starts and ends.
 
 import atexit
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
@@ -54,7 +55,9 @@ from stackwarden._contract import (
     BOUNDS_FROM,
     ISOLATIONS,
     POLICIES,
+    budget_of,
     chosen,
+    describe,
     refusal_of_budget,
     refusal_of_range,
 )

@@ -47,6 +47,10 @@ cdef extern from "stackwarden/beacon.h" nogil:
         int32_t refusal
 
 
+cdef extern from "Python.h":
+    object Py_BuildValue(const char *format, ...)
+
+
 cdef extern from "beacon/find.h" nogil:
     void sw_start_finding_beacons(void (*found)(stackwarden_beacon *beacon, void *arg) noexcept nogil)
     void sw_find_late_beacons()
@@ -153,11 +157,12 @@ cdef inline int listener_of(const stackwarden_beacon *beacon) noexcept nogil:
     return 1 if beacon.listener is &sw_listener else 2
 
 
-cdef inline tuple describe_beacon(const stackwarden_beacon *beacon):
+cdef inline object describe_beacon(const stackwarden_beacon *beacon):
     """Where its version is not the known one, what follows the two is not understood."""
-    return (
-        <bytes>beacon.name[:sizeof(beacon.name)], beacon.version, STACKWARDEN_BEACON_VERSION,
-        listener_of(beacon), beacon.refused, status_text(<stackwarden_status>beacon.refusal))
+    return Py_BuildValue(
+        "y#IIiKs", beacon.name, <Py_ssize_t>sizeof(beacon.name), <unsigned>beacon.version,
+        <unsigned>STACKWARDEN_BEACON_VERSION, listener_of(beacon), <unsigned long long>beacon.refused,
+        status_text(<stackwarden_status>beacon.refusal))
 
 
 cdef inline list see_beacons():

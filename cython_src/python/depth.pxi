@@ -22,6 +22,7 @@ cdef int _check_depth(const char *where) except -1:
     return sw_table.check_stack_depth(where)
 
 
+@cython.binding(True)
 def check_stack_depth(where=""):
     """Raise StackOverflow when the stack under the caller, or its budget, is nearly used up. PEP 651's
     Py_CheckStackDepth: the real stack is looked at on every version, whatever CPython counts.
@@ -34,14 +35,9 @@ def check_stack_depth(where=""):
 
 cdef int _refuse_budget(stackwarden_status status, size_t size, Stack stack) except -1:
     """Of a stack, or (None) for a block."""
-    raise refusal_of_budget(
-        <int>status, status_text(status).decode(), size, swpy_protection.margin + SW_BUDGET_RESERVE, stack)
-
-
-cdef _budget_of(size):
-    from stackwarden._sizes import size_of  # costs import time
-
-    return size_of(size, "a budget")
+    raise PyObject_CallFunction(
+        refusal_of_budget, "isnnO", <int>status, status_text(status), <Py_ssize_t>size,
+        <Py_ssize_t>(swpy_protection.margin + SW_BUDGET_RESERVE), <PyObject *>stack)
 
 
 cdef class stack_budget:
@@ -61,8 +57,9 @@ cdef class stack_budget:
     cdef bint _entered
 
     def __init__(self, size, /):
-        self.size = _budget_of(size)
+        self.size = budget_of(size)
 
+    @cython.binding(True)
     def __enter__(self):
         cdef uintptr_t sp = sw_stack_pointer()
         if self._entered:
@@ -73,6 +70,7 @@ cdef class stack_budget:
         self._entered = True
         return self
 
+    @cython.binding(True)
     def __exit__(self, *exception):
         self._entered = False
         sw_table.leave_budget(&self._request)
@@ -83,7 +81,8 @@ def _stack_ends_first():
     return swpy_stack_ends_first(this_thread())
 
 
-def _set_recursion_limit(set_limit, limit):
+@cython.binding(True)
+def _set_recursion_limit(set_limit, limit, /):
     """Call CPython's own sys.setrecursionlimit while budgets step aside: 3.11 must see the true depth."""
     swpy_limit_changing()
     try:

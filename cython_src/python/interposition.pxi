@@ -2,7 +2,7 @@
 core_hooks.pxd."""
 
 
-def _load_interposition(const char *library):
+def _load_interposition(const char *library, /):
     """None, or why it cannot be had."""
     cdef const char *reason = NULL
     if sw_interpose_find(SW_INTERPOSE_ATTACH) == NULL:
@@ -12,7 +12,7 @@ def _load_interposition(const char *library):
     return reason.decode() if reason != NULL else None
 
 
-def _begin_interposition(bint frames):
+def _begin_interposition(bint frames, /):
     """Count one more, and turn it on; with `frames` or without, as all that were begun: how many are otherwise."""
     if sw_interposition.begun and frames != (sw_interposition.frames != 0):
         return sw_interposition.begun

@@ -34,7 +34,7 @@ def _begin_task():
     return begin_task()
 
 
-def _adopt_worker(stackwarden_handle worker, const char *name):
+def _adopt_worker(stackwarden_handle worker, const char *name, /):
     """For _pools.py, in the worker: its stack gets a name, and its thread state stays. False: no memory."""
     if not name_stack(worker, name, "thread pool"):
         return False
@@ -42,6 +42,6 @@ def _adopt_worker(stackwarden_handle worker, const char *name):
     return True
 
 
-def _is_alive(stackwarden_handle worker):
+def _is_alive(stackwarden_handle worker, /):
     """For _pools.py: has the thread not ended yet?"""
     return record_of(worker) != NULL

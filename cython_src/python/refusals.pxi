@@ -1,30 +1,40 @@
-"""Refusals of the C layer: errors.py knows the class of each, _contract.py how ranges are worded."""
+"""Refusals of the C layer: errors.py knows the class of each, _contract.py how ranges and budgets are worded."""
 
 from stackwarden cimport STACKWARDEN_BAD_RANGE, stackwarden_status, status_text
 
 
 cdef extern from "Python.h":
     object PyNumber_Index(object number)
-    unsigned long long PyLong_AsUnsignedLongLong(object number) except? <unsigned long long>-1
+    object PyObject_CallFunction(object callable, const char *format, ...)
+    unsigned long long PyLong_AsUnsignedLongLong(object number)  # -1, too, where an exception is pending
+    PyObject *PyErr_Occurred()
 
 
-cdef int _refuse(stackwarden_status status, str what) except -1:
-    raise refusal(<int>status, status_text(status).decode(), what)
+cdef int _refuse(stackwarden_status status, what) except -1:
+    raise PyObject_CallFunction(refusal, "isO", <int>status, status_text(status), <PyObject *>what)
 
 
 cdef int _check(stackwarden_status status, base, size) except -1:
+    """Of a range."""
     if status < 0:
-        raise refusal_of_range(<int>status, status_text(status).decode(), base, size)
+        raise PyObject_CallFunction(
+            refusal_of_range, "isOO", <int>status, status_text(status), <PyObject *>base, <PyObject *>size)
     return 0
 
 
-cdef int _read_range(base, size, uintptr_t *low, size_t *length) except -1:
+cdef bint _fits(number, uintptr_t *value) noexcept:
+    """Has an int 64 bits, and no sign?"""
+    value[0] = PyLong_AsUnsignedLongLong(number)
+    if PyErr_Occurred() == NULL:
+        return True
+    PyErr_Clear()
+    return False
+
+
+cdef int _read_range(base, size, uintptr_t *low, uintptr_t *length) except -1:
     """Integers that a range in C cannot hold are refused here, with their numbers."""
     base = PyNumber_Index(base)
     size = PyNumber_Index(size)
-    try:
-        low[0] = PyLong_AsUnsignedLongLong(base)
-        length[0] = PyLong_AsUnsignedLongLong(size)
-    except OverflowError:
+    if not _fits(base, low) or not _fits(size, length):
         _check(STACKWARDEN_BAD_RANGE, base, size)
     return 0

@@ -1,6 +1,7 @@
 """Stack: one stack as Python sees it. A view: it holds a handle, and asks the record each time."""
 
-from libc.string cimport strlen
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strlen
 
 from stackwarden cimport (
     STACKWARDEN_DONE,
@@ -14,24 +15,31 @@ from stackwarden cimport (
 
 
 cdef extern from "Python.h":
-    str PyUnicode_FromFormat(const char *format, ...)
+    str PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
 
 
 _policies = ("inherited",) + POLICIES  # for the moment until it is chosen, too
 
 
-cdef tuple _names_of(stackwarden_handle handle):
-    """(name, system) of a stack, each a str or None."""
+cdef char *_copy_names(stackwarden_handle handle) noexcept nogil:
+    """Name and system of a stack one after the other, NULs included; NULL: it has none. To be freed."""
     cdef sw_record *record
-    cdef bytes name = b""
-    cdef bytes system = b""
+    cdef char *copy = NULL
+    cdef size_t size
     sw_lock()
     record = record_of(handle)
     if record != NULL and record.name != NULL:
-        name = record.name
-        system = record.name + strlen(record.name) + 1
+        size = strlen(record.name) + 1
+        size += strlen(record.name + size) + 1
+        copy = <char *>malloc(size)
+        if copy != NULL:
+            memcpy(copy, record.name, size)
     sw_unlock()
-    return name.decode("utf-8", "replace") or None, system.decode("utf-8", "replace") or None
+    return copy
+
+
+cdef str _decoded(const char *name):
+    return PyUnicode_DecodeUTF8(name, strlen(name), "replace") if name[0] else None
 
 
 cdef class Stack:
@@ -124,7 +132,7 @@ cdef class Stack:
 
     @budget.setter
     def budget(self, size):
-        self._set_budget(_budget_of(size) if size is not None else 0)
+        self._set_budget(budget_of(size) if size is not None else 0)
 
     cdef _set_budget(self, size_t size):
         cdef stackwarden_status status = set_budget(self._record(), min(size, self.size))
@@ -173,12 +181,7 @@ cdef class Stack:
         raise TypeError("a Stack cannot be pickled: it names memory of this process")
 
     def __repr__(self):
-        cdef size_t base = self.base
-        cdef size_t top = base + self.size
-        if self.name is None:
-            return PyUnicode_FromFormat("<Stack [0x%zx, 0x%zx), %zu bytes>", base, top, self.size)
-        return PyUnicode_FromFormat(
-            "<Stack %R [0x%zx, 0x%zx), %zu bytes>", <PyObject *>self.name, base, top, self.size)
+        return describe(self.name, self.base, self.size)
 
     cdef sw_record *_record(self) except NULL:
         cdef sw_record *record = record_of(self._handle)
@@ -189,8 +192,12 @@ cdef class Stack:
 
 cdef Stack _stack(const stackwarden_stack *seen):
     cdef Stack stack = Stack.__new__(Stack)
+    cdef char *names = _copy_names(seen.handle)
     stack._handle = seen.handle
     stack.base = seen.base
     stack.size = seen.size
-    stack.name, stack.system = _names_of(seen.handle)
+    if names != NULL:
+        stack.name = _decoded(names)
+        stack.system = _decoded(names + strlen(names) + 1)
+        free(names)
     return stack

@@ -22,7 +22,8 @@ cdef stackwarden_request _request_of(bytes token) noexcept:
     return (<stackwarden_request *><char *>token)[0]
 
 
-def _enter_policy(int which, int policy, bint thread_only):
+@cython.binding(True)
+def _enter_policy(int which, int policy, bint thread_only, /):
     """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2): the token of the
     request."""
     cdef stackwarden_request request
@@ -33,7 +34,8 @@ def _enter_policy(int which, int policy, bint thread_only):
     return _token_of(&request)
 
 
-def _leave_policy(bytes token, bint for_good):
+@cython.binding(True)
+def _leave_policy(bytes token, bint for_good, /):
     """On whichever thread; again, or when that thread has ended, it does nothing."""
     cdef stackwarden_request request = _request_of(token)
     if for_good:
@@ -42,12 +44,12 @@ def _leave_policy(bytes token, bint for_good):
         sw_table.leave_policy(&request)
 
 
-def _set_assumed_size(size_t size):
+def _set_assumed_size(size_t size, /):
     """Say what an unknown stack is taken for (bytes, rounded up to pages)."""
     sw_process.assumed_size = (size + SW_PAGE - 1) & ~(SW_PAGE - 1)
 
 
-def _set_stack_sizes(size_t min_stack, size_t stack_size):
+def _set_stack_sizes(size_t min_stack, size_t stack_size, /):
     """For calls that may go to another stack, where the caller does not say (bytes; 0: as it was)."""
     if min_stack:
         sw_process.min_stack = min_stack

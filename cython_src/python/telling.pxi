@@ -16,12 +16,11 @@ from stackwarden cimport (
 )
 
 
-def _register(base, size, bytes name, bytes system, unsigned flags, context):
+def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
     """For _registration.py: the Stack. `context`: a contextvars.Context, or None."""
     cdef stackwarden_stack made
     cdef stackwarden_status status = STACKWARDEN_UNMAPPED
-    cdef uintptr_t low
-    cdef size_t length
+    cdef uintptr_t low, length
     _read_range(base, size, &low, &length)
     if check_range(low, length) != STACKWARDEN_DONE or sw_is_mapped(low, low + length) != 0:
         status = sw_table.register_stack(low, length, name, system, flags, &made)
@@ -36,6 +35,11 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context):
     return _stack(&made)
 
 
+# Functions that may put other counters in force are of Cython's own kind (binding): a call of CPython's built-in kind
+# counts against the recursion limit on 3.11 to 3.13, or does not, as it was specialised; and what is counted when a
+# stack is left must be counted when it is entered again. The others are of the built-in kind: it takes less code.
+
+@cython.binding(True)
 def notify_stack_switch(base, size=None):
     """From now on this thread runs on the stack ``[base, base + size)``, or on that of a Stack; return its Stack.
 
@@ -47,8 +51,7 @@ def notify_stack_switch(base, size=None):
     enough for a stack with execution state of its own), StaleStackError, and then changes nothing;
     StackTooSmallError: then the policy for unknown stacks is effective, not the bounds of another stack.
     """
-    cdef uintptr_t low
-    cdef size_t length
+    cdef uintptr_t low, length
     if isinstance(base, Stack):
         if size is not None:
             raise TypeError("notify_stack_switch() takes a Stack alone, or a base and a size")
@@ -60,7 +63,8 @@ def notify_stack_switch(base, size=None):
     return current_stack()
 
 
-def _enter_stack(Stack stack):
+@cython.binding(True)
+def _enter_stack(Stack stack, /):
     """For _on_stack.py: the bounds of a stack until _leave_stack(), which takes what this returns."""
     cdef stackwarden_stack named
     cdef stackwarden_request request
@@ -70,7 +74,8 @@ def _enter_stack(Stack stack):
     return _token_of(&request)
 
 
-def _leave_stack(bytes token):
+@cython.binding(True)
+def _leave_stack(bytes token, /):
     """On whichever thread; again, or when that thread has ended, it does nothing."""
     cdef stackwarden_request request = _request_of(token)
     cdef stackwarden_status status = sw_table.leave_stack(&request)
@@ -78,6 +83,7 @@ def _leave_stack(bytes token):
         _refuse(status, "on_stack()")
 
 
+@cython.binding(True)
 def reset_stack():
     """From now on this thread runs on its native stack again."""
     cdef stackwarden_status status = sw_table.reset_stack()
@@ -85,6 +91,7 @@ def reset_stack():
         _refuse(status, "reset_stack()")
 
 
+@cython.binding(True)
 def sync_stack():
     """Make the bounds those of the stack under the caller; return its Stack, or None when it is unknown.
 
@@ -116,10 +123,8 @@ def find_stack(address):
     cdef stackwarden_status status
     cdef uintptr_t place = 0
     address = PyNumber_Index(address)
-    try:
-        place = PyLong_AsUnsignedLongLong(address)
-    except OverflowError:
-        _refuse(STACKWARDEN_BAD_RANGE, "address " + str(address))
+    if not _fits(address, &place):
+        _refuse(STACKWARDEN_BAD_RANGE, f"address {address}")
     status = sw_table.find_stack(place, &seen)
     if status < 0:
         _refuse(status, "find_stack()")

@@ -18,6 +18,7 @@ from stackwarden.errors import (
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import SupportsIndex
 
     from stackwarden._types import Policy
 
@@ -50,6 +51,22 @@ def refusal_of_budget(
         return refused
     more = "" if stack is None else "more than what is in use "
     return StackTooSmallError(f"{what}: at least {least} {more}are needed")
+
+
+def budget_of(size: "SupportsIndex | str") -> int:
+    """In bytes. Raises StackRangeError, TypeError."""
+    from stackwarden._sizes import size_of  # costs import time
+
+    return size_of(size, "a budget")
+
+
+def describe(name: str | None, base: int, size: int) -> str:
+    """The repr of a Stack."""
+    return (
+        f"<Stack {name!r} {range_text(base, size)}>"
+        if name
+        else f"<Stack {range_text(base, size)}>"
+    )
 
 
 def range_text(base: int, size: int) -> str:

@@ -121,7 +121,7 @@ def _describe(beacons: "list[Any]") -> tuple[tuple[str, ...], str | None]:
     return tuple(names), "; ".join(faults) or None
 
 
-def _fault_of(version: int, known: int, listener: int, refused: int, last: bytes) -> str | None:
+def _fault_of(version: int, known: int, listener: int, refused: int, last: str) -> str | None:
     """Why a beacon does not help, or not always."""
     if version != known:
         return f"its beacon.h has version {version}, this stackwarden knows {known}"
@@ -130,8 +130,7 @@ def _fault_of(version: int, known: int, listener: int, refused: int, last: bytes
     if listener == 2:
         return "another copy of stackwarden listens"
     if refused:
-        text = last.decode().removeprefix("refused: ")
-        return f"{refused} calls refused, the last one: {text}"
+        return f"{refused} calls refused, the last one: {last.removeprefix('refused: ')}"
     return None
 
 
