@@ -72,7 +72,7 @@ ARGOBOTS_FUNCTIONS(DECLARE)
 #include "stack.h"
 
 #define MOST_WORKERS 256
-#define STACKS_KEPT 8
+#define STACKS_CACHED 8
 
 static ABT_key system_key;
 static int system_has_key;
@@ -156,17 +156,17 @@ static void system_entry(void *thread)
     user_thread_body(thread);
 }
 
-/* Stacks are ours: Argobots must not use again that of a thread that was cancelled inside Python. Some are kept for
+/* Stacks are ours: Argobots must not use again that of a thread that was cancelled inside Python. Some are cached for
  * the next. Requires of both: attached, which is what protects them. */
-static user_thread system_kept[STACKS_KEPT];
-static int system_kept_count;
+static user_thread system_cached[STACKS_CACHED];
+static int system_cached_count;
 
 static int system_take_stack(user_thread *self)
 {
-    for (int i = 0; i < system_kept_count; i++) {
-        if (system_kept[i].size == self->size) {
-            self->base = system_kept[i].base;
-            system_kept[i] = system_kept[--system_kept_count];
+    for (int i = 0; i < system_cached_count; i++) {
+        if (system_cached[i].size == self->size) {
+            self->base = system_cached[i].base;
+            system_cached[i] = system_cached[--system_cached_count];
             return 0;
         }
     }
@@ -176,8 +176,8 @@ static int system_take_stack(user_thread *self)
 
 static void system_give_stack_back(user_thread *self)
 {
-    if (system_kept_count < STACKS_KEPT) {
-        system_kept[system_kept_count++] = *self;
+    if (system_cached_count < STACKS_CACHED) {
+        system_cached[system_cached_count++] = *self;
     }
     else {
         memory_unmap(self->base, self->size);
