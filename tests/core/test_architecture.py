@@ -266,7 +266,7 @@ GONE = {
     "on_first_foreign_stack": r"\b(?:swpy_)?meet_first_\w+|\bfirst_met\b|\bforeign_seen\b",
     "apply, effective": r"\b\w+_in_force\w*|\bput_in_force\w*",
     "trashcan": r"\bswpy_has_deferred\b|\bswpy_drain(?:_start)?\b|\bcpython/deferred\.h\b",
-    "frame_tag": r"\bswpy_mark\b|(?:\.|->)mark\b(?!\.)",
+    "frame_tag": r"\bswpy_mark\b|\b(?:record|execution|current|to)(?:\.|->)mark\b",
     "cold": r"\bsw_details\w*|\bforget_details\b",
     "low_end, own_budget, withheld, reserve": r"\bSWPY_KEPT_BACK\b|\bkept_back\w*|\bswpy_(?:lowest|kept)\w*"
     r"|\bleast_room\b",
@@ -321,9 +321,9 @@ def test_files_of_the_core_are_short():
 
 
 def functions_in_cython(lines):
-    """Name, first and last line of each function: from `def` or `cdef` to the last line that is indented deeper."""
+    """Name, first and last line of each function: from its `def` or `cdef` to the last line that is indented."""
     for first, line in enumerate(lines):
-        start = re.match(r"(\s*)c?p?def (?:[^(]*?)(\w+)(?: \"\w+\")?\(", line)
+        start = re.match(r"(\s*)c?p?def (?:[^(=]*?)(\w+)(?: \"\w+\")?\(", line)
         if start is None:
             continue
         body = first
