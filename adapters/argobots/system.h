@@ -80,7 +80,7 @@ static ABT_pool system_pool; /* that of system_start() */
 static ABT_xstream system_streams[MOST_WORKERS];
 static int system_workers; /* 0: system_start() was not called */
 
-/* NULL: all was found. Else the first function that the library has not. */
+/* The first function that the library lacks; NULL: it has all. */
 static const char *system_find_functions(void *library)
 {
     void *found;
@@ -99,7 +99,7 @@ static int system_is_running(void)
     return ABT_initialized() == ABT_SUCCESS;
 }
 
-/* What has to wait until Argobots is initialised, and ends with it. */
+/* The tool callback can only be registered while Argobots is initialised. */
 static int system_hook(void)
 {
     if (!system_is_running()) {
@@ -156,8 +156,9 @@ static void system_entry(void *thread)
     user_thread_body(thread);
 }
 
-/* Stacks are ours: Argobots must not use again that of a thread that was cancelled inside Python. Some are cached for
- * the next. Requires of both: attached, which is what protects them. */
+/* The stacks are ours: Argobots must not use the stack of a thread again that was cancelled inside Python. Some are
+ * cached.
+ * Requires, for both functions: attached; the GIL is their lock. */
 static user_thread system_cached[STACKS_CACHED];
 static int system_cached_count;
 
@@ -207,7 +208,7 @@ static int system_create(user_thread *self)
     return status;
 }
 
-/* Wait for the end of a user thread, and give back what the system has of it. */
+/* Wait for the end of a user thread, and free the system's part of it. */
 static void system_join(user_thread *self)
 {
     ABT_thread thread = self->system_thread;
@@ -231,7 +232,7 @@ static int system_start(int workers)
     return status == ABT_SUCCESS ? system_hook() : status;
 }
 
-/* No execution stream can free itself, and any of them may have taken the caller. */
+/* No execution stream can free itself, and any of them may have resumed the caller. */
 static void system_go_home(pthread_t home)
 {
     while (!pthread_equal(home, stackwarden_user_thread_carrier_())) {

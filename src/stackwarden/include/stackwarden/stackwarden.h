@@ -59,7 +59,7 @@ typedef enum {
     STACKWARDEN_STALE_HANDLE = -11, /* names no stack that is registered now */
     STACKWARDEN_NOT_REGISTERED = -12, /* no such callback or request, or not any more */
     STACKWARDEN_DETACHED = -13, /* the caller must be attached */
-    STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would be resumed in another order than they were suspended */
+    STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would be resumed in another order than suspended */
     STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" is resumed on its own thread */
     STACKWARDEN_NO_ISOLATION = -16, /* this isolation is not available here: status() says why */
     STACKWARDEN_NOT_AVAILABLE = -17, /* not on this platform */
@@ -398,8 +398,8 @@ static inline stackwarden_status stackwarden_start_switch(const stackwarden_stac
     return STACKWARDEN_CALL_(start_switch, (to, flags));
 }
 
-/* start_switch(), attached or not: each stack goes on as it was suspended, attached or detached. A new stack is what
- * the stack is that it is entered from.
+/* start_switch(), attached or not: each stack is resumed as it was suspended, attached or detached. A new stack begins
+ * as the stack that enters it is.
  * MAY BLOCK waiting for the GIL: hold no lock that a thread with the GIL may want, a scheduler's above all. */
 static inline stackwarden_status stackwarden_start_switch_blocking(const stackwarden_stack *to, unsigned flags)
 {
@@ -581,7 +581,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_NOT_REGISTERED: return "refused: there is no such callback or request, or not any more";
     case STACKWARDEN_DETACHED: return "refused: the caller must be attached (hold the GIL)";
     case STACKWARDEN_ISOLATION_REQUIRED:
-        return "refused: Python frames would come back in another order than they left; the stack needs isolation";
+        return "refused: Python frames would be resumed in another order than suspended; the stack needs isolation";
     case STACKWARDEN_OTHER_THREAD: return "refused: a stack with isolation \"frames\" is resumed on its own thread";
     case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
     case STACKWARDEN_NOT_AVAILABLE: return "refused: there is no such thing on this platform";
