@@ -1,4 +1,4 @@
-/* sanitizer.h: a switch of stacks, as AddressSanitizer and ThreadSanitizer have to be told of it.
+/* sanitizer.h: tells AddressSanitizer and ThreadSanitizer of a switch.
  *
  * Their functions are weak symbols: without a sanitizer each costs a test of an address. */
 #ifndef STACKWARDEN_COROUTINE_SANITIZER_H
@@ -14,7 +14,7 @@ extern void *__tsan_create_fiber(unsigned flags) __attribute__((weak));
 extern void __tsan_destroy_fiber(void *fiber) __attribute__((weak));
 extern void __tsan_switch_to_fiber(void *fiber, unsigned flags) __attribute__((weak));
 
-/* One side of a switch: a stack, and what the sanitizers keep for it. */
+/* One side of a switch: a stack, and what the sanitizers know it by. */
 typedef struct {
     const void *base;
     size_t size;

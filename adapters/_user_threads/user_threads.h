@@ -13,7 +13,7 @@ typedef struct {
     void *system_thread;
     char *base; /* lowest usable byte; where the system allocates stacks, unknown */
     size_t size; /* bytes */
-    PyObject *task, *context; /* owned; given back by whoever joins */
+    PyObject *task, *context; /* owned; released by _free_thread() */
     stackwarden_status entered; /* refused: it ran no Python */
     stackwarden_handle handle;
     int started, finished; /* the last is read by other threads */
@@ -31,7 +31,7 @@ static stackwarden_user_thread *system_self(void);
 static void system_set_self(stackwarden_user_thread *self);
 static stackwarden_status system_enter(stackwarden_user_thread *self, const user_thread *thread);
 static void system_pass(void);
-static void system_go_elsewhere(void); /* until it is where it must go on */
+static void system_go_elsewhere(void); /* a yield that can change the carrier: see stackwarden_user_thread_resume() */
 static int system_create(user_thread *self);
 static void system_join(user_thread *self);
 static int system_start(int workers);

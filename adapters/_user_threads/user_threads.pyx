@@ -1,10 +1,10 @@
 # cython: language_level=3, binding=True
-"""Python on user threads that several operating-system threads carry: what the adapters of such systems share.
+"""Python on user threads, which several operating-system threads run. Each adapter compiles this with a system.h
+of its own, which loads the library of the system at run time.
 
-Each of them compiles this file with a system.h of its own, which loads the system's library at run time.
-
-Promises: while a user thread runs Python, CPython's bounds and execution state are its own, wherever it goes on;
-while the system's scheduler runs, the GIL is free. Uses the installed package alone, as an outsider would.
+Promises: while a user thread runs Python, CPython's bounds and execution state are its own, wherever it is
+resumed; while the system's scheduler runs, the GIL is free. Uses the installed package alone, as an outsider
+would.
 """
 
 from contextvars import copy_context

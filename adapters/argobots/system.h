@@ -72,7 +72,7 @@ ARGOBOTS_FUNCTIONS(DECLARE)
 #include "stack.h"
 
 #define MOST_WORKERS 256
-#define STACKS_KEPT 8
+#define STACKS_CACHED 8
 
 static ABT_key system_key;
 static int system_has_key;
@@ -80,7 +80,7 @@ static ABT_pool system_pool; /* that of system_start() */
 static ABT_xstream system_streams[MOST_WORKERS];
 static int system_workers; /* 0: system_start() was not called */
 
-/* NULL: all was found. Else the first function that the library has not. */
+/* The first function that the library lacks; NULL: it has all. */
 static const char *system_find_functions(void *library)
 {
     void *found;
@@ -99,7 +99,7 @@ static int system_is_running(void)
     return ABT_initialized() == ABT_SUCCESS;
 }
 
-/* What has to wait until Argobots is initialised, and ends with it. */
+/* The tool callback can only be registered while Argobots is initialised. */
 static int system_hook(void)
 {
     if (!system_is_running()) {
@@ -156,17 +156,18 @@ static void system_entry(void *thread)
     user_thread_body(thread);
 }
 
-/* Stacks are ours: Argobots must not use again that of a thread that was cancelled inside Python. Some are kept for
- * the next. Requires of both: attached, which is what protects them. */
-static user_thread system_kept[STACKS_KEPT];
-static int system_kept_count;
+/* The stacks are ours: Argobots must not use the stack of a thread again that was cancelled inside Python. Some are
+ * cached.
+ * Requires, for both functions: attached; the GIL is their lock. */
+static user_thread system_cached[STACKS_CACHED];
+static int system_cached_count;
 
 static int system_take_stack(user_thread *self)
 {
-    for (int i = 0; i < system_kept_count; i++) {
-        if (system_kept[i].size == self->size) {
-            self->base = system_kept[i].base;
-            system_kept[i] = system_kept[--system_kept_count];
+    for (int i = 0; i < system_cached_count; i++) {
+        if (system_cached[i].size == self->size) {
+            self->base = system_cached[i].base;
+            system_cached[i] = system_cached[--system_cached_count];
             return 0;
         }
     }
@@ -176,8 +177,8 @@ static int system_take_stack(user_thread *self)
 
 static void system_give_stack_back(user_thread *self)
 {
-    if (system_kept_count < STACKS_KEPT) {
-        system_kept[system_kept_count++] = *self;
+    if (system_cached_count < STACKS_CACHED) {
+        system_cached[system_cached_count++] = *self;
     }
     else {
         memory_unmap(self->base, self->size);
@@ -207,7 +208,7 @@ static int system_create(user_thread *self)
     return status;
 }
 
-/* Wait for the end of a user thread, and give back what the system has of it. */
+/* Wait for the end of a user thread, and free the system's part of it. */
 static void system_join(user_thread *self)
 {
     ABT_thread thread = self->system_thread;
@@ -231,7 +232,7 @@ static int system_start(int workers)
     return status == ABT_SUCCESS ? system_hook() : status;
 }
 
-/* No execution stream can free itself, and any of them may have taken the caller. */
+/* No execution stream can free itself, and any of them may have resumed the caller. */
 static void system_go_home(pthread_t home)
 {
     while (!pthread_equal(home, stackwarden_user_thread_carrier_())) {

@@ -57,9 +57,9 @@ const REFUSALS = Dict(
     -8 => "the task's stack is smaller than this Python can protect",
     OVERLAP => "the task's stack is in use already: Julia copies stacks (JULIA_COPY_STACKS, or no memory for another)",
     -10 => "the stack is current on another thread",
-    -14 => "Python frames would come back in another order than they left",
-    -15 => "the task was left in the middle of Python on another thread",
-    -16 => "this Python cannot keep execution state for a stack",
+    -14 => "Python frames would be resumed in another order than suspended",
+    -15 => "the task was suspended in the middle of Python on another thread",
+    -16 => "this Python cannot save execution state for a stack",
 )
 
 struct Refused <: Exception

@@ -60,7 +60,7 @@ static int system_key;
 static int system_has_key;
 static int system_workers; /* 0: system_start() was not called */
 
-/* NULL: all was found. Else the first function that the library has not. */
+/* The first function that the library lacks; NULL: it has all. */
 static const char *system_find_functions(void *library)
 {
     void *found;
@@ -76,7 +76,7 @@ static const char *system_find_functions(void *library)
 
 static int system_hook(void)
 {
-    return 0; /* it has no hook: who enters tells */
+    return 0; /* there is none: user threads are told when they enter */
 }
 
 static void system_unhook(void) {}
@@ -91,7 +91,8 @@ static void system_set_self(stackwarden_user_thread *self)
     myth_setspecific(system_key, self);
 }
 
-/* Is the caller on its operating-system thread's own stack? Its bounds are told of no other here. */
+/* Is the caller on its thread's native stack? In a user thread that has not entered the current stack does not hold it.
+ * */
 static int system_is_native(void)
 {
     stackwarden_stack current;
@@ -135,7 +136,7 @@ static int system_create(user_thread *self)
     if (!system_has_key) {
         system_has_key = myth_key_create(&system_key, NULL) == 0;
     }
-    memset(&attributes, 0, sizeof attributes); /* myth_thread_attr_init() leaves some of it as it was */
+    memset(&attributes, 0, sizeof attributes); /* myth_thread_attr_init() does not set all fields */
     if (!system_has_key || myth_thread_attr_init(&attributes) != 0) {
         return -1;
     }
@@ -146,7 +147,7 @@ static int system_create(user_thread *self)
     return status;
 }
 
-/* Wait for the end of a user thread, and give back what the system has of it. */
+/* Wait for the end of a user thread, and free the system's part of it. */
 static void system_join(user_thread *self)
 {
     myth_join(self->system_thread, NULL);
@@ -154,7 +155,7 @@ static void system_join(user_thread *self)
 
 static int system_take_stack(user_thread *self)
 {
-    (void)self; /* it is the system's */
+    (void)self; /* the system allocates it */
     return 0;
 }
 

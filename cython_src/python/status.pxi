@@ -39,7 +39,7 @@ def _leave_policy(bytes token, bint for_good, /):
     """On whichever thread; again, or when that thread has ended, it does nothing."""
     cdef stackwarden_request request = _request_of(token)
     if for_good:
-        settle_policy(&request)
+        set_policy_for_good(&request)
     else:
         sw_table.leave_policy(&request)
 

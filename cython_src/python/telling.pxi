@@ -9,7 +9,6 @@ from stackwarden cimport (
     STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_TOO_SMALL,
-    STACKWARDEN_TRIM_GUARD,
     STACKWARDEN_UNMAPPED,
     stackwarden_stack,
     stackwarden_status,

@@ -132,6 +132,6 @@ cdef inline stackwarden_status sw_leave_policy(const stackwarden_request *token)
     return end_policy(token, False)
 
 
-cdef inline void settle_policy(const stackwarden_request *token) noexcept nogil:
+cdef inline void set_policy_for_good(const stackwarden_request *token) noexcept nogil:
     """End a request; its policy is set for good."""
     end_policy(token, True)

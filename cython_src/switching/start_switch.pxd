@@ -28,7 +28,7 @@ from stackwarden cimport (
 )
 from switching.callbacks cimport note_switch
 from switching.hook cimport count_switch
-from switching.target cimport check_target, execution_of, find_target, drop_indexed
+from switching.target cimport check_target, drop_indexed, execution_of, find_target
 from switching.threads cimport this_thread
 
 

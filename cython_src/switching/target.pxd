@@ -58,10 +58,9 @@ cdef inline stackwarden_status find_target(
 
 
 cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
-    """A transient record is about to be used for another stack. One that was suspended in the middle of Python
-    must be found again, however many others come between: its record goes into the index, and the thread gets a
-    fresh one.
-    False: no memory."""
+    """A transient record is about to be used for another stack. If its own was suspended in the middle of Python
+    that must be found again, however many others come between: the record goes into the index, and the thread gets
+    a fresh one. False: no memory."""
     cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
     cdef sw_record *fresh
     if not place[0].frame_tag or not place[0].generation & 1:
@@ -125,7 +124,7 @@ cdef inline bint runs_elsewhere(const sw_thread *thread, const sw_record *record
 cdef inline stackwarden_status check_own_states(
         const sw_thread *thread, PyThreadState *ts, const sw_execution *execution) noexcept nogil:
     """May the thread attach another thread state? Not during finalization: CPython would hang the thread for good.
-    After a fork CPython has deleted all thread states but one, and `ts` is NULL (threads.pxd)."""
+    After a fork CPython has deleted all thread states but one: the others' `ts` is NULL (forget_own_states)."""
     cdef const sw_execution *owner = execution
     if execution.isolation != SW_THREAD_STATE:
         owner = thread.native.execution
@@ -141,7 +140,7 @@ cdef inline stackwarden_status check_target(
     """May the thread switch to the stack of a record? DONE, or the refusal.
 
     A stack without isolation that was suspended in the middle of Python is resumed only while its chain has the
-    frames that it had then (frame_tag). Above other frames its own would be popped in the wrong order, and the
+    frames that it had then (frame_tag). With other ones frames would end in another order than they began, and the
     process would die (test_unguarded_resuming_below_other_frames_crashes).
     """
     cdef sw_execution *execution = execution_of(thread, record)

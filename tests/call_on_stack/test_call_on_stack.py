@@ -136,7 +136,7 @@ def test_address_space_that_cannot_be_had_is_a_memory_error(child):
     """)
 
 
-def test_the_bounds_in_force_are_those_of_the_stack_and_afterwards_the_callers(effective_bounds):
+def test_the_bounds_are_those_of_the_stack_and_afterwards_the_callers(effective_bounds):
     def look():
         return effective_bounds(), stackwarden.current_stack()
 

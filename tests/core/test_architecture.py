@@ -244,3 +244,141 @@ def test_layers_of_the_interposition_library_include_lower_ones_only():
         upper = {name for name in included if layers[name] >= layers[path.stem]}
         assert not upper, f"{path} includes {upper}"
         assert path.suffix == ".h" or not re.search(r"^extern", text, re.MULTILINE), path
+
+
+# Identifiers that are gone, by what took their place: one row for each thing that had a private word. As ordinary
+# English the words are free.
+GONE = {
+    "fast path, slow path": r"\b\w+_(?:straight|slowly)\b",
+    "start_switch, finish_switch": r"\b(?:sw|stackwarden|interposed|sanitizer)_"
+    r"(?:leave|leaving|ending|arrive|arrived|leaving_blocking)\b",
+    "suspended_at, from_base, ...; leave is the undo of enter": r"\b_?left_(?:at|base|top|handle|before)\b"
+    r"|\bleave_room\b|\bswpy_(?:version_)?(?:leave|enter)_own\b|\bnote_left\b|\bleave_isolated\b",
+    "call_on_stack, pooled stack": r"\bsw_carried\w*|\bSW_(?:CARRIED\w*|MOST_CARRIED|KEPT)\b|\brun_carried\b"
+    r"|\b_on_carried\b|\bcarry_if_needed\b",
+    "user_thread": r"\bstackwarden_carri\w+|\bstackwarden/carried\.h\b",
+    "counter (of CPython's calls)": r"\bsw_budget\b|\bSW_BUDGETS\b|\bnext_budget\b"
+    r"|\bswpy_(?:new|find|forget|for_each)_budgets?\b|\bswpy_budget_(?:of|step|is_lower)\b",
+    "retain, index, cache": r"\b(?:sw|stackwarden)_keep_\w+|\bkeep_(?:stack|marked|made|thread_state|or_close)\b"
+    r"|\bforget_kept\b|\bkept_thread_state\b|\bsystem_kept\w*",
+    "finalizing, outermost_exit": r"\bswpy_\w*the_end\b|\bbefore_the_end\b|\binterposed_ending\b"
+    r"|\bsw_process(?:\.|->)ending\b",
+    "on_first_foreign_stack": r"\b(?:swpy_)?meet_first_\w+|\bfirst_met\b|\bforeign_seen\b",
+    "apply, effective": r"\b\w+_in_force\w*|\bput_in_force\w*",
+    "trashcan": r"\bswpy_has_deferred\b|\bswpy_drain(?:_start)?\b|\bcpython/deferred\.h\b",
+    "frame_tag": r"\bswpy_mark\b|\b(?:record|execution|current|to)(?:\.|->)mark\b",
+    "cold": r"\bsw_details\w*|\bforget_details\b",
+    "low_end, own_budget, withheld, reserve": r"\bSWPY_KEPT_BACK\b|\bkept_back\w*|\bswpy_(?:lowest|kept)\w*"
+    r"|\bleast_room\b",
+    "release_unloaded, begin_execution, commit_switch, save_loaded, load_execution": r"\btake_up\b|\bput_away\b"
+    r"|\bput_others_away\b|\bis_settled\b|\bsettle_policy\b",
+    "pending_switches, pending_since": r"(?:\.|->)unannounced\b|\bunannounced_\w+|\bnoted_at\b",
+    "swpy_drop_passed_budget": r"\bswpy_lift_budget\b",
+    "call_on_stack, greenlets, pools, unknown, sync_on_call, paths": r"\bcython_src/grow\b|\bgrow\.pyx\b"
+    r"|\bstackwarden\._(?:guests|where|sync|recursion|grow)\b|\bworkers\.pxi\b|\bhas_guests\b",
+    "IsolationRequiredError, IsolationUnavailableError": r"\bIsolation(?:Required|Unavailable)\b",
+}
+
+
+def test_words_that_are_gone_stay_gone():
+    gone = [(word, re.compile(pattern)) for word, pattern in GONE.items()]
+    for folder in (CORE, PACKAGE, ADAPTERS, ROOT / "tests", ROOT / "docs"):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix not in CODE | {".pxi", ".hpp", ".jl", ".md"} or path == Path(__file__):
+                continue
+            text = path.read_text()
+            for word, pattern in gone:
+                found = pattern.search(text)
+                assert not found, f"{path}: {found[0]!r}: the word is {word}"
+
+
+def test_every_name_that_is_cimported_is_used():
+    """What core.pyx cimports the files that it includes may use, and the other way round: they are one module."""
+    module = [CORE / "core.pyx", *(CORE / "python").glob("*.pxi")]
+    units = [[path] for path in sorted(CORE.rglob("*.p[xy][dx]")) if path not in module]
+    statement = re.compile(r"^from ([\w.]+) cimport (\([^)]*\)|[^\n]*)", re.MULTILINE)
+    for unit in [*units, module]:
+        texts = [re.sub(r'""".*?"""', "", without_comments(path), flags=re.DOTALL) for path in unit]
+        used = "\n".join(statement.sub("", text) for text in texts)
+        for path, text in zip(unit, texts, strict=True):
+            for source, names in statement.findall(text):
+                for name in re.findall(r"\w+", names):
+                    assert re.search(rf"\b{name}\b", used), (
+                        f"{path}: {name} from {source} is not used"
+                    )
+
+
+MOST_LINES = 370
+MOST_LINES_OF_THE_HOOK = 210
+MOST_LINES_OF_A_FUNCTION = 40
+
+
+def test_files_of_the_core_are_short():
+    for path in sorted(CORE.rglob("*")):
+        if path.suffix in COMPILED | {".pxi"}:
+            most = MOST_LINES_OF_THE_HOOK if path.name == "hook.pxd" else MOST_LINES
+            assert len(path.read_text().splitlines()) <= most, path
+
+
+def functions_in_cython(lines):
+    """Name, first and last line of each function: from its `def` or `cdef` to the last line that is indented."""
+    for first, line in enumerate(lines):
+        start = re.match(r"(\s*)c?p?def (?:[^(=]*?)(\w+)(?: \"\w+\")?\(", line)
+        if start is None:
+            continue
+        body = first
+        while not lines[body].split("#")[0].rstrip().endswith((":", ")")):
+            body += 1
+        if not lines[body].split("#")[0].rstrip().endswith(":"):
+            continue  # a declaration
+        last = body
+        for number in range(body + 1, len(lines)):
+            indent = len(lines[number]) - len(lines[number].lstrip())
+            if lines[number].strip():
+                if indent <= len(start[1]):
+                    break
+                last = number
+        yield start[2], first, last
+
+
+def functions_in_c(lines):
+    """The same in C: from the first line of the signature to the `}` in column 0."""
+    for brace, line in enumerate(lines):
+        if line != "{":
+            continue
+        first = brace
+        while first and lines[first - 1] and not lines[first - 1].startswith("#"):
+            if lines[first - 1].rstrip().endswith((";", "}", "*/")):
+                break
+            first -= 1
+        yield lines[first], first, lines.index("}", brace)
+
+
+def test_functions_of_the_core_fit_on_a_screen():
+    """Counted from the first line of the signature to the last line of the body, the docstring included."""
+    seen = {}
+    for path in sorted(CORE.rglob("*")):
+        if path.suffix not in COMPILED | {".pxi"}:
+            continue
+        lines = path.read_text().splitlines()
+        of = functions_in_c if path.suffix in (".c", ".h") else functions_in_cython
+        for name, first, last in of(lines):
+            seen[name] = last - first + 1
+            assert seen[name] <= MOST_LINES_OF_A_FUNCTION, (
+                f"{path}:{first + 1}: {name}, {seen[name]} lines"
+            )
+    assert seen["commit_switch"] > 20
+    assert seen["static void add(report *r, const char *text)"] == 6
+    assert len(seen) > 400
+
+
+def test_comments_name_tests_that_exist():
+    """A fact whose source is a test."""
+    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        tests.update(re.findall(r"def (test_\w+)", path.read_text()))
+    for folder in (CORE, PACKAGE, ADAPTERS):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in CODE | {".pxi", ".hpp"}:
+                named = re.findall(r"\btest_\w+(?:\.py)?", path.read_text())
+                assert not set(named) - tests, f"{path} names {set(named) - tests}"

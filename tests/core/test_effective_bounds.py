@@ -24,7 +24,7 @@ def expected(base, size):
     return {"remaining": min(most, max(120, (size - 16 * KIB) // bytes_per_level))}
 
 
-def assert_in_force(seen, base, size):
+def assert_effective(seen, base, size):
     wanted = expected(base, size)
     if "remaining" in wanted:
         assert abs(seen["remaining"] - wanted["remaining"]) <= SLACK
@@ -44,29 +44,29 @@ def restored(effective_bounds):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_notify_puts_the_bounds_in_force(restored, effective_bounds, memory, size):
+def test_notify_applies_the_bounds(restored, effective_bounds, memory, size):
     base = memory(size)
     stackwarden.notify_stack_switch(base, size)
-    assert_in_force(effective_bounds(), base, size)
+    assert_effective(effective_bounds(), base, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("how", ["attached", "detached"])
-def test_switch_to_puts_the_bounds_in_force(restored, capi, effective_bounds, new_stack, size, how):
+def test_switch_to_applies_the_bounds(restored, capi, effective_bounds, new_stack, size, how):
     stack = new_stack(size)
     getattr(capi, how).switch_to(stack.handle)
-    assert_in_force(effective_bounds(), stack.base, size)
+    assert_effective(effective_bounds(), stack.base, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_sync_puts_the_bounds_in_force(restored, probe, effective_bounds, new_stack, size):
+def test_sync_applies_the_bounds(restored, probe, effective_bounds, new_stack, size):
     stack = new_stack(size)
 
     def sync_and_read():
         stackwarden.sync_stack()
         return effective_bounds()
 
-    assert_in_force(probe.call_on(stack.base, size, sync_and_read), stack.base, size)
+    assert_effective(probe.call_on(stack.base, size, sync_and_read), stack.base, size)
 
 
 def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(
@@ -75,7 +75,7 @@ def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(
     stacks = [new_stack(size) for size in SIZES]
     for stack in [*stacks, *reversed(stacks)]:
         stackwarden.notify_stack_switch(stack.base, stack.size)
-        assert_in_force(effective_bounds(), stack.base, stack.size)
+        assert_effective(effective_bounds(), stack.base, stack.size)
 
 
 @pytest.mark.parametrize("way_back", ["reset_stack", "sync_stack"])
@@ -98,7 +98,7 @@ def test_going_back_restores_what_cpython_had_on_other_threads(
     assert companion(effective_bounds) == before
 
 
-def test_going_back_restores_what_was_in_force_on_a_stack_that_a_thread_was_given(
+def test_going_back_restores_the_bounds_of_a_stack_that_a_thread_was_given(
     probe, effective_bounds, memory, new_stack
 ):
     """Python did not create the thread: where calls are counted, they follow from its stack."""
@@ -152,8 +152,8 @@ def test_a_thread_state_made_on_a_foreign_stack_gets_its_bounds_and_the_other_ke
 
     before = effective_bounds()
     inner, outer = probe.call_on(stack.base, stack.size, on_the_stack)
-    assert_in_force(inner, stack.base, stack.size)
-    assert_in_force(outer, stack.base, stack.size)
+    assert_effective(inner, stack.base, stack.size)
+    assert_effective(outer, stack.base, stack.size)
     stackwarden.reset_stack()
     assert effective_bounds() == before
 
@@ -166,7 +166,7 @@ def test_threads_that_switch_at_once_each_have_the_bounds_they_told(effective_bo
             for stack in stacks:
                 stackwarden.notify_stack_switch(stack.base, stack.size)
                 try:
-                    assert_in_force(effective_bounds(), stack.base, stack.size)
+                    assert_effective(effective_bounds(), stack.base, stack.size)
                 except AssertionError as error:
                     failures.append(error)
         stackwarden.reset_stack()
@@ -189,7 +189,7 @@ if sys.version_info >= (3, 14):
         """Others call the public setter too."""
         before, stack = effective_bounds(), new_stack()
         probe.set_protection(stack.base, stack.size)
-        assert_in_force(effective_bounds(), stack.base, stack.size)
+        assert_effective(effective_bounds(), stack.base, stack.size)
         assert stackwarden.sync_stack().bounds_from == "native"
         assert effective_bounds() == before
 
@@ -205,7 +205,7 @@ if sys.version_info >= (3, 14):
             return effective_bounds()
 
         seen = probe.call_on(stack.base, stack.size, told_reset_synced)
-        assert_in_force(seen, stack.base, stack.size)
+        assert_effective(seen, stack.base, stack.size)
 
     def test_sync_says_which_stack_is_under_the_caller_after_others_reset(probe, new_stack):
         native, stack = stackwarden.current_stack(), new_stack()

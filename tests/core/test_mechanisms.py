@@ -177,7 +177,7 @@ def test_without_a_mechanism_the_same_program_dies(child):
 
 
 @pytest.mark.parametrize("variables", PROTECTING, ids=lambda v: "=".join(*v.items()))
-def test_each_mechanism_puts_the_same_bounds_in_force(child, variables):
+def test_each_mechanism_applies_the_same_bounds(child, variables):
     ours, others = child(BOUNDS), child(BOUNDS, **variables)
     assert json.loads(others.stdout) == json.loads(ours.stdout)
 

@@ -40,7 +40,7 @@ START = """
 
 
 @pytest.mark.parametrize("limit", [200, 700, 5000])
-def test_a_limit_set_on_a_foreign_stack_leaves_its_budget_in_force(child, limit):
+def test_a_limit_set_on_a_foreign_stack_leaves_its_budget_effective(child, limit):
     """No higher budget than the stack holds; a lower limit counts on 3.11, where it is the same counter."""
     done = child(
         START
@@ -240,7 +240,7 @@ if IS_311:
         """)
         assert done.stdout == "done\n"
 
-    def test_budgets_of_other_threads_stay_in_force_when_the_limit_is_set(child):
+    def test_budgets_of_other_threads_stay_effective_when_the_limit_is_set(child):
         done = child(
             START
             + """

@@ -307,9 +307,7 @@ def test_c_refuses_the_rest_with_a_status_each(capi, companion, probe, memory, e
 
 
 @pytest.mark.parametrize("how", ["attached", "detached", "raising"])
-def test_c_puts_the_policy_for_unknown_stacks_in_force(
-    capi, new_stack, memory, effective_bounds, how
-):
+def test_c_applies_the_policy_for_unknown_stacks(capi, new_stack, memory, effective_bounds, how):
     calls, stack = getattr(capi, how), new_stack()
     capi.attached.switch_to(stack.handle)
     bounds = effective_bounds()

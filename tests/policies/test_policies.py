@@ -66,7 +66,7 @@ def test_and_keeps_it_whatever_the_process_says(new_stack, word):
 
 @pytest.mark.parametrize("scope", ["process", "thread"])
 @pytest.mark.parametrize("word", ["estimate", "counted", "disabled"])
-def test_a_policy_is_in_force_at_once_and_put_back(probe, new_stack, word, scope):
+def test_a_policy_is_effective_at_once_and_ends_with_its_block(probe, new_stack, word, scope):
     stack = new_stack()
 
     def work():

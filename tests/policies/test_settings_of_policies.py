@@ -34,7 +34,7 @@ def test_what_is_wrong_is_a_warning_and_the_program_starts(child):
     assert "'nonsense' is left out" in done.stderr
 
 
-def test_a_setting_is_in_force_for_the_importing_thread(child):
+def test_a_setting_is_effective_for_the_importing_thread(child):
     done = child(
         """
         import stackwarden

@@ -47,7 +47,7 @@ def test_a_guarded_function_runs_with_the_bounds_of_the_stack_it_is_called_on(gu
     assert seen == (stackwarden.current_stack().base, base)
 
 
-def test_what_was_in_force_is_put_back(guards, probe, area, effective_bounds):
+def test_the_former_bounds_are_effective_again(guards, probe, area, effective_bounds):
     base = area(SIZE)
 
     def work():

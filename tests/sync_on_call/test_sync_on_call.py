@@ -246,7 +246,7 @@ def goes_elsewhere(foreign, area, size, **options):
     return seen[0]
 
 
-def test_a_call_that_arrives_on_less_than_min_stack_is_carried(foreign, area):
+def test_a_call_with_less_than_min_stack_left_goes_to_another_stack(foreign, area):
     assert goes_elsewhere(foreign, area, 96 * KIB, min_stack="128K")
     assert not goes_elsewhere(foreign, area, 224 * KIB, min_stack="128K")
     assert not goes_elsewhere(foreign, area, 96 * KIB)

@@ -26,7 +26,7 @@ def seen_on(probe, base, size):
     return probe.call_on(base, size, lambda: seen(probe))
 
 
-def least_room():
+def room_to_raise():
     return 3 * stackwarden.status()["margin"] + RESERVE
 
 
@@ -113,7 +113,7 @@ def test_a_stack_inside_an_arena_of_malloc_is_an_estimate(probe):
         found, stack, stack_pointer = seen_on(probe, base, (memory + size - base) & -16)
         assert found is None
         assert stack.bounds_from == "estimate"
-        assert stack.base <= stack_pointer - least_room()
+        assert stack.base <= stack_pointer - room_to_raise()
         stackwarden.sync_stack()
     finally:
         libc.free(memory)
@@ -124,7 +124,7 @@ def test_the_base_of_a_tiny_stack_leaves_room_below_the_stack_pointer(probe, are
     base = area(size)
     _, stack, stack_pointer = seen_on(probe, base, size)
     assert stack.bounds_from == ("map" if COUNTS and size > RESERVE + 8 * KIB else "estimate")
-    assert stack.base <= stack_pointer - least_room() or stack.bounds_from == "map"
+    assert stack.base <= stack_pointer - room_to_raise() or stack.bounds_from == "map"
     assert stack_pointer < stack.top == base + size
 
 

@@ -1,33 +1,33 @@
 /* beacon.h: for runtimes that switch stacks and know nothing of Python.  C11 and C++17.
  *
- * The runtime says where its threads run; stackwarden, when it comes into the process with Python, hears it and
- * tells CPython. No Python header, no library to link with, and while nobody listens each call is one load and one
- * branch. May be vendored alone (MIT).
+ * The runtime tells on which stacks its threads run. stackwarden, once it is in the process with Python, listens and
+ * tells CPython. No Python header, no library to link with; while nobody listens each call is one load and one branch.
+ * May be vendored alone (MIT).
  *
  *     STACKWARDEN_BEACON("my-runtime")              // in ONE file of the executable or library: defines its beacon
  *
- *     stackwarden_beacon_switch(base, size);        // right before or after the thread goes on on that stack
- *     stackwarden_beacon_reset();                   // ... and on its native stack, the operating system's
+ *     stackwarden_beacon_switch(base, size);        // right before or after a switch to that stack
+ *     stackwarden_beacon_reset();                   // ... and to the thread's native stack
  *
- *     stackwarden_beacon_register(base, size, "worker 1");     // may be left out: gives the stack a record, so
- *     stackwarden_beacon_unregister(base);                     // that it is found without being told of
+ *     stackwarden_beacon_register(base, size, "worker 1");     // optional: the stack gets a record, by which
+ *     stackwarden_beacon_unregister(base);                     // it is found when no switch to it was told
  *
  * A stack is the range of memory [base, base + size), base being its LOWEST USABLE byte: guard pages are left out,
  * base and size are multiples of 16 bytes, and CPython wants 128 KiB or more. A process may hold several runtimes,
  * each with a beacon of its own. Two in one executable or library (static linking) need two names of the variable:
  * define STACKWARDEN_BEACON_SLOT, the same in all files of one runtime, before this header is included.
  *
- * Each call may be made from any thread, whether Python knows it or not and whether it holds the GIL or not; from a
- * signal handler wherever the runtime itself may switch there, once the thread has told of a switch before. None
- * fails: what is refused (a stack that is too small, say) changes nothing, is counted, and `python -m stackwarden
- * doctor` shows it. The first call on a thread allocates and asks the operating system for that thread's stack; make
- * it before the switch, where there is room. Later calls of switch and reset allocate nothing, take no lock and make
- * no system call; register and unregister take a lock, and allocate.
+ * Any thread may call, known to Python or not, with the GIL or without; a signal handler too, where the runtime itself
+ * may switch there, once the thread has told a switch before. No call fails: what is refused (a stack that is too
+ * small, say) changes nothing, is counted, and `python -m stackwarden doctor` shows it. The first call on a thread
+ * allocates, and asks the operating system for that thread's native stack: make it before the switch, where there is
+ * room. Later calls of switch and reset allocate nothing, take no lock and make no system call; register and unregister
+ * take a lock, and allocate.
  *
- * Python comes and goes: the core of stackwarden fills the beacons that it finds when it is imported, and those of
- * libraries that are loaded later. What was told before that is not known to it: it knows a thread's stack from the
- * next switch on. A beacon stays filled once it was; when Python has been finalised the functions behind it find
- * that out and do nothing. To take them out again would gain nothing, for another thread may just be calling them. */
+ * Python comes and goes: when stackwarden's core is imported it fills the beacons that it finds, and later those of
+ * libraries that are loaded. What was told before is not known to it: it knows a thread's stack from the next switch
+ * on. A beacon stays filled; after Python's finalization the functions behind it do nothing. They are not removed,
+ * because another thread may be calling them. */
 #ifndef STACKWARDEN_BEACON_H
 #define STACKWARDEN_BEACON_H
 
@@ -45,7 +45,7 @@ extern "C" {
 
 typedef struct stackwarden_beacon stackwarden_beacon;
 
-/* Who hears the calls: constant, and as long-lived as the process. Slots are only appended, with a new version. */
+/* The core's functions: constant, and valid as long as the process. Slots are only appended, with a new version. */
 typedef struct {
     void (*notify_stack_switch)(stackwarden_beacon *beacon, const void *base, size_t size);
     void (*reset_stack)(stackwarden_beacon *beacon);
@@ -58,7 +58,7 @@ struct stackwarden_beacon {
     uint32_t version;
     char name[48]; /* the runtime's, UTF-8 */
     const stackwarden_beacon_listener *listener; /* NULL until a core fills it; atomic */
-    uint64_t refused; /* calls that were refused, and the last one's stackwarden_status: the core's */
+    uint64_t refused; /* by the core: the number of refused calls, and the stackwarden_status of the last one */
     int32_t refusal;
     uint32_t size; /* bytes of this struct */
     uint64_t reserved[5];
@@ -75,8 +75,8 @@ struct stackwarden_beacon {
 /* ---- how a core finds it ---- */
 
 #if defined(__ELF__)
-/* Loaded before the core: by a note (PT_NOTE) of the executable or library, which needs no symbol and no relocation.
- * Loaded after it: by the function below, which a core provides; where there is none it is NULL. */
+/* A beacon that is loaded before the core: by a note (PT_NOTE) of the executable or library, which needs no symbol and
+ * no relocation. One that is loaded after it: by the function below, which the core defines; NULL without a core. */
 extern __attribute__((weak, visibility("default"))) void stackwarden_beacon_announce(stackwarden_beacon *beacon);
 extern __attribute__((visibility("hidden"))) stackwarden_beacon STACKWARDEN_BEACON_SLOT;
 
@@ -98,13 +98,13 @@ extern __attribute__((visibility("hidden"))) stackwarden_beacon STACKWARDEN_BEAC
         } \
     }
 #elif defined(__APPLE__)
-/* By a section of its own, in all images: those loaded later too. Not run anywhere yet. */
+/* By a section of its own, in all images, also those that are loaded later. Not run yet. */
 extern __attribute__((visibility("hidden"))) stackwarden_beacon STACKWARDEN_BEACON_SLOT;
 #define STACKWARDEN_BEACON_DEFINE_(slot, name) \
     __attribute__((used, visibility("hidden"), section("__DATA,__stackwarden"))) stackwarden_beacon slot = \
         STACKWARDEN_BEACON_VALUE_(name);
 #elif defined(_MSC_VER)
-/* By a section of its own. Not run anywhere yet. */
+/* By a section of its own. Not run yet. */
 extern stackwarden_beacon STACKWARDEN_BEACON_SLOT;
 #define STACKWARDEN_BEACON_DEFINE_(slot, name) \
     __pragma(section(".swbeac", read, write)) __declspec(allocate(".swbeac")) stackwarden_beacon slot = \
@@ -127,10 +127,10 @@ static inline const stackwarden_beacon_listener *stackwarden_beacon_listener_(vo
 #endif
 }
 
-/* ---- what a runtime calls ---- */
+/* ---- the runtime's calls ---- */
 
 /* From now on this thread runs on the stack [base, base + size).
- * Requires: that the thread is on it already, or goes there before it runs Python again. */
+ * Requires: the thread is on it already, or switches to it before it runs Python again. */
 static inline void stackwarden_beacon_switch(const void *base, size_t size)
 {
     const stackwarden_beacon_listener *listener = stackwarden_beacon_listener_();
@@ -148,8 +148,8 @@ static inline void stackwarden_beacon_reset(void)
     }
 }
 
-/* There is such a stack. `name` is UTF-8, copied, and may be NULL.
- * Guarantees: Python that is called on it finds its bounds, also where its switches are not told of. */
+/* A stack was made. `name` is UTF-8, and copied; or NULL.
+ * Guarantees: the next sync on it finds its bounds, also if no switch to it was told. */
 static inline void stackwarden_beacon_register(const void *base, size_t size, const char *name)
 {
     const stackwarden_beacon_listener *listener = stackwarden_beacon_listener_();
@@ -158,8 +158,8 @@ static inline void stackwarden_beacon_register(const void *base, size_t size, co
     }
 }
 
-/* There is no stack at this base any more. Call it before the memory is given back, and from another stack.
- * One that was never registered, because nobody listened then, is no error. */
+/* The stack with this base is about to end. Call it before its memory is freed, on another stack. One that was never
+ * registered, because nobody listened then, is no error. */
 static inline void stackwarden_beacon_unregister(const void *base)
 {
     const stackwarden_beacon_listener *listener = stackwarden_beacon_listener_();

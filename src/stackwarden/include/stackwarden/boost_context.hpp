@@ -211,7 +211,7 @@ private:
         return (flags_ & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE)) != 0;
     }
 
-    /* Unregistered detached, an isolated stack leaks its context. */
+    /* Detached, the context of an isolated stack would be released by the next stackwarden_drain() only. */
     stackwarden_status forget(stackwarden_handle handle) noexcept
     {
         if (!is_isolated() || detail::is_attached()) {

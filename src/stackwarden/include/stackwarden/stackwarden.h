@@ -1,9 +1,9 @@
 /* stackwarden.h: tell CPython which stack a thread runs on.  C11 and C++11.
  *
- * This header is the C contract of the Python package `stackwarden`: a table of functions behind one
- * capsule, found once by stackwarden_import(). It may be vendored alone (MIT): nothing is linked, and
- * where the package is not installed every call returns STACKWARDEN_NOT_INSTALLED and does nothing.
- * The signals that a runtime sends without knowing of Python are another contract (beacon.h).
+ * The C contract of the Python package `stackwarden`: a table of functions behind one capsule, which
+ * stackwarden_import() finds once. The header may be vendored alone (MIT): nothing is linked, and where
+ * the package is not installed every call returns STACKWARDEN_NOT_INSTALLED and does nothing. Runtimes
+ * that know nothing of Python have another contract (beacon.h).
  *
  *     if (stackwarden_import() < 0) return NULL;              // once, attached; 1: not installed, which is legitimate
  *     stackwarden_register_stack(base, size, "fiber 1", "my-runtime", 0, &stack);
@@ -13,13 +13,15 @@
  *     stackwarden_reset_stack();                              // back on the thread's own stack
  *
  * Words.  A stack is a range of memory [base, base + size), base being its LOWEST USABLE byte: guard
- * pages are left out. A handle names one registered stack and never another: it carries a generation.
- * "Attached" means that the calling thread has an attached thread state (holds the GIL).
+ * pages are left out. A handle names one registered stack and never another. Attached: the calling
+ * thread has an attached thread state (holds the GIL). Switch: a thread goes from one stack to another.
+ * Current: the stack that a thread was told last, or that a sync found under it. A suspended stack was
+ * switched away from, and is to be resumed.
  *
- * Every function below may be called from any thread, attached or not, unless it says otherwise; none
- * but those marked RAISES leaves a Python exception pending, and none aborts the process. The first
- * call on a thread allocates that thread's block; later calls of the switching functions allocate
- * nothing, take no lock and make no system call.
+ * Every function below may be called from any thread, attached or not, unless it says otherwise. Only
+ * those marked RAISES leave a Python exception pending; none aborts the process. The first call on a
+ * thread allocates that thread's block; later calls of the switching functions allocate nothing, take
+ * no lock and make no system call.
  */
 #ifndef STACKWARDEN_H
 #define STACKWARDEN_H
@@ -39,10 +41,10 @@ extern "C" {
 #define STACKWARDEN_API_MINOR 0
 #define STACKWARDEN_CAPSULE "stackwarden._core.table"
 
-/* What a call came to. Negative: refused, and nothing was changed. */
+/* The outcome of a call. Negative: refused, and nothing was changed. */
 typedef enum {
     STACKWARDEN_DONE = 0,
-    STACKWARDEN_UNKNOWN_STACK = 1, /* not on a known stack: the policy for unknown stacks is in force */
+    STACKWARDEN_UNKNOWN_STACK = 1, /* not on a known stack: the policy for unknown stacks is effective */
     STACKWARDEN_LOST = 2, /* forgotten, but frames live on that stack: its memory must stay as it is */
     STACKWARDEN_NOT_INSTALLED = -1,
     STACKWARDEN_NOT_RUNNING = -2, /* Python is not initialised, or finalised */
@@ -57,10 +59,10 @@ typedef enum {
     STACKWARDEN_STALE_HANDLE = -11, /* names no stack that is registered now */
     STACKWARDEN_NOT_REGISTERED = -12, /* no such callback or request, or not any more */
     STACKWARDEN_DETACHED = -13, /* the caller must be attached */
-    STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would come back in another order than they left */
-    STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" stays on its thread */
-    STACKWARDEN_NO_ISOLATION = -16, /* this isolation cannot be had here: status() says why */
-    STACKWARDEN_NOT_AVAILABLE = -17, /* there is no such thing on this platform */
+    STACKWARDEN_ISOLATION_REQUIRED = -14, /* Python frames would be resumed in another order than suspended */
+    STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" is resumed on its own thread */
+    STACKWARDEN_NO_ISOLATION = -16, /* this isolation is not available here: status() says why */
+    STACKWARDEN_NOT_AVAILABLE = -17, /* not on this platform */
     STACKWARDEN_BAD_POLICY = -18 /* no such policy, or not one for these stacks */
 } stackwarden_status;
 
@@ -71,48 +73,48 @@ typedef struct {
     stackwarden_handle handle;
     uintptr_t base; /* address of the lowest usable byte */
     size_t size; /* bytes */
-    uint64_t chain; /* current_stack() only: names the execution state; nested calls on other stacks share it */
-    uint64_t pooled; /* current_stack() only: 1 when call_on_stack() made it */
+    uint64_t chain; /* by current_stack() alone: names the execution state, which nested calls on other stacks share */
+    uint64_t pooled; /* by current_stack() alone: 1: call_on_stack() made it */
     uint64_t reserved[3];
 } stackwarden_stack;
 
-/* Names what was asked for with an enter function, for the leave function that ends it: budgets, stacks and policies of
- * blocks form sets, each ends on its own, in whatever order, and what is effective is computed from those that are left.
- * It may be copied, and ended once. Reserved bytes are zero. */
+/* A token: names the request of an enter function, for the leave function that ends it. Requests (budgets, stacks and
+ * policies of blocks of code) form sets. Each ends on its own, in whatever order, and what is effective is computed
+ * from those that are left. A token may be copied, and ended once. Reserved bytes are zero. */
 typedef struct {
-    uint64_t id; /* 0: nothing was asked for */
-    void *place; /* not to be touched */
+    uint64_t id; /* 0: no request */
+    void *place; /* private */
     uint64_t reserved[2];
 } stackwarden_request;
 
-/* What is made of the bounds of a stack; docs/policies.md says what comes of each on which CPython. */
+/* What CPython does with the bounds of a stack; docs/policies.md says what each policy means to which version. */
 typedef enum {
-    STACKWARDEN_POLICY_INHERITED = 0, /* a stack: that of its thread; a thread: that of the process; the process: the default */
+    STACKWARDEN_POLICY_INHERITED = 0, /* a stack: its thread's; a thread: the process's; the process: the default */
     STACKWARDEN_POLICY_EXACT = 1,
     STACKWARDEN_POLICY_ESTIMATE = 2,
     STACKWARDEN_POLICY_COUNTED = 3,
     STACKWARDEN_POLICY_DISABLED = 4
 } stackwarden_policy;
 
-/* What a policy is chosen for. */
+/* The stacks that a policy is for. */
 typedef enum {
-    STACKWARDEN_KNOWN_STACKS = 0, /* somebody told of them, or Python made their threads; default exact */
+    STACKWARDEN_KNOWN_STACKS = 0, /* told, or native stacks of threads that Python created; default exact */
     STACKWARDEN_UNKNOWN_STACKS = 1, /* default estimate */
     STACKWARDEN_FOREIGN_THREADS = 2 /* native stacks of threads that Python did not create; default exact */
 } stackwarden_stacks;
 
-/* A switch callback: runs attached and on the new stack. Must not throw and must not leave a Python
- * exception pending. `from` may name a stack that is gone (its handle is then stale). */
+/* A switch callback: runs attached, on the new stack `to`. Must not throw, and must leave no Python exception pending.
+ * `from` may be gone already: then its handle is stale. */
 typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
                                             void *arg);
 
-/* What is called on another stack. Must return: no C++ exception and no longjmp may leave it. */
+/* A function that is called on another stack. Must return: no C++ exception and no longjmp may leave it. */
 typedef void (*stackwarden_function)(void *arg);
 
 /* Flags of stackwarden_register_stack. */
-#define STACKWARDEN_TRIM_GUARD 1u /* leave out the pages at the low end that can't be touched */
+#define STACKWARDEN_TRIM_GUARD 1u /* leave out the pages at the low end that cannot be read */
 #define STACKWARDEN_ISOLATION_FRAMES 2u /* execution state of its own, swapped in place in the thread state */
-#define STACKWARDEN_ISOLATION_THREAD_STATE 4u /* a PyThreadState of its own; such a stack may change threads */
+#define STACKWARDEN_ISOLATION_THREAD_STATE 4u /* a PyThreadState of its own; may be resumed on another thread */
 #define STACKWARDEN_EMPTY_CONTEXT 8u /* start with an empty context, not with a copy of the creator's */
 #define STACKWARDEN_WITH_POLICY(policy) ((unsigned)(policy) << 8) /* one of stackwarden_policy, for this stack */
 
@@ -169,7 +171,7 @@ __declspec(selectany) const stackwarden_table *stackwarden_table_ = NULL;
 __attribute__((weak, visibility("hidden"))) const stackwarden_table *stackwarden_table_ = NULL;
 #endif
 
-/* Is the exception that is pending the absence of the package, and not a fault in it? */
+/* Does the pending exception say that the package is absent, and not that it is broken? */
 static inline int stackwarden_is_absent_(void)
 {
     if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
@@ -188,7 +190,7 @@ static inline int stackwarden_is_absent_(void)
 }
 
 /* Find the package and check its table. RAISES.
- * Requires: attached. Once for each linked module; again is harmless.
+ * Requires: attached. Called once in each linked module; again is harmless.
  * Guarantees: 0: the functions below reach the package. 1: there is no package, or none with a compiled core; no
  *   exception is pending, and the functions below return STACKWARDEN_NOT_INSTALLED and do nothing.
  * Fails with: -1 and ImportError, when the major numbers differ, when this header is newer than the package (the
@@ -228,65 +230,65 @@ static inline int stackwarden_import(void)
     (stackwarden_table_ != NULL ? stackwarden_table_->slot arguments : STACKWARDEN_NOT_INSTALLED)
 
 /* From now on this thread runs on the stack [base, base + size).
- * Requires: that the thread is on it already or goes there before it runs Python again.
- * Guarantees: DONE: CPython's bounds are those of that stack; a registered stack's record is used, any other
- *   range gets this thread's transient record. With no thread state yet, they apply at the first sync_stack.
- * Fails with: BAD_RANGE, UNALIGNED, OVERLAP, ISOLATION_REQUIRED (the stack, or the one that is left, has execution
- *   state of its own: start_switch() and finish_switch() take it along): nothing was changed. TOO_SMALL: the stack may well be current,
- *   so the policy for unknown stacks is in force and not the bounds of another stack. */
+ * Requires: the thread is on it already, or switches to it before it runs Python again.
+ * Guarantees: DONE: CPython's bounds are those of that stack. A registered stack's record is used; any other range gets
+ *   a transient record of this thread. Without a thread state the bounds are applied by its first sync_stack().
+ * Fails with: BAD_RANGE, UNALIGNED, OVERLAP, ISOLATION_REQUIRED (this stack or the current one has execution state of
+ *   its own, which start_switch() and finish_switch() swap): nothing was changed. TOO_SMALL: the thread may be on that
+ *   stack all the same, so the policy for unknown stacks is effective, and not the bounds of another stack. */
 static inline stackwarden_status stackwarden_notify_stack_switch(const void *base, size_t size)
 {
     return STACKWARDEN_CALL_(notify_stack_switch, ((uintptr_t)base, size));
 }
 
-/* The same for a registered stack, by its handle; the fastest way to tell.
- * Fails with: STALE_HANDLE. */
+/* The same for a registered stack, by its handle: the fastest way.
+ * Fails with: STALE_HANDLE; ISOLATION_REQUIRED. */
 static inline stackwarden_status stackwarden_switch_to(stackwarden_handle handle)
 {
     return STACKWARDEN_CALL_(switch_to, (handle));
 }
 
-/* From now on this thread runs on its native stack again. */
+/* From now on this thread runs on its native stack again. Fails with: ISOLATION_REQUIRED. */
 static inline stackwarden_status stackwarden_reset_stack(void)
 {
     return STACKWARDEN_CALL_(reset_stack, ());
 }
 
-/* Make the bounds those of the stack under the caller, when they are not.
- * Guarantees: DONE; or UNKNOWN_STACK: no record holds the stack pointer, the operating system's map of memory does
- *   not tell the stack's end either, and the policy for unknown stacks is in force. Only a stack of which nobody told
- *   costs system calls. Delivers switch callbacks that could not run when the switch was told. */
+/* Apply the bounds of the stack under the caller, if others are applied.
+ * Guarantees: DONE; or UNKNOWN_STACK: no record holds the stack pointer, the operating system's map of memory does not
+ *   tell the stack's end either, and the policy for unknown stacks is effective. Only an unknown stack costs system
+ *   calls. Calls the switch callbacks that could not run when a switch was told. */
 static inline stackwarden_status stackwarden_sync_stack(void)
 {
     return STACKWARDEN_CALL_(sync_stack, ());
 }
 
-/* sync_stack() for those who have swapped the execution state themselves, counters of recursion included, as greenlet
- * does: on 3.11 to 3.13 the counters stay as they are, and from now on count for the stack under the caller. */
+/* sync_stack() for a caller that has swapped the execution state itself, CPython's recursion counters included, as
+ * greenlet does: on 3.11 to 3.13 the counters stay, and are those of the stack under the caller from now on. */
 static inline stackwarden_status stackwarden_adopt_stack(void)
 {
     return STACKWARDEN_CALL_(adopt_stack, ());
 }
 
-/* Sync for a block, for code that is called on any stack and runs Python: sync_stack(), until leave_sync(). Where the
- * bounds were right already nothing is asked for, and leave_sync() syncs again.
- * Fails with: NOT_RUNNING, NO_MEMORY: nothing was changed. Takes a lock where the bounds were another stack's. */
+/* sync_stack() for a block of code that is called on any stack and runs Python, until leave_sync(). Where the bounds
+ * are right already there is no request, and leave_sync() syncs again.
+ * Fails with: NOT_RUNNING, NO_MEMORY: nothing was changed. Takes a lock where the bounds are another stack's. */
 static inline stackwarden_status stackwarden_enter_sync(stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(enter_sync, (request));
 }
 
-/* Guarantees: DONE: effective are the bounds of the newest block of this kind that is left, else of the stack around
- *   the outermost; but where another one was told of meanwhile, and holds the stack pointer, that stays.
+/* Guarantees: DONE: the current stack is that of the newest block that is left (enter_sync() and enter_stack() alike),
+ *   else the one from before the first. But a stack that was told meanwhile, and holds the stack pointer, stays
+ *   current.
  * Fails with: what stackwarden_leave_stack() fails with. */
 static inline stackwarden_status stackwarden_leave_sync(const stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(leave_sync, (request));
 }
 
-/* Say what is to be made of the bounds of some stacks, for good: in the process, or (thread_only) on the calling thread,
- * where STACKWARDEN_KNOWN_STACKS are its native stack too, whoever created the thread. A stack that was registered with
- * a policy keeps it.
+/* Set a policy for good: in the process, or (thread_only) on the calling thread, where STACKWARDEN_KNOWN_STACKS
+ * includes its native stack, whoever created the thread. A stack that was registered with a policy has that one.
  * Guarantees: DONE; effective at once on the calling thread if it is attached, elsewhere with the next switch or sync.
  * Fails with: BAD_POLICY: no such value, or STACKWARDEN_FOREIGN_THREADS with thread_only; NOT_RUNNING; NO_MEMORY. Takes
  *   a lock. */
@@ -303,19 +305,19 @@ static inline stackwarden_status stackwarden_enter_policy(stackwarden_stacks whi
     return STACKWARDEN_CALL_(enter_policy, (which, policy, thread_only, request));
 }
 
-/* On whichever thread. Fails with: NOT_REGISTERED: it has ended already, or its thread has; NOT_RUNNING. */
+/* May be called on any thread. Fails with: NOT_REGISTERED: it has ended already, or its thread has; NOT_RUNNING. */
 static inline stackwarden_status stackwarden_leave_policy(const stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(leave_policy, (request));
 }
 
-/* Make a record for a stack. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
- * Requires: [base, base + size) is readable and writable memory (the guard pages left out, or
- *   STACKWARDEN_TRIM_GUARD given); name and system are UTF-8 or NULL, and copied.
- * Guarantees: DONE, and *stack is the stack, without the guard pages. A record that overlaps and is current on no
- *   thread gives way: it goes stale.
- * Fails with, and *stack is not written (but for TOO_SMALL: base and size are what is left without the guard pages): BAD_RANGE, UNALIGNED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY. Takes a lock;
- *   allocates. */
+/* Make a record for a stack.
+ * Requires: [base, base + size) is readable and writable memory (with STACKWARDEN_TRIM_GUARD its low end may be guard
+ *   pages); name and system are UTF-8, and copied, or NULL. With STACKWARDEN_ISOLATION_THREAD_STATE: attached.
+ * Guarantees: DONE, and *stack is the stack, without the guard pages. A record that overlaps it and is current on no
+ *   thread gives way: its handle is stale from now on.
+ * Fails with: BAD_RANGE, UNALIGNED, UNMAPPED, TOO_SMALL, OVERLAP, FULL, NO_MEMORY, NO_ISOLATION, BAD_POLICY; *stack is
+ *   not written, but for TOO_SMALL: base and size are those without the guard pages. Takes a lock; allocates. */
 static inline stackwarden_status stackwarden_register_stack(const void *base, size_t size, const char *name,
                                                             const char *system, unsigned flags,
                                                             stackwarden_stack *stack)
@@ -323,23 +325,23 @@ static inline stackwarden_status stackwarden_register_stack(const void *base, si
     return STACKWARDEN_CALL_(register_stack, ((uintptr_t)base, size, name, system, flags, stack));
 }
 
-/* Forget a stack. Call it before its memory is given back.
- * Guarantees: DONE; or LOST: it was left in the middle of Python, its frames can't be unwound any more, so they and
- *   what they hold are leaked and counted, and the memory must neither be unmapped nor used again.
- * Fails with: STALE_HANDLE; IN_USE when it is current on some thread. Takes a lock. Attached, an isolated stack's
- *   context is released (any Python code may run); detached it is leaked. */
+/* Forget a stack. Call it before its memory is freed.
+ * Guarantees: DONE; or LOST: the stack was suspended in the middle of Python, and nobody can unwind its frames any
+ *   more: they and what they hold are leaked and counted, and the memory must neither be unmapped nor used again.
+ * Fails with: STALE_HANDLE; IN_USE: it is current on some thread. Takes a lock. Attached, the context of an isolated
+ *   stack is released (any Python code may run); detached it waits for the next drain() or renew_stack(). */
 static inline stackwarden_status stackwarden_unregister_stack(stackwarden_handle handle)
 {
     return STACKWARDEN_CALL_(unregister_stack, (handle));
 }
 
-/* The stack that was told last for this thread, its native stack when none was. */
+/* The current stack of this thread: the one that was told last, its native stack where none was. */
 static inline stackwarden_status stackwarden_current_stack(stackwarden_stack *stack)
 {
     return STACKWARDEN_CALL_(current_stack, (stack));
 }
 
-/* The same stack's handle alone, for those who look at each switch whether it is still the one they know.
+/* The current stack's handle alone, for a comparison at each switch.
  * Guarantees: the handle; 0 where stackwarden_current_stack() fails. */
 static inline stackwarden_handle stackwarden_current_handle(void)
 {
@@ -353,9 +355,9 @@ static inline stackwarden_status stackwarden_find_stack(const void *address, sta
     return STACKWARDEN_CALL_(find_stack, ((uintptr_t)address, stack));
 }
 
-/* Call a function after each switch on this thread, or on all threads; and no more.
- * A switch made detached is delivered at the next sync, several as one.
- * Fails with: FULL; NOT_REGISTERED. Takes a lock. */
+/* Have a function called after each switch on this thread, or on all threads. Switches that were made detached are
+ * reported at the next sync, several as one.
+ * Fails with: FULL; unregister with NOT_REGISTERED. Takes a lock. */
 static inline stackwarden_status stackwarden_register_switch_callback(stackwarden_switch_callback callback,
                                                                       void *arg, int all_threads)
 {
@@ -370,15 +372,15 @@ static inline stackwarden_status stackwarden_unregister_switch_callback(stackwar
 
 /* ---- switching in the middle of Python: bounds and execution state ----
  *
- *     status = stackwarden_start_switch(&to, 0);      // on the stack that is left, right before the jump
+ *     status = stackwarden_start_switch(&to, 0);    // right before the jump
  *     if (status == STACKWARDEN_DONE) {
  *         jump();
- *         stackwarden_finish_switch();              // here again, later; a new stack's first function calls it too
+ *         stackwarden_finish_switch();              // resumed. A new stack's first function calls it first of all
  *     }
  *
- * A stack that was registered with STACKWARDEN_ISOLATION_* has execution state of its own: current frame, data
- * stack, handled exception, context, recursion depth; so has every native stack. Any other stack shares that of
- * the stack it is entered from. Between the two calls no Python may run. */
+ * A stack that was registered with STACKWARDEN_ISOLATION_* has execution state of its own (current frame, data stack,
+ * handled exception, context, recursion depth); so has every native stack. Any other stack shares that of the stack it
+ * is entered from. Between the two calls no Python may run. */
 
 /* Start a switch to the stack `to`, which is resumed, or entered for the first time. NULL: the native stack.
  * `flags`: 0, or STACKWARDEN_SWITCH_ENDS: the current stack is not resumed, what runs on it is over; finish_switch()
@@ -396,8 +398,8 @@ static inline stackwarden_status stackwarden_start_switch(const stackwarden_stac
     return STACKWARDEN_CALL_(start_switch, (to, flags));
 }
 
-/* start_switch(), attached or not: each stack goes on as it was suspended, attached or detached. A new stack is what
- * the stack is that it is entered from.
+/* start_switch(), attached or not: each stack is resumed as it was suspended, attached or detached. A new stack begins
+ * as the stack that enters it is.
  * MAY BLOCK waiting for the GIL: hold no lock that a thread with the GIL may want, a scheduler's above all. */
 static inline stackwarden_status stackwarden_start_switch_blocking(const stackwarden_stack *to, unsigned flags)
 {
@@ -412,37 +414,36 @@ static inline stackwarden_status stackwarden_finish_switch(void)
     return STACKWARDEN_CALL_(finish_switch, ());
 }
 
-/* Make an isolated stack ready for new work: no frames, no handled exception, full recursion depth, and `context`
- * (a contextvars.Context, not stolen), or as it was registered when NULL.
+/* Make an isolated stack ready for something new: no frames, no handled exception, recursion depth 0, and `context` (a
+ * contextvars.Context, not stolen; NULL: the kind that it was registered with).
  * Requires: attached.
- * Fails with: STALE_HANDLE, NO_ISOLATION (not an isolated stack), IN_USE (it runs, or was left with frames on it),
+ * Fails with: DETACHED, STALE_HANDLE, NO_ISOLATION (not an isolated stack), IN_USE (it runs, or has suspended frames),
  *   NO_MEMORY. */
 static inline stackwarden_status stackwarden_renew_stack(stackwarden_handle handle, PyObject *context)
 {
     return STACKWARDEN_CALL_(renew_stack, (handle, context));
 }
 
-/* Free what CPython put off freeing because a stack was nearly used up.
- * Requires: attached; runs destructors, so any Python code.
+/* Empty CPython's trashcan: free the objects whose deallocation it has deferred because a stack was nearly used up.
+ * Requires: attached. Runs destructors, so any Python code.
  * Fails with: DETACHED. */
 static inline stackwarden_status stackwarden_drain(void)
 {
     return STACKWARDEN_CALL_(drain, ());
 }
 
-/* A budget for the stack under the caller: CPython raises RecursionError before what lies below the address `low_end`
- * is used. Of several the narrowest is effective; a budget stays with its stack when another one is switched to. On
- * 3.11 to 3.13, which count calls, it is an estimate. One C frame of more than a margin (16 KiB, status()["margin"])
- * can jump it.
+/* A budget for the stack under the caller: CPython raises RecursionError before memory below the address `low_end` is
+ * used. Of several budgets the narrowest is effective; each belongs to its stack, whichever is current. On 3.11 to
+ * 3.13, which count calls, it is an estimate. A C frame larger than a margin (16 KiB, status()["margin"]) can skip it.
  * Requires: attached.
- * Fails with: TOO_SMALL: `low_end` is less than a margin and 16 KiB below the stack pointer, and CPython might abort the
- *   process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED; NO_MEMORY. Then nothing was changed. */
+ * Fails with: TOO_SMALL: `low_end` is less than a margin and 16 KiB below the stack pointer, where CPython might abort
+ *   the process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED; NO_MEMORY. Then nothing was changed. */
 static inline stackwarden_status stackwarden_enter_budget(const void *low_end, stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(enter_budget, ((uintptr_t)low_end, request));
 }
 
-/* On whichever stack and thread.
+/* May be called on any stack and thread.
  * Requires: attached.
  * Fails with: DETACHED; NOT_REGISTERED: it has ended already. */
 static inline stackwarden_status stackwarden_leave_budget(const stackwarden_request *request)
@@ -450,13 +451,13 @@ static inline stackwarden_status stackwarden_leave_budget(const stackwarden_requ
     return STACKWARDEN_CALL_(leave_budget, (request));
 }
 
-/* Call function(arg) on a stack of `size` bytes or more, and come back.
- * Such stacks are kept for the next call. Memory is used as it is touched, so 4 GiB are fine. The stack shares the
- * caller's execution state: what runs there may suspend a coroutine that the caller is in.
- * Requires: nothing; attached or not, as the function needs it, and the function leaves that as it is. A Python
- *   exception may be pending before and after.
+/* Call function(arg) on another stack, of `size` bytes or more.
+ * Such stacks are pooled. Memory is used as it is touched, so 4 GiB are fine. The stack shares the caller's execution
+ * state: the function may suspend a coroutine that the caller is in.
+ * Requires: attached or not, as the function needs it; the function returns in the same state. A Python exception may
+ *   be pending before and after.
  * Guarantees: DONE: the function was called, and the bounds are the caller's again. LOST: the same, and the stack is
- *   kept, because retain_stack() was called on it.
+ *   not used again, because of retain_stack().
  * Fails with, and the function was not called: BAD_RANGE (size is 0 or more than 2**40), TOO_SMALL, NO_MEMORY, FULL,
  *   NOT_RUNNING, NOT_AVAILABLE. Takes a lock; makes system calls. */
 static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwarden_function function, void *arg)
@@ -464,9 +465,9 @@ static inline stackwarden_status stackwarden_call_on_stack(size_t size, stackwar
     return STACKWARDEN_CALL_(call_on_stack, (size, function, arg));
 }
 
-/* The same, but in place while `room` bytes are left under the caller, of which CPython keeps the last 2 margins
- * (status()["margin"]) for itself. On a stack that is not known the call goes to another. Where `room` or `size` is 0
- * the settings min-stack and stack-size stand for it (STACKWARDEN=..., -X stackwarden=...), else 0 and 64 MiB.
+/* The same, but in place while `room` bytes are left under the caller; CPython raises in the last 2 margins of them
+ * (status()["margin"]). From an unknown stack the call always goes to another one. 0 for `room` or `size` stands for
+ * the settings min-stack and stack-size (STACKWARDEN=..., -X stackwarden=...), else for 0 and 64 MiB.
  * Fails with: what stackwarden_call_on_stack() fails with. In place it is as fast as stackwarden_sync_stack(). */
 static inline stackwarden_status stackwarden_maybe_grow(size_t room, size_t size, stackwarden_function function,
                                                         void *arg)
@@ -474,12 +475,12 @@ static inline stackwarden_status stackwarden_maybe_grow(size_t room, size_t size
     return STACKWARDEN_CALL_(maybe_grow, (room, size, function, arg));
 }
 
-/* ---- how deep ---- */
+/* ---- depth ---- */
 
-/* Bytes that are left under the caller on the stack that it is on, down to the lowest usable byte, and bytes that are
- * used above. Wait-free but on a thread's first call; for the stack that was told last a few loads.
- * Guarantees: 0 where it is not known: on an unknown stack, without the package, after Python is finalised. A budget
- *   is not subtracted: this is what can be touched. */
+/* Bytes of the stack under the caller that are left, down to its lowest usable byte; and bytes that are used.
+ * Wait-free, but for a thread's first call; a few loads on the current stack.
+ * Guarantees: 0 where that is not known: on an unknown stack, without the package, after Python is finalised. A budget
+ *   is not subtracted: this is the memory that can be used. */
 static inline size_t stackwarden_stack_remaining(void)
 {
     return stackwarden_table_ != NULL ? stackwarden_table_->stack_remaining() : 0;
@@ -490,11 +491,11 @@ static inline size_t stackwarden_stack_used(void)
     return stackwarden_table_ != NULL ? stackwarden_table_->stack_used() : 0;
 }
 
-/* PEP 651's Py_CheckStackDepth: may the caller go deeper? For recursion in C that a stack alone limits. RAISES.
+/* PEP 651's Py_CheckStackDepth: may the caller go deeper? For recursion in C that the stack alone limits. RAISES.
  * Requires: attached. `where` is appended to the message: " in my_parser"; NULL: nothing.
- * Guarantees: 0; the stack is the real one on every version, found by address where nobody told of it.
- * Fails with: -1 and stackwarden.StackOverflow: what is left is kept for those who handle it (2 margins; 32 KiB on
- *   release builds), or a budget is used up. Without the package: what Py_EnterRecursiveCall says. */
+ * Guarantees: 0. The check is of the real stack, on every version; one that is not current is found by its address.
+ * Fails with: -1 and stackwarden.StackOverflow: only the reserve is left for those who handle that (2 margins; 32 KiB
+ *   on release builds), or a budget is used up. Without the package: as Py_EnterRecursiveCall(). */
 static inline int stackwarden_check_stack_depth(const char *where)
 {
     if (stackwarden_table_ != NULL) {
@@ -507,8 +508,8 @@ static inline int stackwarden_check_stack_depth(const char *where)
     return 0;
 }
 
-/* check_stack_depth(), and count one call more against sys.getrecursionlimit(), on 3.12 and later too, where
- * Py_EnterRecursiveCall does not. For recursion that would go on for ever by mistake, as PEP 651 asks. RAISES.
+/* check_stack_depth(), and count one call more against sys.getrecursionlimit(), also on 3.12 and later, where
+ * Py_EnterRecursiveCall() does not. For recursion that might be endless by mistake (PEP 651). RAISES.
  * Requires: attached; leave_recursive_call() in the same thread after each 0 that it returned, and after nothing else.
  * Fails with: -1 and nothing counted: StackOverflow; or stackwarden.RecursionOverflow at the limit. */
 static inline int stackwarden_enter_recursive_call(const char *where)
@@ -527,17 +528,17 @@ static inline void stackwarden_leave_recursive_call(void)
     }
 }
 
-/* The stack under the caller, which call_on_stack() made, is not used again and stays mapped for good: others have
- * begun on it and go on there when the call is over, as greenlets do. Only they know, so they must say so.
+/* The stack under the caller, which call_on_stack() made, is never used for another call, and stays mapped: something
+ * began on it that outlives the call, as greenlets do.
  * Fails with: UNKNOWN_STACK: it is another stack, or not known. */
 static inline stackwarden_status stackwarden_retain_stack(void)
 {
     return STACKWARDEN_CALL_(retain_stack, ());
 }
 
-/* The bounds of a stack for a block: of a registered one by stack->handle, of any other by its base and size.
+/* The bounds of a stack for a block of code: a registered one by stack->handle, any other by its base and size.
  * Fails with: what notify_stack_switch() and switch_to() fail with; NO_MEMORY. Takes a lock. After TOO_SMALL the policy
- *   for unknown stacks is effective, and *request must be left; after any other refusal it names nothing. */
+ *   for unknown stacks is effective, and leave_stack() must follow; after any other refusal there is no request. */
 static inline stackwarden_status stackwarden_enter_this_stack(const stackwarden_stack *stack,
                                                               stackwarden_request *request)
 {
@@ -550,10 +551,10 @@ static inline stackwarden_status stackwarden_enter_stack(const void *base, size_
     return stackwarden_enter_this_stack(&stack, request);
 }
 
-/* The end of the block, in whatever order; on another thread where that is not attached, and this one is.
- * Guarantees: as stackwarden_leave_sync(): what was told and entered is effective again.
+/* The end of the block, in whatever order; also on another thread, if that is attached.
+ * Guarantees: those of stackwarden_leave_sync().
  * Fails with: NOT_REGISTERED: it has ended already, or its thread has; DETACHED; what notify_stack_switch() fails with,
- *   where a stack around the block has no record any more. */
+ *   if the next stack has no record any more. */
 static inline stackwarden_status stackwarden_leave_stack(const stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(leave_stack, (request));
@@ -580,7 +581,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_NOT_REGISTERED: return "refused: there is no such callback or request, or not any more";
     case STACKWARDEN_DETACHED: return "refused: the caller must be attached (hold the GIL)";
     case STACKWARDEN_ISOLATION_REQUIRED:
-        return "refused: Python frames would come back in another order than they left; the stack needs isolation";
+        return "refused: Python frames would be resumed in another order than suspended; the stack needs isolation";
     case STACKWARDEN_OTHER_THREAD: return "refused: a stack with isolation \"frames\" is resumed on its own thread";
     case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
     case STACKWARDEN_NOT_AVAILABLE: return "refused: there is no such thing on this platform";
@@ -603,7 +604,7 @@ namespace stackwarden {
 
 namespace detail {
 
-/* What a function returned, which may be nothing, or a reference. */
+/* The result of a function, which may be void, or a reference. */
 template <typename Result> struct result_of_call {
     std::unique_ptr<Result> value;
     template <typename Function> void set(Function &function) { value.reset(new Result(function())); }
@@ -619,7 +620,7 @@ template <> struct result_of_call<void> {
     void get() {}
 };
 
-/* What one stack hands to the other: the function, and what came of it. */
+/* A call on another stack: the function, and its result or its exception. */
 template <typename Function, typename Result> struct call_there {
     Function *function;
     result_of_call<Result> result;
@@ -639,7 +640,7 @@ template <typename Function, typename Result> struct call_there {
 
 } // namespace detail
 
-/* The bounds of a stack for a scope: its end is that of the request, on every way out. */
+/* The bounds of a stack for a scope, on every way out of it. */
 class stack_scope {
 public:
     stack_scope(const void *base, size_t size) noexcept : status_(stackwarden_enter_stack(base, size, &request_)) {}
@@ -663,9 +664,9 @@ private:
     stackwarden_status status_;
 };
 
-/* For whoever is called on any stack and runs Python: the bounds of the stack under it for a scope. As a call guard:
- * py::call_guard<stackwarden::sync_scope>() with pybind11, and the same with nanobind. Inside a scope that acquires the
- * GIL, where there is one. */
+/* The bounds of the stack under the caller for a scope, for code that is called on any stack and runs Python. As a call
+ * guard: py::call_guard<stackwarden::sync_scope>() with pybind11, and the same with nanobind. Inside a scope that
+ * acquires the GIL, if there is one. */
 class sync_scope {
 public:
     sync_scope() noexcept : status_(stackwarden_enter_sync(&request_)) {}
@@ -685,8 +686,8 @@ private:
 };
 
 /* `function()` on another stack of `size` bytes or more: its result, or its exception. Captures by reference are fine:
- * the caller waits. Requires and fails with what stackwarden_call_on_stack() does; a refusal is std::runtime_error with
- * the text of the status, and then the function was not called. Without the package it is called in place. */
+ * the caller waits. Requires what stackwarden_call_on_stack() does. A refusal is std::runtime_error with the text of
+ * the status, and the function was not called. Without the package it is called in place. */
 template <typename Function> auto call_on_stack(size_t size, Function &&function) -> decltype(function())
 {
     using call = detail::call_there<typename std::remove_reference<Function>::type, decltype(function())>;
