@@ -7,7 +7,7 @@ import paths
 import stackwarden
 
 REFUSED = """
-print(raised(stackwarden.{error}, adapters.install, "julia"), adapters.installed())
+print(raised(stackwarden.errors.{error}, adapters.install, "julia"), adapters.installed())
 """
 
 
