@@ -18,7 +18,7 @@ def is_loaded():
 
 def install(*, fail=None):
     if fail is not None:
-        raise getattr(stackwarden, fail)("the system, 1.0: 2.0 is needed")
+        raise getattr(stackwarden.errors, fail)("the system, 1.0: 2.0 is needed")
     calls.append("install")
 
 def uninstall():
@@ -91,7 +91,7 @@ def test_what_failed_is_not_installed_and_may_be_tried_again(run, error):
     assert run(f"""
         try:
             adapters.install("outside", fail="{error}")
-        except stackwarden.{error} as error:
+        except stackwarden.errors.{error} as error:
             print(error, isinstance(error, stackwarden.errors.AdapterError), adapters.installed())
         adapters.install("outside")
         print(adapters.installed())
