@@ -47,19 +47,18 @@ sanitize: ## test a core that is compiled with sanitizers, under 3.14; LEG=addre
 	$(call session,$(addprefix --only ,$(LEG)) sanitize,3.14)
 
 .PHONY: lint
-lint: .venv/lint/made ## check style and types
-	.venv/lint/bin/ruff check
-	.venv/lint/bin/ruff format --check
-	.venv/lint/bin/mypy
-	PATH=.venv/lint/bin:$$PATH cython-lint cython_src src tests adapters
+lint: .venv/lint/made ## check form, types and C, and that changes are told; ARGS=mypy for one check
+	@PRE_COMMIT_HOME=.venv/lint/pre-commit .venv/lint/bin/pre-commit run --all-files $(ARGS)
 
 .PHONY: format
-format: .venv/lint/made ## put Python code into the common form
+format: .venv/lint/made ## put Python, C and C++ into the common form
 	.venv/lint/bin/ruff check --fix
 	.venv/lint/bin/ruff format
+	git ls-files -z '*.c' '*.h' '*.cpp' '*.hpp' '*.cxx' | xargs -0 .venv/lint/bin/clang-format -i
 
 .venv/lint/made: pyproject.toml
-	uv=$$($(harness)/tools.py uv) && $$uv venv --quiet --clear .venv/lint \
+	uv=$$($(harness)/tools.py uv) && python=$$($(harness)/interpreters.py 3.11) \
+	&& $$uv venv --quiet --clear --python $$python .venv/lint \
 	&& $$uv pip install --quiet --python .venv/lint --group lint
 	touch $@
 

@@ -37,8 +37,9 @@ static int swpy_set(PyObject *error, const char *name, PyObject *value)
 
 static int swpy_describe_overflow(PyObject *error, const swpy_overflow *of)
 {
-    PyObject *name = of->name != NULL && *of->name ? PyUnicode_DecodeUTF8(of->name, strlen(of->name), "replace")
-                                                   : Py_NewRef(Py_None);
+    PyObject *name = of->name != NULL && *of->name
+                       ? PyUnicode_DecodeUTF8(of->name, (Py_ssize_t)strlen(of->name), "replace")
+                       : Py_NewRef(Py_None);
     return swpy_set(error, "name", name) | swpy_set(error, "size", PyLong_FromSize_t(of->size))
          | swpy_set(error, "used", PyLong_FromSize_t(of->used)) | swpy_set(error, "margin", PyLong_FromSize_t(of->margin));
 }

@@ -198,9 +198,8 @@ static void swpy_protection_start(swpy_probe probe)
     }
     size_t two_margins = swpy_protection.least_size / 3 * 2; /* the least size is three */
     swpy_protection.reserve = two_margins != 0 ? two_margins : SWPY_DEFAULT_RESERVE;
-    swpy_protection.mechanism = reason == NULL ? SWPY_POINTER
-                              : swpy_protection.setter != NULL && swpy_protection.least_size != 0 ? SWPY_SETTER
-                                                                                                  : SWPY_NONE;
+    int has_setter = swpy_protection.setter != NULL && swpy_protection.least_size != 0;
+    swpy_protection.mechanism = reason == NULL ? SWPY_POINTER : has_setter ? SWPY_SETTER : SWPY_NONE;
     PyOS_snprintf(swpy_protection.reason, sizeof swpy_protection.reason, "%s", reason != NULL ? reason : "");
 }
 

@@ -101,8 +101,8 @@ static const char *swpy_find_by_observation(size_t public_size)
     if (place == 0) {
         return "the bounds of the native stack were not found in the thread state";
     }
-    ptrdiff_t next = (ptrdiff_t)(place + sizeof(uintptr_t));
-    if (swpy_find_bounds(ts, (size_t)next, base, top) != 0) {
+    size_t next = (size_t)place + sizeof(uintptr_t);
+    if (swpy_find_bounds(ts, next, base, top) != 0) {
         return "the bounds of the native stack were found twice in the thread state";
     }
     swpy_protection.place = place;

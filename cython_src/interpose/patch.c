@@ -194,7 +194,7 @@ static int patch_object(struct dl_phdr_info *info, size_t size, void *context)
 {
     pass *self = context;
     sw_object in;
-    uint32_t symbols[SW_STAND_INS_AT_MOST];
+    uint32_t symbols[SW_STAND_INS_AT_MOST] = {0};
     (void)size;
     atomic_store(&loads_seen, info->dlpi_adds);
     if (sw_read_object(&in, info) && !is_excluded(&in) && find_symbols(&in, symbols)) {

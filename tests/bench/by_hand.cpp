@@ -45,7 +45,7 @@ PyMethodDef resume_method = {"resume", resume, METH_NOARGS, nullptr};
 PyObject *start(PyObject *, PyObject *function)
 {
     auto *self = new Coroutine{};
-    boost::context::stack_context stack = boost::context::fixedsize_stack(256 * 1024).allocate();
+    boost::context::stack_context stack = boost::context::fixedsize_stack(std::size_t{256} * 1024).allocate();
     self->place = ctx::make_fcontext(stack.sp, stack.size, entry);
     self->own = PyThreadState_New(PyInterpreterState_Get());
     self->function = Py_NewRef(function);

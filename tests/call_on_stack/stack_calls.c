@@ -115,7 +115,7 @@ static PyObject *compare_traces(PyObject *module, PyObject *unused)
 /* overrun(): write below the stack of a call. Ends the process. */
 static void write_below(void *unused)
 {
-    stackwarden_stack here;
+    stackwarden_stack here = {0};
     (void)unused;
     stackwarden_current_stack(&here);
     memset((void *)(here.base - 1), 0, 1);

@@ -54,7 +54,7 @@ def compiler(language: str = "c", headers: Path | None = None) -> list[str]:
     return [
         *os.environ.get(variable, default).split(),
         f"-std={_STANDARDS[language]}",
-        *("-Wall", "-Wextra", "-Werror", "-Wundef"),
+        *("-Wall", "-Wextra", "-Wconversion", "-Wundef", "-Werror"),
         # CPython's own headers use undefined macros (3.15.2, pyport.h): not warned of.
         *("-isystem", sysconfig.get_path("include")),
         f"-I{headers or public_headers()}",

@@ -22,23 +22,24 @@ static long wrong_unless(int expected)
 /* A stack comes, is used, and goes; its handle is stale from then on. */
 static long use_a_registered_stack(char *base, int round)
 {
-    stackwarden_stack stack;
+    stackwarden_stack stack = {0};
     (void)round;
-    return wrong_unless(stackwarden_register_stack(base, SIZE, "name", "races", 0, &stack) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_IN_USE)
-         + wrong_unless(stackwarden_reset_stack() == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_STALE_HANDLE);
+    long wrong = wrong_unless(stackwarden_register_stack(base, SIZE, "name", "races", 0, &stack) == STACKWARDEN_DONE);
+    wrong += wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_DONE);
+    wrong += wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_IN_USE);
+    wrong += wrong_unless(stackwarden_reset_stack() == STACKWARDEN_DONE);
+    wrong += wrong_unless(stackwarden_unregister_stack(stack.handle) == STACKWARDEN_DONE);
+    wrong += wrong_unless(stackwarden_switch_to(stack.handle) == STACKWARDEN_STALE_HANDLE);
+    return wrong;
 }
 
 /* A stack that nobody registered. */
 static long use_an_unregistered_stack(char *base, int round)
 {
-    stackwarden_request request;
+    stackwarden_request request = {0};
     (void)round;
-    return wrong_unless(stackwarden_enter_stack(base, SIZE, &request) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_leave_stack(&request) == STACKWARDEN_DONE);
+    long wrong = wrong_unless(stackwarden_enter_stack(base, SIZE, &request) == STACKWARDEN_DONE);
+    return wrong + wrong_unless(stackwarden_leave_stack(&request) == STACKWARDEN_DONE);
 }
 
 /* A lookup among stacks that come and go finds the whole truth or nothing. */
@@ -82,8 +83,8 @@ static long register_a_callback(char *base, int round)
 {
     (void)base;
     (void)round;
-    return wrong_unless(stackwarden_register_switch_callback(nothing, NULL, 1) == STACKWARDEN_DONE)
-         + wrong_unless(stackwarden_unregister_switch_callback(nothing, NULL) == STACKWARDEN_DONE);
+    long wrong = wrong_unless(stackwarden_register_switch_callback(nothing, NULL, 1) == STACKWARDEN_DONE);
+    return wrong + wrong_unless(stackwarden_unregister_switch_callback(nothing, NULL) == STACKWARDEN_DONE);
 }
 
 typedef long job(char *base, int round);
@@ -97,7 +98,7 @@ static void *work(void *number)
 {
     long wrong = 0;
     for (int round = 0; round < rounds; round++) {
-        wrong += jobs[(intptr_t)number](memory + (intptr_t)number * SIZE, round);
+        wrong += jobs[(uintptr_t)number](memory + (uintptr_t)number * SIZE, round);
     }
     return (void *)wrong;
 }

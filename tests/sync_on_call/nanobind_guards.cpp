@@ -6,17 +6,17 @@ namespace nb = nanobind;
 
 static unsigned long long base_here()
 {
-    stackwarden_stack stack;
+    stackwarden_stack stack{};
     stackwarden_current_stack(&stack);
     return stack.base;
 }
 
-static nb::object call(nb::object function)
+static nb::object call(const nb::object &function)
 {
     return function();
 }
 
-static nb::object call_in_scope(nb::object function)
+static nb::object call_in_scope(const nb::object &function)
 {
     stackwarden::sync_scope scope;
     return function();

@@ -6,17 +6,17 @@ namespace py = pybind11;
 
 static unsigned long long base_here()
 {
-    stackwarden_stack stack;
+    stackwarden_stack stack{};
     stackwarden_current_stack(&stack);
     return stack.base;
 }
 
-static py::object call(py::object function)
+static py::object call(const py::object &function)
 {
     return function();
 }
 
-static py::object call_in_scope(py::object function)
+static py::object call_in_scope(const py::object &function)
 {
     stackwarden::sync_scope scope;
     return function();

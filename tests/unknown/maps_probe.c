@@ -1,5 +1,5 @@
 /* maps_probe.c: the two ways to ask Linux for its map of memory, each by itself. Includes the file that is tested. */
-#include "linux_maps.c"
+#include "linux_maps.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <Python.h>
 

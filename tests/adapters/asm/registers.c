@@ -12,12 +12,14 @@ static volatile long seed = 1; /* the compiler cannot know what comes of it */
 static volatile double real_seed = 0.5;
 
 #define VALUES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+/* clang-format off */
 #define DEFINE(n) long v##n = seed * (n + 3); double r##n = real_seed * (n + 7);
 #define STEP(n) v##n += v##n % 7 + side; r##n = r##n / 2 + side + n;
 #define COPY(n) long w##n = v##n; double q##n = r##n;
 #define COMPARE(n) if (v##n != w##n || r##n != q##n) abort();
+/* clang-format on */
 
-static long go_round(long side, void **from, void **to)
+static long go_round(int side, void **from, void **to)
 {
     VALUES(DEFINE)
     for (int i = 0; i < ROUNDS; i++) {

@@ -146,6 +146,7 @@ void run_thread(const py::list &list, std::size_t size, const std::string &algor
     std::thread([&] {
         use(algorithm);
         std::vector<fibers::fiber> running;
+        running.reserve(functions.size());
         for (const py::object &function : functions) {
             running.emplace_back(std::allocator_arg, stack(boost::context::fixedsize_stack(size)), [&function] {
                 PyGILState_STATE former = PyGILState_Ensure();

@@ -52,7 +52,7 @@ static void start(int workers)
     myth_globalattr_t attributes;
     memset(&attributes, 0, sizeof attributes);
     myth_globalattr_init(&attributes);
-    myth_globalattr_set_n_workers(&attributes, workers);
+    myth_globalattr_set_n_workers(&attributes, (size_t)workers);
     myth_init_ex(&attributes);
 }
 

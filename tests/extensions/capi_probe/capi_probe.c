@@ -29,22 +29,9 @@ typedef struct {
     int ended;
 } request;
 
-static void perform(request *r)
+static void perform_on_record(request *r)
 {
-    memset(&r->stack, 0xAB, sizeof r->stack); /* what the core does not fill shows */
-    if (strcmp(r->what, "notify") == 0) {
-        r->status = stackwarden_notify_stack_switch(ADDRESS(r->a), r->b);
-    }
-    else if (strcmp(r->what, "switch_to") == 0) {
-        r->status = stackwarden_switch_to(r->a);
-    }
-    else if (strcmp(r->what, "reset") == 0) {
-        r->status = stackwarden_reset_stack();
-    }
-    else if (strcmp(r->what, "sync") == 0) {
-        r->status = stackwarden_sync_stack();
-    }
-    else if (strcmp(r->what, "register") == 0) {
+    if (strcmp(r->what, "register") == 0) {
         r->stack.handle = 0x5A5A;
         r->status = stackwarden_register_stack(ADDRESS(r->a), r->b, r->name, r->system, r->flags, &r->stack);
         r->handle = r->stack.handle;
@@ -84,6 +71,26 @@ static void perform(request *r)
     }
 }
 
+static void perform(request *r)
+{
+    memset(&r->stack, 0xAB, sizeof r->stack); /* what the core does not fill shows */
+    if (strcmp(r->what, "notify") == 0) {
+        r->status = stackwarden_notify_stack_switch(ADDRESS(r->a), r->b);
+    }
+    else if (strcmp(r->what, "switch_to") == 0) {
+        r->status = stackwarden_switch_to(r->a);
+    }
+    else if (strcmp(r->what, "reset") == 0) {
+        r->status = stackwarden_reset_stack();
+    }
+    else if (strcmp(r->what, "sync") == 0) {
+        r->status = stackwarden_sync_stack();
+    }
+    else {
+        perform_on_record(r);
+    }
+}
+
 static void *perform_in_thread(void *argument)
 {
     perform(argument);
@@ -112,6 +119,14 @@ static int in_a_thread(void *(*function)(void *), void *argument)
     pthread_t thread;
     int failed = pthread_create(&thread, NULL, function, argument);
     return failed ? failed : pthread_join(thread, NULL);
+}
+
+static PyObject *outcome(const request *r)
+{
+    return Py_BuildValue("iK(KKK)y#", (int)r->status, (unsigned long long)r->handle,
+                         (unsigned long long)r->stack.handle, (unsigned long long)r->stack.base,
+                         (unsigned long long)r->stack.size, (const char *)r->stack.reserved,
+                         (Py_ssize_t)sizeof r->stack.reserved);
 }
 
 static PyObject *call(PyObject *module, PyObject *args)
@@ -153,10 +168,7 @@ static PyObject *call(PyObject *module, PyObject *args)
         PyErr_Format(PyExc_RuntimeError, "%s %s: %s", how, r.what, strerror(failed));
         return NULL;
     }
-    return Py_BuildValue("iK(KKK)y#", (int)r.status, (unsigned long long)r.handle,
-                         (unsigned long long)r.stack.handle, (unsigned long long)r.stack.base,
-                         (unsigned long long)r.stack.size, (const char *)r.stack.reserved,
-                         (Py_ssize_t)sizeof r.stack.reserved);
+    return outcome(&r);
 }
 
 static PyObject *import_table(PyObject *module, PyObject *unused)
@@ -698,9 +710,9 @@ static PyObject *switch_among(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!K", &PyList_Type, &list, &rounds)) {
         return NULL;
     }
-    Py_ssize_t count = PyList_GET_SIZE(list);
-    for (Py_ssize_t i = 0; i < count && i < CHURNED; i++) {
-        handles[i] = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(list, i));
+    size_t count = (size_t)PyList_GET_SIZE(list);
+    for (size_t i = 0; i < count && i < CHURNED; i++) {
+        handles[i] = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(list, (Py_ssize_t)i));
     }
     Py_BEGIN_ALLOW_THREADS
     for (unsigned long long i = 0; i < rounds && !atomic_load(&stop_loops); i++) {

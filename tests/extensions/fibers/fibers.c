@@ -159,8 +159,10 @@ static PyGetSetDef Stack_attributes[] = {
 };
 
 static PyTypeObject Stack_type = {
+    /* clang-format off */
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "fibers.Stack",
+    /* clang-format on */
     .tp_basicsize = sizeof(Stack),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = Stack_new,
@@ -305,8 +307,10 @@ static PyGetSetDef Fiber_attributes[] = {
 };
 
 static PyTypeObject Fiber_type = {
+    /* clang-format off */
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "fibers.Fiber",
+    /* clang-format on */
     .tp_basicsize = sizeof(Fiber),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = Fiber_new,

@@ -199,7 +199,8 @@ static PyObject *bounds(PyObject *module, PyObject *capsule)
 {
     coroutine *self = of_capsule(capsule);
     (void)module;
-    return Py_BuildValue("(KK)", (unsigned long long)(uintptr_t)self->base, (unsigned long long)self->size);
+    uintptr_t base = (uintptr_t)self->base;
+    return Py_BuildValue("(KK)", (unsigned long long)base, (unsigned long long)self->size);
 }
 
 /* ---- threads ---- */
@@ -207,7 +208,7 @@ static PyObject *bounds(PyObject *module, PyObject *capsule)
 typedef struct {
     coroutine *coroutine;
     PyObject *function;
-    char failed;
+    int failed;
 } errand;
 
 static void *run(void *argument)

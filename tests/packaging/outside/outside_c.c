@@ -5,7 +5,7 @@ static PyObject *there_and_back(PyObject *module, PyObject *arguments)
 {
     Py_ssize_t base, size;
     stackwarden_request request;
-    stackwarden_stack there;
+    stackwarden_stack there = {0};
     (void)module;
     if (!PyArg_ParseTuple(arguments, "nn", &base, &size)) {
         return NULL;

@@ -8,7 +8,7 @@ static PyObject *there_and_back(PyObject *, PyObject *arguments)
         return nullptr;
     }
     stackwarden_status entered;
-    stackwarden_stack there, after;
+    stackwarden_stack there{}, after{};
     {
         stackwarden::stack_scope scope(reinterpret_cast<const void *>(base), static_cast<size_t>(size));
         entered = scope.status();

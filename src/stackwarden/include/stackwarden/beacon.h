@@ -86,8 +86,7 @@ extern __attribute__((visibility("hidden"))) stackwarden_beacon STACKWARDEN_BEAC
             ".balign 4\n" \
             ".long 12, 4, 1\n" /* bytes of the name and of what follows it, type */ \
             ".asciz \"" STACKWARDEN_BEACON_MAGIC "\"\n" \
-            ".long " STACKWARDEN_BEACON_TEXT_(slot) " - .\n" \
-            ".popsection\n");
+            ".long " STACKWARDEN_BEACON_TEXT_(slot) " - .\n.popsection\n");
 #define STACKWARDEN_BEACON_DEFINE_(slot, name) \
     __attribute__((used, visibility("hidden"))) stackwarden_beacon slot = STACKWARDEN_BEACON_VALUE_(name); \
     STACKWARDEN_BEACON_NOTE_(slot) \

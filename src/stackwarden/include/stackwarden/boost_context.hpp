@@ -259,7 +259,7 @@ struct side {
     stackwarden_stack stack{}; /* the one to resume */
     side *from = nullptr; /* where the last jump came from; nullptr: that one has ended */
     void *binding = nullptr; /* while it is suspended: see swap_binding */
-    context::fiber exit_to{}; /* while it is being destroyed: by whom */
+    context::fiber exit_to; /* while it is being destroyed: by whom */
     side *exit_side = nullptr;
     detail::role role = detail::role::thread;
     bool tracked = false; /* suspended while Python ran: the core has its execution state */
@@ -364,7 +364,7 @@ private:
     void end() noexcept;
     void leak() noexcept;
 
-    context::fiber machine_{};
+    context::fiber machine_;
     detail::side *side_ = nullptr;
 };
 
@@ -551,7 +551,7 @@ inline void use_pybind11()
     detail::swap_binding = detail::swap_pybind11;
     pybind11::register_exception_translator([](std::exception_ptr error) {
         try {
-            std::rethrow_exception(error);
+            std::rethrow_exception(std::move(error));
         }
         catch (const stack_exit &) {
             raise_stack_exit();
