@@ -7,8 +7,7 @@
 #include <stddef.h>
 
 extern void __sanitizer_start_switch_fiber(void **fake_stack, const void *base, size_t size) __attribute__((weak));
-extern void __sanitizer_finish_switch_fiber(void *fake_stack, const void **base, size_t *size)
-    __attribute__((weak));
+extern void __sanitizer_finish_switch_fiber(void *fake_stack, const void **base, size_t *size) __attribute__((weak));
 extern void *__tsan_get_current_fiber(void) __attribute__((weak));
 extern void *__tsan_create_fiber(unsigned flags) __attribute__((weak));
 extern void __tsan_destroy_fiber(void *fiber) __attribute__((weak));

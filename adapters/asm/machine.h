@@ -61,9 +61,9 @@
  * there is no caller: walks of the stack end here. */
 void stackwarden_asm_starts(void);
 
-#define MACHINE_STARTS(code)                                                                                           \
-    __asm__(".text\n.p2align 4\n.hidden stackwarden_asm_starts\n.globl stackwarden_asm_starts\n"                       \
-            ".type stackwarden_asm_starts, %function\nstackwarden_asm_starts:\n.cfi_startproc\n" code                  \
+#define MACHINE_STARTS(code) \
+    __asm__(".text\n.p2align 4\n.hidden stackwarden_asm_starts\n.globl stackwarden_asm_starts\n" \
+            ".type stackwarden_asm_starts, %function\nstackwarden_asm_starts:\n.cfi_startproc\n" code \
             ".cfi_endproc\n.size stackwarden_asm_starts, . - stackwarden_asm_starts\n")
 
 #if defined(__x86_64__)
@@ -88,8 +88,8 @@ static inline void *machine_make(char *top, void (*entry)(void *), void *argumen
 #error "the jump does not save the registers r16 to r31 of APX"
 #endif
 #if defined(__AVX512F__)
-#define MACHINE_AVX512                                                                                                 \
-    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",      \
+#define MACHINE_AVX512 \
+    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", \
         "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #else
 #define MACHINE_AVX512
@@ -143,7 +143,7 @@ static inline __attribute__((always_inline)) void machine_jump(void **from, void
 
 /* The predicates of SVE, where it is compiled for. The vectors of SVE are v0 to v31, made longer. */
 #if defined(__ARM_FEATURE_SVE)
-#define MACHINE_SVE                                                                                                    \
+#define MACHINE_SVE \
     , "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13", "p14", "p15"
 #else
 #define MACHINE_SVE

@@ -33,8 +33,8 @@ typedef struct {
 static stackwarden_beacon *beacon_of(const char *place, const ElfW(Nhdr) *header)
 {
     const beacon_note *note = (const beacon_note *)place;
-    if (header->n_type != NOTE_TYPE || header->n_namesz != sizeof note->name ||
-        header->n_descsz != sizeof note->offset || memcmp(note->name, STACKWARDEN_BEACON_MAGIC, sizeof note->name) != 0) {
+    if (header->n_type != NOTE_TYPE || header->n_namesz != sizeof note->name || header->n_descsz != sizeof note->offset
+        || memcmp(note->name, STACKWARDEN_BEACON_MAGIC, sizeof note->name) != 0) {
         return NULL;
     }
     return (stackwarden_beacon *)((char *)&note->offset + note->offset);

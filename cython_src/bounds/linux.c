@@ -13,8 +13,8 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
         return -1;
     }
-    int failed = pthread_attr_getstack(&attributes, &low, &size) != 0
-              || pthread_attr_getguardsize(&attributes, &guard) != 0;
+    int failed =
+        pthread_attr_getstack(&attributes, &low, &size) != 0 || pthread_attr_getguardsize(&attributes, &guard) != 0;
     pthread_attr_destroy(&attributes);
     if (failed || size <= guard) {
         return -1;

@@ -21,7 +21,8 @@ int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
     mach_msg_type_number_t count = VM_REGION_BASIC_INFO_COUNT_64;
     mach_port_t object;
     if (mach_vm_region(mach_task_self(), &start, &size, VM_REGION_BASIC_INFO_64, (vm_region_info_t)&info, &count,
-                       &object) != KERN_SUCCESS
+                       &object)
+            != KERN_SUCCESS
         || start > address || !(info.protection & VM_PROT_READ)) {
         return -1;
     }

@@ -130,8 +130,7 @@ static void switch_stack(void *base, size_t size, void (*function)(void *), sw_c
 
 /* NULL in a process without AddressSanitizer. */
 extern void __sanitizer_start_switch_fiber(void **fake_stack, const void *base, size_t size) __attribute__((weak));
-extern void __sanitizer_finish_switch_fiber(void *fake_stack, const void **base, size_t *size)
-    __attribute__((weak));
+extern void __sanitizer_finish_switch_fiber(void *fake_stack, const void **base, size_t *size) __attribute__((weak));
 
 static void run_call(void *argument)
 {

@@ -41,7 +41,8 @@ static int swpy_describe_overflow(PyObject *error, const swpy_overflow *of)
                        ? PyUnicode_DecodeUTF8(of->name, (Py_ssize_t)strlen(of->name), "replace")
                        : Py_NewRef(Py_None);
     return swpy_set(error, "name", name) | swpy_set(error, "size", PyLong_FromSize_t(of->size))
-         | swpy_set(error, "used", PyLong_FromSize_t(of->used)) | swpy_set(error, "margin", PyLong_FromSize_t(of->margin));
+         | swpy_set(error, "used", PyLong_FromSize_t(of->used))
+         | swpy_set(error, "margin", PyLong_FromSize_t(of->margin));
 }
 
 static void swpy_raise_as(PyObject *kind, PyObject *message, const swpy_overflow *of)
@@ -61,7 +62,8 @@ static void swpy_raise_stack_overflow(const swpy_overflow *of, const char *where
     PyThreadState *ts = swpy_attached();
     ts->recursion_headroom++;
     swpy_raise_as(swpy_error_class("StackOverflow"),
-                  PyUnicode_FromFormat("Stack overflow (used %zu of %zu bytes)%s", of->used, of->size, where != NULL ? where : ""),
+                  PyUnicode_FromFormat("Stack overflow (used %zu of %zu bytes)%s", of->used, of->size,
+                                       where != NULL ? where : ""),
                   of);
     ts->recursion_headroom--;
 }

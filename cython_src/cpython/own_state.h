@@ -7,8 +7,8 @@
 #ifndef SWPY_OWN_STATE_H
 #define SWPY_OWN_STATE_H
 
-#include "trashcan.h"
 #include "thread_state.h"
+#include "trashcan.h"
 
 #define SWPY_HAS_OWN_STATES (!SWPY_311)
 

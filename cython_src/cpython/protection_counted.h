@@ -27,7 +27,9 @@ static inline uintptr_t swpy_low_end(const sw_record *record)
 static inline int swpy_levels(size_t size)
 {
     size_t levels = size > SWPY_UNCOUNTED_BYTES ? (size - SWPY_UNCOUNTED_BYTES) / SWPY_BYTES_PER_LEVEL : 0;
-    return (int)(levels < SWPY_LEAST_LEVELS ? SWPY_LEAST_LEVELS : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS : levels);
+    return (int)(levels < SWPY_LEAST_LEVELS  ? SWPY_LEAST_LEVELS
+                 : levels > SWPY_MOST_LEVELS ? SWPY_MOST_LEVELS
+                                             : levels);
 }
 
 /* The levels that fit into a stack, or into its own budget. */

@@ -51,8 +51,8 @@ static void swpy_protection_start(swpy_probe probe)
     swpy_protection.mechanism = SWPY_NONE;
     if (fresh == NULL) {
         PyErr_Clear();
-        reason = probe == SWPY_PROBE_OFF ? "the probe of layouts is turned off (STACKWARDEN_PROBE=off)"
-                                         : "out of memory";
+        reason =
+            probe == SWPY_PROBE_OFF ? "the probe of layouts is turned off (STACKWARDEN_PROBE=off)" : "out of memory";
     }
     else {
         /* Not the header's limit: it differs between patch releases (1,500 in 3.12.1, 10,000 in 3.13.0). */

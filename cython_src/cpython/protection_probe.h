@@ -25,8 +25,7 @@ PyAPI_DATA(struct pyruntimestate) _PyRuntime; /* begins with the debug offsets *
 static size_t swpy_public_size(void)
 {
     const struct _Py_DebugOffsets *offsets = (const struct _Py_DebugOffsets *)&_PyRuntime;
-    if (memcmp(offsets->cookie, _Py_Debug_Cookie, sizeof offsets->cookie) != 0
-        || offsets->version != Py_Version) {
+    if (memcmp(offsets->cookie, _Py_Debug_Cookie, sizeof offsets->cookie) != 0 || offsets->version != Py_Version) {
         return 0;
     }
     size_t size = offsets->thread_state.size;

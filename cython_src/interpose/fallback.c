@@ -37,7 +37,7 @@ static __attribute__((noinline)) applied *this_applied(void)
 void sw_find_python(void)
 {
     attached = (void *(*)(void))sw_find_definition("PyThreadState_GetUnchecked");
-    id_of = (uint64_t(*)(void *))sw_find_definition("PyThreadState_GetID");
+    id_of = (uint64_t (*)(void *))sw_find_definition("PyThreadState_GetID");
     reset_bounds = (void (*)(void *))sw_find_definition("PyUnstable_ThreadState_ResetStackProtection");
     set_bounds = (int (*)(void *, void *, size_t))sw_find_definition("PyUnstable_ThreadState_SetStackProtection");
 }

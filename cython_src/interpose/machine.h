@@ -19,8 +19,8 @@
 #include <stdint.h>
 #include <ucontext.h>
 
-#define SW_DEFINE(name, type, code)                                                                                    \
-    __asm__(".text\n.hidden " name "\n.globl " name "\n.type " name ", " type "\n" name ":\n" code ".size " name       \
+#define SW_DEFINE(name, type, code) \
+    __asm__(".text\n.hidden " name "\n.globl " name "\n.type " name ", " type "\n" name ":\n" code ".size " name \
             ", .-" name "\n")
 
 #if defined(__x86_64__)
@@ -38,21 +38,21 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
 #define SW_SAVE "pushq %rdi\n pushq %rsi\n pushq %rdx\n pushq %rcx\n pushq %r8\n pushq %r9\n subq $8, %rsp\n"
 #define SW_LOAD "addq $8, %rsp\n popq %r9\n popq %r8\n popq %rcx\n popq %rdx\n popq %rsi\n popq %rdi\n"
 
-#define SW_DEFINE_CONTEXT_STARTS                                                                                       \
-    SW_DEFINE("sw_context_starts", "@function",                                                                        \
-              ".cfi_startproc\n .cfi_undefined rip\n endbr64\n" SW_SAVE "call sw_finish_first_switch\n" SW_LOAD        \
+#define SW_DEFINE_CONTEXT_STARTS \
+    SW_DEFINE("sw_context_starts", "@function", \
+              ".cfi_startproc\n .cfi_undefined rip\n endbr64\n" SW_SAVE "call sw_finish_first_switch\n" SW_LOAD \
               "jmp *%r12\n .cfi_endproc\n")
 
-#define SW_DEFINE_MAKECONTEXT                                                                                          \
-    SW_DEFINE("sw_makecontext", "@function",                                                                           \
-              ".cfi_startproc\n endbr64\n" SW_SAVE ".cfi_def_cfa_offset 64\n call sw_make_context\n"                  \
-              SW_LOAD ".cfi_def_cfa_offset 8\n movq %rax, %rsi\n xorl %eax, %eax\n"                                 \
+#define SW_DEFINE_MAKECONTEXT \
+    SW_DEFINE("sw_makecontext", "@function", \
+              ".cfi_startproc\n endbr64\n" SW_SAVE ".cfi_def_cfa_offset 64\n call sw_make_context\n" SW_LOAD \
+              ".cfi_def_cfa_offset 8\n movq %rax, %rsi\n xorl %eax, %eax\n" \
               "movq sw_real_makecontext(%rip), %r11\n jmp *%r11\n .cfi_endproc\n")
 
-#define SW_DEFINE_DECIDED(name, decide)                                                                                \
-    SW_DEFINE(name, "@function",                                                                                       \
-              ".cfi_startproc\n endbr64\n pushq %rdi\n pushq %rsi\n subq $8, %rsp\n .cfi_def_cfa_offset 32\n"          \
-              "call " decide "\n addq $8, %rsp\n popq %rsi\n popq %rdi\n .cfi_def_cfa_offset 8\n"                   \
+#define SW_DEFINE_DECIDED(name, decide) \
+    SW_DEFINE(name, "@function", \
+              ".cfi_startproc\n endbr64\n pushq %rdi\n pushq %rsi\n subq $8, %rsp\n .cfi_def_cfa_offset 32\n" \
+              "call " decide "\n addq $8, %rsp\n popq %rsi\n popq %rdi\n .cfi_def_cfa_offset 8\n" \
               "testq %rdx, %rdx\n jne 1f\n ret\n1: jmp *%rdx\n .cfi_endproc\n")
 
 #elif defined(__aarch64__)
@@ -66,24 +66,24 @@ static inline uintptr_t sw_context_sp(const ucontext_t *context)
     return (uintptr_t)context->uc_mcontext.sp;
 }
 
-#define SW_SAVE                                                                                                        \
-    "stp x0, x1, [sp, #-80]!\n stp x2, x3, [sp, #16]\n stp x4, x5, [sp, #32]\n stp x6, x7, [sp, #48]\n"                \
+#define SW_SAVE \
+    "stp x0, x1, [sp, #-80]!\n stp x2, x3, [sp, #16]\n stp x4, x5, [sp, #32]\n stp x6, x7, [sp, #48]\n" \
     "str x30, [sp, #64]\n"
-#define SW_LOAD                                                                                                        \
-    "ldr x30, [sp, #64]\n ldp x6, x7, [sp, #48]\n ldp x4, x5, [sp, #32]\n ldp x2, x3, [sp, #16]\n"                     \
+#define SW_LOAD \
+    "ldr x30, [sp, #64]\n ldp x6, x7, [sp, #48]\n ldp x4, x5, [sp, #32]\n ldp x2, x3, [sp, #16]\n" \
     "ldp x0, x1, [sp], #80\n"
 
-#define SW_DEFINE_CONTEXT_STARTS                                                                                       \
+#define SW_DEFINE_CONTEXT_STARTS \
     SW_DEFINE("sw_context_starts", "%function", "hint #34\n" SW_SAVE "bl sw_finish_first_switch\n" SW_LOAD "br x20\n")
 
-#define SW_DEFINE_MAKECONTEXT                                                                                          \
-    SW_DEFINE("sw_makecontext", "%function",                                                                           \
-              "hint #34\n" SW_SAVE "bl sw_make_context\n mov x16, x0\n" SW_LOAD "mov x1, x16\n"                        \
+#define SW_DEFINE_MAKECONTEXT \
+    SW_DEFINE("sw_makecontext", "%function", \
+              "hint #34\n" SW_SAVE "bl sw_make_context\n mov x16, x0\n" SW_LOAD "mov x1, x16\n" \
               "adrp x17, sw_real_makecontext\n ldr x17, [x17, :lo12:sw_real_makecontext]\n br x17\n")
 
-#define SW_DEFINE_DECIDED(name, decide)                                                                                \
-    SW_DEFINE(name, "%function",                                                                                       \
-              "hint #34\n stp x0, x1, [sp, #-32]!\n str x30, [sp, #16]\n bl " decide "\n mov x16, x0\n mov x17, x1\n"  \
+#define SW_DEFINE_DECIDED(name, decide) \
+    SW_DEFINE(name, "%function", \
+              "hint #34\n stp x0, x1, [sp, #-32]!\n str x30, [sp, #16]\n bl " decide "\n mov x16, x0\n mov x17, x1\n" \
               "ldr x30, [sp, #16]\n ldp x0, x1, [sp], #32\n cbnz x17, 1f\n mov x0, x16\n ret\n1: br x17\n")
 #endif
 

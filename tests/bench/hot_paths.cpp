@@ -41,8 +41,7 @@ void check(stackwarden_status status)
 
 char *map_stacks(std::size_t count, int protection)
 {
-    void *memory =
-        mmap(nullptr, count * stack_size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(nullptr, count * stack_size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         Py_FatalError("no memory for the stacks");
     }
@@ -431,8 +430,7 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "hot_paths", nullptr, -1, methods,
-                          nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "hot_paths", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
 } // namespace
 

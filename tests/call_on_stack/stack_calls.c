@@ -44,8 +44,7 @@ static PyObject *seen_by(const call *self)
 {
     return Py_BuildValue("iKnKKiK", (int)self->status, (unsigned long long)self->inside.base,
                          (Py_ssize_t)self->inside.size, (unsigned long long)self->inside.pooled,
-                         (unsigned long long)self->pointer, self->attached,
-                         (unsigned long long)self->afterwards.base);
+                         (unsigned long long)self->pointer, self->attached, (unsigned long long)self->afterwards.base);
 }
 
 /* make(how, least, size): (status, base, size, pooled, pointer, attached, base afterwards). least 0: always on another stack. */

@@ -25,8 +25,8 @@
 
 static inline char *map_stack(size_t size)
 {
-    void *guard = mmap(NULL, STACK_GUARD + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                       -1, 0);
+    void *guard =
+        mmap(NULL, STACK_GUARD + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (guard == MAP_FAILED || mprotect(guard, STACK_GUARD, PROT_NONE) != 0) {
         return NULL;
     }

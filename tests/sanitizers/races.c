@@ -90,8 +90,8 @@ static long register_a_callback(char *base, int round)
 typedef long job(char *base, int round);
 
 static job *const jobs[JOBS] = {
-    use_a_registered_stack, use_a_registered_stack, use_an_unregistered_stack, find, find, start_a_thread,
-    register_a_callback,
+    use_a_registered_stack, use_a_registered_stack, use_an_unregistered_stack, find, find,
+    start_a_thread,         register_a_callback,
 };
 
 static void *work(void *number)

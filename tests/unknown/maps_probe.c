@@ -69,10 +69,13 @@ static PyObject *is_arena(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"mapping_of", mapping_of, METH_O, NULL}, {"by_query", by_query, METH_O, NULL},
-    {"by_text", by_text, METH_O, NULL},       {"is_readable", is_readable, METH_O, NULL},
+    {"mapping_of", mapping_of, METH_O, NULL},
+    {"by_query", by_query, METH_O, NULL},
+    {"by_text", by_text, METH_O, NULL},
+    {"is_readable", is_readable, METH_O, NULL},
     {"is_resident", is_resident, METH_VARARGS, NULL},
-    {"is_arena", is_arena, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL},
+    {"is_arena", is_arena, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {

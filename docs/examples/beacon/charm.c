@@ -25,7 +25,8 @@ static void base_resume(thread *to)
     current = to;
     if (to->stack != NULL) { /* beacon: these five lines */
         stackwarden_beacon_switch(to->stack, to->stack_size);
-    } else {
+    }
+    else {
         stackwarden_beacon_reset();
     }
 }

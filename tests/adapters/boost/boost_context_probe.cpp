@@ -30,9 +30,9 @@ public:
     Fiber(py::object function, std::size_t size, const std::string &allocator, const std::string &isolation)
         : function_(std::move(function))
     {
-        unsigned flags = isolation == "frames"         ? STACKWARDEN_ISOLATION_FRAMES
-                         : isolation == "thread-state" ? STACKWARDEN_ISOLATION_THREAD_STATE
-                                                       : 0u;
+        unsigned flags = isolation == "frames"       ? STACKWARDEN_ISOLATION_FRAMES
+                       : isolation == "thread-state" ? STACKWARDEN_ISOLATION_THREAD_STATE
+                                                     : 0u;
         if (allocator == "bare") {
             make(context::fixedsize_stack(size));
         }

@@ -232,8 +232,10 @@ template <typename Function> struct choice {
 constexpr choice<engine> engines[] = {{"fiber", run_fiber}, {"fcontext", run_fcontext}};
 
 using teller = void (*)(engine, const memory &, const work &);
-constexpr choice<teller> tellers[] = {{"handle", tell_by_handle}, {"scope", tell_by_scope},
-                                      {"notify", tell_by_notify}, {"sync", tell_by_sync},
+constexpr choice<teller> tellers[] = {{"handle", tell_by_handle},
+                                      {"scope", tell_by_scope},
+                                      {"notify", tell_by_notify},
+                                      {"sync", tell_by_sync},
                                       {"none", tell_nobody}};
 
 template <typename Function, std::size_t count>

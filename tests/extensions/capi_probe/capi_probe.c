@@ -184,8 +184,8 @@ static PyObject *status_text(PyObject *module, PyObject *args)
     (void)module;
     int status;
     return PyArg_ParseTuple(args, "i", &status)
-               ? PyUnicode_FromString(stackwarden_status_text((stackwarden_status)status))
-               : NULL;
+             ? PyUnicode_FromString(stackwarden_status_text((stackwarden_status)status))
+             : NULL;
 }
 
 /* ---- memory ---- */
@@ -228,9 +228,8 @@ static PyObject *install_guard(PyObject *module, PyObject *args)
     (void)module;
     const int madv_guard_install = 102; /* Linux 6.13 */
     unsigned long long base, size;
-    return PyArg_ParseTuple(args, "KK", &base, &size)
-               ? done_or_error(madvise(ADDRESS(base), size, madv_guard_install))
-               : NULL;
+    return PyArg_ParseTuple(args, "KK", &base, &size) ? done_or_error(madvise(ADDRESS(base), size, madv_guard_install))
+                                                      : NULL;
 }
 
 /* ---- real switches: call a Python function on a stack and tell nobody ---- */
@@ -505,8 +504,8 @@ static PyObject *unregister_callback(PyObject *module, PyObject *args)
     unsigned slot;
     int other = 0;
     return PyArg_ParseTuple(args, "I|p", &slot, &other)
-               ? PyLong_FromLong(stackwarden_unregister_switch_callback(other ? note_too : note, &notebooks[slot]))
-               : NULL;
+             ? PyLong_FromLong(stackwarden_unregister_switch_callback(other ? note_too : note, &notebooks[slot]))
+             : NULL;
 }
 
 /* take_notes(slot): [((handle, base, size), (handle, base, size), attached, on the new stack), ...] */
@@ -521,11 +520,10 @@ static PyObject *take_notes(PyObject *module, PyObject *args)
     PyObject *notes = PyList_New(0);
     for (int i = 0; notes != NULL && i < book->count; i++) {
         const stackwarden_stack *left = &book->left[i], *entered = &book->entered[i];
-        PyObject *one = Py_BuildValue(
-            "(KKK)(KKK)NN", (unsigned long long)left->handle, (unsigned long long)left->base,
-            (unsigned long long)left->size, (unsigned long long)entered->handle, (unsigned long long)entered->base,
-            (unsigned long long)entered->size, PyBool_FromLong(book->attached[i]),
-            PyBool_FromLong(book->on_the_new_stack[i]));
+        PyObject *one = Py_BuildValue("(KKK)(KKK)NN", (unsigned long long)left->handle, (unsigned long long)left->base,
+                                      (unsigned long long)left->size, (unsigned long long)entered->handle,
+                                      (unsigned long long)entered->base, (unsigned long long)entered->size,
+                                      PyBool_FromLong(book->attached[i]), PyBool_FromLong(book->on_the_new_stack[i]));
         if (one == NULL || PyList_Append(notes, one) < 0) {
             Py_CLEAR(notes);
         }
@@ -618,8 +616,8 @@ static PyObject *look_up(PyObject *module, PyObject *args)
         }
         else if (status == STACKWARDEN_DONE) {
             found++;
-            wrong += address - stack.base >= stack.size || (stack.base - first) % stride != 0
-                  || stack.size > stride || stack.handle == 0;
+            wrong += address - stack.base >= stack.size || (stack.base - first) % stride != 0 || stack.size > stride
+                  || stack.handle == 0;
         }
     }
     Py_END_ALLOW_THREADS
@@ -679,8 +677,8 @@ static PyObject *register_many(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     for (unsigned long long i = 0; i < count; i++) {
         stackwarden_stack stack = {0};
-        made += stackwarden_register_stack(ADDRESS(first + i * stride), size, NULL, NULL, 0, &stack)
-             == STACKWARDEN_DONE;
+        made +=
+            stackwarden_register_stack(ADDRESS(first + i * stride), size, NULL, NULL, 0, &stack) == STACKWARDEN_DONE;
         handles[i] = stack.handle;
     }
     for (unsigned long long i = 0; i < count; i++) {

@@ -122,8 +122,7 @@ static PyObject *Stack_renew(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|O", &context)) {
         return NULL;
     }
-    return PyLong_FromLong(
-        stackwarden_renew_stack(((Stack *)self)->stack.handle, context == Py_None ? NULL : context));
+    return PyLong_FromLong(stackwarden_renew_stack(((Stack *)self)->stack.handle, context == Py_None ? NULL : context));
 }
 
 static PyObject *Stack_base(PyObject *self, void *unused)
@@ -183,8 +182,7 @@ typedef struct {
 
 static PyObject *Fiber_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
-    static char *names[] = {"stack",    "function", "program", "number", "raw",
-                            "blocking", "to_fiber", "to_back", NULL};
+    static char *names[] = {"stack", "function", "program", "number", "raw", "blocking", "to_fiber", "to_back", NULL};
     PyObject *stack, *function = NULL, *program = NULL;
     long number = 0;
     int raw = 0, blocking = 0, to_fiber = BY_HANDLE, to_back = BY_HANDLE;
@@ -441,8 +439,8 @@ static PyObject *run_on_threads(PyObject *module, PyObject *args)
     }
     long count = (long)PyList_Size(lists);
     for (long i = 0; i < count; i++) {
-        actors[i] = (actor){.program = program, .number = -1 - i, .function = function, .fibers = fibers[i],
-                            .raw = raw};
+        actors[i] =
+            (actor){.program = program, .number = -1 - i, .function = function, .fibers = fibers[i], .raw = raw};
         if (collect_fibers(PyList_GetItem(lists, i), fibers[i], 10) < 0) {
             return NULL;
         }
@@ -469,8 +467,7 @@ static PyObject *carry_fibers(PyObject *module, PyObject *args)
     int own_states = 1;
     queue work = {.refusal = STACKWARDEN_DONE, .attached = 1};
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!lI|pp", &PyList_Type, &list, &carriers, &work.seed, &own_states,
-                          &work.attached)) {
+    if (!PyArg_ParseTuple(args, "O!lI|pp", &PyList_Type, &list, &carriers, &work.seed, &own_states, &work.attached)) {
         return NULL;
     }
     work.count = work.undone = (long)PyList_Size(list);
@@ -503,8 +500,7 @@ static __attribute__((noinline)) stackwarden_status go_down(PyObject *list, uint
 {
     volatile char page[1024];
     page[0] = 0;
-    stackwarden_status status =
-        (uintptr_t)page - base > room ? go_down(list, base, room) : drop_and_park(list);
+    stackwarden_status status = (uintptr_t)page - base > room ? go_down(list, base, room) : drop_and_park(list);
     page[1] = page[0];
     return status;
 }

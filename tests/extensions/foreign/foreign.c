@@ -233,8 +233,8 @@ static void *run(void *argument)
 static char *map_low(size_t size)
 {
     for (uintptr_t place = (uintptr_t)1 << 32; place < (uintptr_t)1 << 40; place += (uintptr_t)1 << 32) {
-        char *memory = mmap((void *)place, size, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        char *memory =
+            mmap((void *)place, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
         if (memory == (char *)place) {
             return memory;
         }

@@ -17,8 +17,7 @@ static PyObject *there_and_back(PyObject *module, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {{"there_and_back", there_and_back, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "outside_c", NULL, -1, methods,
-                                        NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "outside_c", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit_outside_c(void)
 {

@@ -20,8 +20,8 @@ static PyObject *there_and_back(PyObject *, PyObject *arguments)
 
 static PyMethodDef methods[] = {{"there_and_back", there_and_back, METH_VARARGS, nullptr},
                                 {nullptr, nullptr, 0, nullptr}};
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "outside_cxx", nullptr, -1, methods,
-                                        nullptr, nullptr, nullptr, nullptr};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "outside_cxx", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
 PyMODINIT_FUNC PyInit_outside_cxx()
 {

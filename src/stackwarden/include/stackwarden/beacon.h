@@ -69,8 +69,8 @@ struct stackwarden_beacon {
 #endif
 
 #define STACKWARDEN_BEACON_VALUE_(name) \
-    {STACKWARDEN_BEACON_MAGIC, STACKWARDEN_BEACON_VERSION, name, NULL, 0, 0, \
-     (uint32_t)sizeof(stackwarden_beacon), {0, 0, 0, 0, 0}}
+    {STACKWARDEN_BEACON_MAGIC, STACKWARDEN_BEACON_VERSION, name, NULL, 0, 0, (uint32_t)sizeof(stackwarden_beacon), \
+     {0, 0, 0, 0, 0}}
 
 /* ---- how a core finds it ---- */
 

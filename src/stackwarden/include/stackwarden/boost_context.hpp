@@ -140,7 +140,8 @@ inline bool is_attached() noexcept
 inline void finish_ended() noexcept
 {
     stackwarden_stack here{};
-    if (stackwarden_current_stack(&here) == STACKWARDEN_DONE && stackwarden_start_switch(&here, 0) == STACKWARDEN_DONE) {
+    if (stackwarden_current_stack(&here) == STACKWARDEN_DONE
+        && stackwarden_start_switch(&here, 0) == STACKWARDEN_DONE) {
         stackwarden_finish_switch();
     }
 }
@@ -176,8 +177,8 @@ public:
         stackwarden_stack range = detail::range_of(made);
         bool attached = detail::is_attached();
         unsigned flags = attached ? flags_ : flags_ | STACKWARDEN_EMPTY_CONTEXT;
-        stackwarden_status status = stackwarden_register_stack(reinterpret_cast<void *>(range.base), range.size, name_,
-                                                               "boost", flags, &range);
+        stackwarden_status status =
+            stackwarden_register_stack(reinterpret_cast<void *>(range.base), range.size, name_, "boost", flags, &range);
         if (status < 0 && detail::is_running(status)) {
             allocator_.deallocate(made);
             throw refused(status);
@@ -301,8 +302,7 @@ public:
 
     /* On a stack of registered_stack<>. The function is `fiber (fiber &&from)`; what it returns is resumed at its end.
      * */
-    template <typename Function,
-              typename = std::enable_if_t<!std::is_same_v<std::decay_t<Function>, fiber>>>
+    template <typename Function, typename = std::enable_if_t<!std::is_same_v<std::decay_t<Function>, fiber>>>
     explicit fiber(Function &&function)
         : fiber(std::allocator_arg, registered_stack<>(), std::forward<Function>(function))
     {
@@ -313,10 +313,7 @@ public:
     template <typename Allocator, typename Function>
     fiber(std::allocator_arg_t, Allocator &&allocator, Function &&function);
 
-    fiber(fiber &&other) noexcept
-        : machine_(std::move(other.machine_)), side_(std::exchange(other.side_, nullptr))
-    {
-    }
+    fiber(fiber &&other) noexcept : machine_(std::move(other.machine_)), side_(std::exchange(other.side_, nullptr)) {}
 
     fiber &operator=(fiber &&other) noexcept
     {
@@ -487,8 +484,7 @@ inline void fiber::end() noexcept
         machine_ = context::fiber(); /* it never began */
         return;
     }
-    if (ended->role == detail::role::thread
-        || (ended->tracked && !detail::is_python_running())) {
+    if (ended->role == detail::role::thread || (ended->tracked && !detail::is_python_running())) {
         leak();
         return;
     }

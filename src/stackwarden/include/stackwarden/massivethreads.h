@@ -71,7 +71,8 @@ static inline void stackwarden_massivethreads_pass(void)
     myth_thread_attr_init(&attributes);
     attributes.child_first = 1;
     if (myth_create_ex(&thread, &attributes, stackwarden_massivethreads_linger_,
-                       (void *)(uintptr_t)stackwarden_massivethreads_passes_()) == 0) {
+                       (void *)(uintptr_t)stackwarden_massivethreads_passes_())
+        == 0) {
         __atomic_add_fetch(&stackwarden_massivethreads_passed_, 1, __ATOMIC_RELEASE);
         myth_detach(thread);
     }

@@ -105,8 +105,7 @@ typedef enum {
 
 /* A switch callback: runs attached, on the new stack `to`. Must not throw, and must leave no Python exception pending.
  * `from` may be gone already: then its handle is stale. */
-typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to,
-                                            void *arg);
+typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to, void *arg);
 
 /* A function that is called on another stack. Must return: no C++ exception and no longjmp may leave it. */
 typedef void (*stackwarden_function)(void *arg);
@@ -134,8 +133,7 @@ typedef struct {
     stackwarden_status (*unregister_stack)(stackwarden_handle handle);
     stackwarden_status (*current_stack)(stackwarden_stack *stack);
     stackwarden_status (*find_stack)(uintptr_t address, stackwarden_stack *stack);
-    stackwarden_status (*register_switch_callback)(stackwarden_switch_callback callback, void *arg,
-                                                   int all_threads);
+    stackwarden_status (*register_switch_callback)(stackwarden_switch_callback callback, void *arg, int all_threads);
     stackwarden_status (*unregister_switch_callback)(stackwarden_switch_callback callback, void *arg);
     stackwarden_status (*start_switch)(const stackwarden_stack *to, unsigned flags);
     stackwarden_status (*start_switch_blocking)(const stackwarden_stack *to, unsigned flags);
@@ -215,8 +213,7 @@ static inline int stackwarden_import(void)
         PyErr_Format(PyExc_ImportError,
                      "stackwarden: this extension was compiled against version %d.%d of the C table, the "
                      "installed package provides %u.%u: %s",
-                     STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, (unsigned)table->major,
-                     (unsigned)table->minor,
+                     STACKWARDEN_API_MAJOR, STACKWARDEN_API_MINOR, (unsigned)table->major, (unsigned)table->minor,
                      table->major > STACKWARDEN_API_MAJOR
                          ? "recompile the extension against the installed stackwarden.h"
                          : "install a newer stackwarden (pip install --upgrade stackwarden)");
@@ -358,14 +355,13 @@ static inline stackwarden_status stackwarden_find_stack(const void *address, sta
 /* Have a function called after each switch on this thread, or on all threads. Switches that were made detached are
  * reported at the next sync, several as one.
  * Fails with: FULL; unregister with NOT_REGISTERED. Takes a lock. */
-static inline stackwarden_status stackwarden_register_switch_callback(stackwarden_switch_callback callback,
-                                                                      void *arg, int all_threads)
+static inline stackwarden_status stackwarden_register_switch_callback(stackwarden_switch_callback callback, void *arg,
+                                                                      int all_threads)
 {
     return STACKWARDEN_CALL_(register_switch_callback, (callback, arg, all_threads));
 }
 
-static inline stackwarden_status stackwarden_unregister_switch_callback(stackwarden_switch_callback callback,
-                                                                        void *arg)
+static inline stackwarden_status stackwarden_unregister_switch_callback(stackwarden_switch_callback callback, void *arg)
 {
     return STACKWARDEN_CALL_(unregister_switch_callback, (callback, arg));
 }
