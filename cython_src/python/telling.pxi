@@ -34,9 +34,9 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
     return _stack(&made)
 
 
-# Functions that may apply other counters are of Cython's own kind (binding): a call of CPython's built-in kind counts
-# against the recursion limit on 3.11 to 3.13, or does not, as it was specialised; and what is counted when a stack
-# is suspended must be counted when it is resumed. The others are of the built-in kind: it takes less code.
+# Functions that may apply other counters are of Cython's own kind (binding): a call of CPython's built-in kind
+# counts against the recursion limit on 3.11 to 3.13, or does not, as it was specialised; and what is counted when
+# a stack is suspended must be counted when it is resumed. The others are of the built-in kind: it takes less code.
 
 @cython.binding(True)
 def notify_stack_switch(base, size=None):
