@@ -116,6 +116,7 @@ def _masked(instruction: str) -> str:
     """Without addresses: what is jumped to or read is its name and the offset in it."""
     text = re.sub(r"-?0x[0-9a-f]+\(%rip\)", "(%rip)", instruction)
     text = re.sub(r"\b[0-9a-f]+ (?=<)", "", text)
+    text = text if "# <_fini+" not in text else text[: text.index("#")]  # a constant: no symbol
     return re.sub(
         r"<([^>+]+)(\+0x[0-9a-f]+)?>", lambda match: f"<{_plain(match[1])}{match[2] or ''}>", text
     )
