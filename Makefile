@@ -18,6 +18,10 @@ help: ## list these targets
 demo: ## run the demo under the newest CPython that can be had
 	$(call session,demo,newest)
 
+.PHONY: build
+build: ## build the package for every CPython; PYTHON=3.14 for one
+	@$(harness)/wheels.py $(PYTHON)
+
 .PHONY: test
 test: ## test under every CPython; PYTHON=3.14 for one, ARGS="-k fork" for pytest
 	@$(run_tests) -- $(ARGS)

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -129,6 +130,17 @@ def test_going_back_restores_what_cpython_had_before_the_stack_limit_was_changed
         print(cpython_bounds.read() == before)
     """)
     assert done.stdout == "True\n"
+
+
+def test_it_does_not_matter_what_kind_of_call_tells(effective_bounds, new_stack):
+    """CPython 3.11 to 3.13 count a call of a built-in function, but not where it was specialised."""
+    stack = new_stack()
+    tell = partial(stackwarden.notify_stack_switch, stack)  # such a call is not specialised
+    before = effective_bounds()
+    for _ in range(100):
+        tell()
+        stackwarden.reset_stack()
+    assert effective_bounds() == before
 
 
 def test_one_thread_does_not_change_the_bounds_of_another(companion, effective_bounds, new_stack):

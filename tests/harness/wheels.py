@@ -1,15 +1,21 @@
 """The wheel of the present sources, built once for each interpreter and again when either changed.
 
 It is built by way of a source distribution, so what runs is what users get.
+
+Command line:
+    python3 tests/harness/wheels.py [VERSION]...    builds those that are missing, two at a time
 """
 
 import hashlib
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cache
 import commands
 import debian
+import interpreters
 import tools
 from paths import CHECKOUT
 
@@ -53,3 +59,9 @@ def _source_files() -> list[Path]:
     for folder in ("src", "cython_src", "adapters"):
         files += sorted(path for path in (CHECKOUT / folder).rglob("*") if path.is_file())
     return [path for path in files if path.suffix != ".pyc"]
+
+
+if __name__ == "__main__":
+    with commands.errors_reported(), ThreadPoolExecutor(2) as pool:
+        pythons = map(interpreters.find, sys.argv[1:] or interpreters.SUPPORTED)
+        print(*pool.map(wheel, pythons), sep="\n")
