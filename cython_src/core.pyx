@@ -45,7 +45,7 @@ from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE
 from switching.policies cimport default_policy, set_policy_for_good
-from switching.registration cimport name_stack
+from switching.registration cimport has_isolation, name_stack
 from switching.sync cimport sync_slow
 from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE

@@ -21,7 +21,8 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
     cdef stackwarden_status status = STACKWARDEN_UNMAPPED
     cdef uintptr_t low, length
     _read_range(base, size, &low, &length)
-    if check_range(low, length) != STACKWARDEN_DONE or sw_is_mapped(low, low + length) != 0:
+    if check_range(low, length) != STACKWARDEN_DONE or not has_isolation(flags) \
+            or sw_is_mapped(low, low + length) != 0:
         status = sw_table.register_stack(low, length, name, system, flags, &made)
     if status == STACKWARDEN_TOO_SMALL:
         low, length = made.base, made.size  # what trimming has left

@@ -149,29 +149,39 @@ cdef inline void end_block_elsewhere(sw_thread *thread) noexcept nogil:
     swpy_protect_elsewhere(thread, ended, record)
 
 
+cdef inline stackwarden_status remove_block(
+        sw_thread *own, const stackwarden_request *token, bint attached, sw_thread **thread,
+        bint *decides) noexcept nogil:
+    """Of which thread it was, and whether its stack is the effective one. Under sw_lock()."""
+    cdef sw_request *request = request_of(token)
+    if request == NULL:
+        return STACKWARDEN_NOT_REGISTERED
+    thread[0] = thread_with_serial(request.thread)
+    if thread[0] is not own and not attached:
+        return STACKWARDEN_DETACHED
+    decides[0] = is_at(thread[0], &request.stack) \
+        or (thread[0] is own and not record_holds(own.current, sw_stack_pointer()))
+    remove_request(&thread[0].blocks, request)
+    return STACKWARDEN_DONE
+
+
 cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) noexcept nogil:
     """The end of a block changes the current stack only if that is the block's own, or is not under the caller."""
     cdef sw_thread *own = this_thread() if sw_process.running else NULL
-    cdef sw_request *request = request_of(token)
+    cdef bint attached = own != NULL and swpy_attached() != NULL
     cdef sw_thread *thread
     cdef bint decides
+    cdef stackwarden_status status
     if own == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
-    if request == NULL:
-        return STACKWARDEN_NOT_REGISTERED
-    thread = thread_with_serial(request.thread)
-    if thread is not own and swpy_attached() == NULL:
-        return STACKWARDEN_DETACHED
-    decides = is_at(thread, &request.stack) \
-        or (thread is own and not record_holds(thread.current, sw_stack_pointer()))
     sw_lock()
-    remove_request(&thread.blocks, request)
+    status = remove_block(own, token, attached, &thread, &decides)
     sw_unlock()
-    if decides and thread is own:
+    if status == STACKWARDEN_DONE and decides and thread is own:
         return enter_place(thread, effective_place(thread))
-    if decides:
+    if status == STACKWARDEN_DONE and decides:
         end_block_elsewhere(thread)
-    return STACKWARDEN_DONE
+    return status
 
 
 cdef inline stackwarden_status sw_leave_sync(const stackwarden_request *token) noexcept nogil:

@@ -85,6 +85,13 @@ cdef inline int isolation_of(unsigned flags) noexcept nogil:
     return SW_THREAD_STATE if flags & STACKWARDEN_ISOLATION_THREAD_STATE else SW_SHARED
 
 
+cdef inline bint has_isolation(unsigned flags) noexcept nogil:
+    """Is the isolation that is asked for available here?"""
+    if isolation_of(flags) == SW_THREAD_STATE:
+        return SWPY_HAS_OWN_STATES
+    return isolation_of(flags) == SW_SHARED or sw_process.frames
+
+
 cdef inline int policy_in(unsigned flags) noexcept nogil:
     return (flags >> 8) & 0xFF
 
@@ -126,8 +133,7 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         return STACKWARDEN_NOT_RUNNING
     if policy_in(flags) > SW_DISABLED:
         return STACKWARDEN_BAD_POLICY
-    if (isolation_of(flags) == SW_THREAD_STATE and not SWPY_HAS_OWN_STATES) \
-            or (isolation_of(flags) == SW_FRAMES and not sw_process.frames):
+    if not has_isolation(flags):
         return STACKWARDEN_NO_ISOLATION
     if flags & STACKWARDEN_TRIM_GUARD:
         base = sw_lowest_readable(base, top)

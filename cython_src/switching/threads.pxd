@@ -182,7 +182,7 @@ cdef inline stackwarden_handle sw_current_handle() noexcept nogil:
 
 
 cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:
-    """The thread with a serial; NULL: it has ended, or the serial is 0."""
+    """The thread with a serial; NULL: it has ended, or the serial is 0. Under sw_lock()."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
     while serial and thread != NULL and (thread.serial != serial or not thread.ident):
         thread = thread.next

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Calls stackwarden_register_stack so that it stores a handle, eight bytes, at `place`.
-STORE_A_HANDLE = """
+# Calls stackwarden_current_stack so that it stores a stackwarden_stack, 64 bytes, at `place`.
+STORE_A_STACK = """
 import ctypes, stackwarden._core
 
 libc = ctypes.CDLL(None)
@@ -15,12 +15,9 @@ pointer = ctypes.pythonapi.PyCapsule_GetPointer
 pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 table = pointer(stackwarden._core.table, b"stackwarden._core.table")
 slots = ctypes.cast(table + 8, ctypes.POINTER(ctypes.c_void_p))
-register_stack = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_char_p,
-    ctypes.c_uint, ctypes.c_void_p,
-)(slots[4])
+current_stack = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(slots[6])
 print("calls", flush=True)
-register_stack(0, 0, None, None, 0, {place})
+current_stack({place})
 print("came back", flush=True)
 """
 
@@ -81,14 +78,14 @@ def test_a_compiled_module_asks_the_sanitizers_and_does_not_go_on_after_undefine
 
 
 def test_an_overflow_in_the_core_is_reported_and_ends_the_process(watched, reported):
-    done = watched(STORE_A_HANDLE.format(place="libc.malloc(4)"), ends=reported)
+    done = watched(STORE_A_STACK.format(place="libc.malloc(48)"), ends=reported)
     assert done.stdout == "calls\n"
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
-    assert "sw_register_stack" in done.stderr
+    assert "sw_current_stack" in done.stderr
 
 
 def test_a_misaligned_store_of_the_core_is_reported_and_ends_the_process(watched, reported):
-    done = watched(STORE_A_HANDLE.format(place="libc.malloc(16) + 1"), ends=reported)
+    done = watched(STORE_A_STACK.format(place="libc.malloc(80) + 1"), ends=reported)
     assert done.stdout == "calls\n"
     assert "runtime error: store to misaligned address" in done.stderr
 

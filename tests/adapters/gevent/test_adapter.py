@@ -278,6 +278,6 @@ def test_a_system_that_does_not_do_is_refused(run, broken, error, says):
         {broken}
         try:
             adapters.install("gevent")
-        except stackwarden.{error} as error:
+        except stackwarden.errors.{error} as error:
             print({says!r} in str(error), adapters.installed())
     """, prelude="") == ["True []"]  # fmt: skip

@@ -377,7 +377,7 @@ def test_a_system_that_does_not_do_is_refused(run, broken, error, says):
         try:
             {broken}
             adapters.install("greenlet")
-        except stackwarden.{error} as error:
+        except stackwarden.errors.{error} as error:
             print({says!r} in str(error), adapters.installed(), settrace(None))
     """, prelude=PRELUDE) == ["True [] None"]  # fmt: skip
 
