@@ -6,6 +6,7 @@ switch or sync.
 """
 
 from libc.stdint cimport uint8_t
+from libc.string cimport memcmp, memcpy
 
 from records.execution cimport *
 from records.guard cimport *
@@ -46,13 +47,19 @@ cdef inline int wanted_policy(int which, int policy, bint thread_only) noexcept 
     return policy if thread_only or policy != SW_INHERITED else default_policy(which)
 
 
-cdef inline void compute_policies(sw_thread *thread) noexcept nogil:
-    """The effective policies of a thread, or (NULL) of the process, after a change. Under sw_lock()."""
+cdef inline bint compute_policies(sw_thread *thread) noexcept nogil:
+    """The effective policies of a thread; NULL: of the process. Is one of them another now? Under sw_lock()."""
+    cdef uint8_t *policies = thread.policies if thread != NULL else sw_process.policies
+    cdef uint8_t before[SW_POLICY_KINDS]
+    memcpy(before, policies, SW_POLICY_KINDS)
     if thread != NULL:
-        sum_policies(thread.policies, thread.set_policies, thread.policy_requests)
+        sum_policies(policies, thread.set_policies, thread.policy_requests)
     else:
-        sum_policies(sw_process.policies, sw_process.set_policies, sw_process.policy_requests)
+        sum_policies(policies, sw_process.set_policies, sw_process.policy_requests)
+    if memcmp(before, policies, SW_POLICY_KINDS) == 0:
+        return False
     use_policies()
+    return True
 
 
 cdef inline void apply_policies() noexcept nogil:
@@ -109,6 +116,7 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
     """`for_good`: the policy of the request stays, behind those of the blocks that are left."""
     cdef sw_request *request
     cdef sw_thread *thread
+    cdef bint changed = False
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     if this_thread() == NULL:
@@ -120,11 +128,12 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
         if for_good:
             (thread.set_policies if thread != NULL else sw_process.set_policies)[request.which] = request.policy
         remove_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, request)
-        compute_policies(thread)
+        changed = compute_policies(thread)
     sw_unlock()
     if request == NULL:
         return STACKWARDEN_NOT_REGISTERED
-    apply_policies()
+    if changed:
+        apply_policies()
     return STACKWARDEN_DONE
 
 

@@ -87,7 +87,7 @@ def test_an_overflow_in_the_core_is_reported_and_ends_the_process(watched, repor
 def test_a_misaligned_store_of_the_core_is_reported_and_ends_the_process(watched, reported):
     done = watched(STORE_A_STACK.format(place="libc.malloc(80) + 1"), ends=reported)
     assert done.stdout == "calls\n"
-    assert "runtime error: store to misaligned address" in done.stderr
+    assert "runtime error: member access within misaligned address" in done.stderr
 
 
 def test_a_block_that_is_lost_is_reported(watched, reported):

@@ -1,6 +1,7 @@
 """Stacks of which nobody told: a sync on entry finds their bounds in the map of memory, or estimates them."""
 
 import ctypes
+import gc
 import sys
 
 import pytest
@@ -130,6 +131,8 @@ def test_the_base_of_a_tiny_stack_leaves_room_below_the_stack_pointer(probe, are
 
 def bases_at(probe, base, size, depth):
     """What a sync takes for the base, and what one takes that is made so many bytes deeper."""
+
+    gc.collect()  # a finalizer that switches or syncs in between would be seen, too
 
     def work():
         stackwarden.sync_stack()
