@@ -68,12 +68,15 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
         return status
     thread = this_thread()
     record = thread.current
+    sw_lock()
     request = make_request(&sw_cold_of(record).budgets, token)
+    if request != NULL:
+        request.stack.handle = handle_of(record)
+        request.withheld = withheld_above(record, low_end)
+        swpy_fill_budget(ts, record, sp, low_end, request)
+    sw_unlock()
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
-    request.stack.handle = handle_of(record)
-    request.withheld = withheld_above(record, low_end)
-    swpy_fill_budget(ts, record, sp, low_end, request)
     apply_budgets(ts, thread, record)
     return STACKWARDEN_DONE
 

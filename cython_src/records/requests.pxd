@@ -12,10 +12,8 @@ from stackwarden cimport stackwarden_request
 
 
 cdef inline sw_request *make_request(sw_request **list, stackwarden_request *token) noexcept nogil:
-    """A new request, at the head of a list, and its token; NULL: no memory. Takes the lock."""
-    cdef sw_request *request
-    sw_lock()
-    request = sw_process.free_requests
+    """A new request at the head of a list, and its token; NULL: no memory. Under sw_lock() until it is filled."""
+    cdef sw_request *request = sw_process.free_requests
     if request != NULL:
         sw_process.free_requests = request.next
     else:
@@ -28,7 +26,6 @@ cdef inline sw_request *make_request(sw_request **list, stackwarden_request *tok
         list[0] = request
         token.id = request.id
         token.place = request
-    sw_unlock()
     return request
 
 

@@ -49,13 +49,18 @@ cdef inline bint is_at(const sw_thread *thread, const sw_place *place) noexcept 
 
 # ---- the beginning of a block ----
 
-cdef inline void begin_block(
-        sw_thread *thread, sw_request *request, const sw_place *outer) noexcept nogil:
-    """The current stack is the block's: note it in the request. `outer`: the one before it."""
-    request.thread = thread.serial
-    request.stack = place_of(thread.current)
-    if request.next == NULL:
-        thread.outer = outer[0]
+cdef inline sw_request *begin_block(sw_thread *thread, stackwarden_request *token) noexcept nogil:
+    """A request for the current stack, until the stack of the block is the current one. NULL: no memory."""
+    cdef sw_request *request
+    sw_lock()
+    request = make_request(&thread.blocks, token)
+    if request != NULL:
+        request.thread = thread.serial
+        request.stack = place_of(thread.current)
+        if request.next == NULL:
+            thread.outer = request.stack
+    sw_unlock()
+    return request
 
 
 cdef inline void cancel_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
@@ -71,13 +76,11 @@ cdef inline stackwarden_status sw_enter_stack(
     """The request is made first: once the stack is entered nothing may fail."""
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     cdef sw_request *request
-    cdef sw_place outer
     cdef stackwarden_status status
     memset(token, 0, sizeof(stackwarden_request))
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
-    outer = place_of(thread.current)
-    request = make_request(&thread.blocks, token)
+    request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
     if record_of(stack.handle) != NULL or not stack.base:
@@ -85,7 +88,7 @@ cdef inline stackwarden_status sw_enter_stack(
     else:
         status = sw_notify_stack_switch(stack.base, stack.size)
     if status == STACKWARDEN_DONE or status == STACKWARDEN_TOO_SMALL:
-        begin_block(thread, request, &outer)
+        request.stack = place_of(thread.current)
     else:
         cancel_block(thread, request, token)
     return status
@@ -102,19 +105,17 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
         uintptr_t sp, stackwarden_request *token) noexcept nogil:
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     cdef sw_request *request
-    cdef sw_place outer
     cdef stackwarden_status status
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
-    outer = place_of(thread.current)
-    request = make_request(&thread.blocks, token)
+    request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
     status = sync_slow(sp, False)
-    if not is_at(thread, &outer):
-        begin_block(thread, request, &outer)
-    else:
+    if is_at(thread, &request.stack):
         cancel_block(thread, request, token)
+    else:
+        request.stack = place_of(thread.current)
     return status
 
 

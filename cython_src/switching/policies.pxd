@@ -98,16 +98,17 @@ cdef inline stackwarden_status sw_enter_policy(
         return status
     if thread_only:
         thread = this_thread()
+    sw_lock()
     request = make_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, token)
+    if request != NULL:
+        request.thread = thread.serial if thread != NULL else 0
+        request.which = <int>which
+        request.policy = wanted_policy(<int>which, <int>policy, thread_only)
+        note_unchecked(<int>policy)
+        compute_policies(thread)
+    sw_unlock()
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
-    sw_lock()
-    request.thread = thread.serial if thread != NULL else 0
-    request.which = <int>which
-    request.policy = wanted_policy(<int>which, <int>policy, thread_only)
-    note_unchecked(<int>policy)
-    compute_policies(thread)
-    sw_unlock()
     apply_policies()
     return STACKWARDEN_DONE
 
