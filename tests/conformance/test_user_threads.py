@@ -40,7 +40,17 @@ def test_it_says_whether_user_threads_changed_their_operating_system_thread(on_w
     assert [int(count) > 0 for count in changes] == [sys.version_info >= (3, 12)] * 2
 
 
+# All have begun before the first goes on: a worker that is faster than whoever spawns would run one after the other.
 WORK = """
+    COUNT = 20
+    begun = []
+
+    def begin(depth):
+        begun.append(depth)
+        while len(begun) < COUNT:
+            my_system.pause()
+        return descend(depth)
+
     def descend(depth):
         if depth:
             my_system.pause()
@@ -53,7 +63,7 @@ WORK = """
 
     WORK = {
         "add": lambda: run(WORKLOADS["add"].run, 1 << 18),
-        "interleave": lambda: all(run_all([partial(descend, n % 7) for n in range(20)], 1 << 18)),
+        "interleave": lambda: all(run_all([partial(begin, n % 7) for n in range(COUNT)], 1 << 18)),
     }
 """
 
