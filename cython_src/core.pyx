@@ -59,6 +59,7 @@ from stackwarden._contract import (
     chosen,
     describe,
     refusal_of_budget,
+    refusal_of_paint,
     refusal_of_range,
 )
 from stackwarden.errors import MechanismError, StackInUseError, refusal

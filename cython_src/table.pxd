@@ -31,11 +31,11 @@ from stackwarden cimport (
 )
 from switching.blocks cimport sw_enter_stack, sw_enter_sync, sw_leave_stack, sw_leave_sync
 from switching.callbacks cimport sw_unregister_switch_callback
+from switching.evidence cimport sw_current_handle, sw_current_stack
 from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
 from switching.policies cimport sw_enter_policy, sw_leave_policy, sw_set_policy
 from switching.registration cimport (
-    sw_current_stack,
     sw_find_stack,
     sw_register_stack,
     sw_register_switch_callback,
@@ -43,7 +43,6 @@ from switching.registration cimport (
 )
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_adopt_stack, sw_sync_stack
-from switching.threads cimport sw_current_handle
 
 
 cdef extern from "stackwarden/stackwarden.h":

@@ -47,6 +47,7 @@ typedef struct {
     uint8_t detached : 1; /* the thread was detached when the stack was suspended */
     uint8_t pooled : 1; /* made by call_on_stack() */
     uint8_t retained : 1; /* and never used for another call: stackwarden_retain_stack() */
+    uint8_t contested : 1; /* told again while another chain was suspended on it: evidence.pxd */
     union {
         int32_t depth_used; /* calls in use here, while those of another stack are counted down (3.11 to 3.13) */
         uint32_t withheld; /* bytes / 16 above the base that budgets withhold (3.14 and later) */
@@ -80,6 +81,8 @@ typedef struct sw_request {
     uint64_t id; /* never used again; 0: free */
     uint64_t thread; /* serial of its thread; 0: it is the process's or a stack's */
     sw_place stack; /* whose bounds are requested; of a budget the handle alone */
+    sw_place outer; /* of bounds: the stack around the block, and around those that it is nested in */
+    const struct sw_execution *chain; /* of bounds: loaded when the block began */
     uint32_t withheld; /* by a budget: bytes / 16 above the base ... */
     int32_t calls_withheld; /* ... and calls (3.11 to 3.13) */
     uint8_t which, policy; /* of a policy: sw_policy_kind, sw_policy */
@@ -158,7 +161,6 @@ typedef struct sw_thread {
     uint8_t set_policies[SW_POLICY_KINDS]; /* those set for good */
     sw_request *policy_requests; /* the newest first */
     sw_request *blocks; /* requests of bounds; the newest first */
-    sw_place outer; /* the stack around the oldest of them */
     uint64_t policies_seen; /* policy_serial when bounds were applied last */
     SW_ATOMIC(int) writes_detached; /* it may be writing to its thread state without the GIL: stop_detached_writes() */
     struct sw_thread *next;

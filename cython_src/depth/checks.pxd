@@ -160,9 +160,11 @@ cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
 
 
 cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Is it known how much of a stack is in use, and does no other thread run on it?"""
+    """Are its bounds told, is it known how much is in use, and does no other thread run on it?"""
     cdef const sw_thread *runs_on = thread_on(record)
     cdef bint is_here = record_holds(record, sp)
+    if record.bounds_from >= SW_FROM_MAP:
+        return False
     if runs_on != NULL:
         return is_here and runs_on is sw_thread_local_get()
     return is_here or record.switches == 0 or (

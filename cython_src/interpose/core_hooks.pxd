@@ -33,11 +33,12 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
+from switching.evidence cimport find_stack_of
 from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport enter_bounds_only
 from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.start_switch cimport has_to_release, start_switch_to, sw_start_switch_blocking, thread_to_switch
-from switching.sync cimport find_stack_of, is_right, sync_slow
+from switching.sync cimport is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport this_thread
 from switching.unknown cimport fits

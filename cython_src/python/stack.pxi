@@ -150,8 +150,13 @@ cdef class Stack:
 
         Touches all of the stack's memory. Raises StackInUseError while another thread is on it, and where nobody
         knows what is in use: after switches, for a stack without isolation that the caller is not on.
+        UnknownStackError where the bounds were found (``bounds_from`` is "map" or "estimate"): the memory below the
+        stack pointer may be somebody else's.
         """
-        if not paint(self._record()):
+        cdef sw_record *record = self._record()
+        if record.bounds_from >= SW_FROM_MAP:
+            raise refusal_of_paint(self, self.bounds_from)
+        if not paint(record):
             _refuse(STACKWARDEN_IN_USE, repr(self))
 
     def unregister(self):

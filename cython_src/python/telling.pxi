@@ -8,6 +8,8 @@ from stackwarden cimport (
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_NOT_RUNNING,
+    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_UNMAPPED,
     stackwarden_stack,
@@ -108,9 +110,10 @@ def sync_stack():
 def current_stack():
     """The Stack that was told last for this thread; its native stack when none was."""
     cdef stackwarden_stack seen
-    cdef stackwarden_status status = sw_table.current_stack(&seen)
-    if status != STACKWARDEN_DONE:
-        _refuse(status, "current stack")
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    if thread == NULL:
+        _refuse(STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING, "current stack")
+    describe_record(thread.current, &seen)
     return _stack(&seen)
 
 

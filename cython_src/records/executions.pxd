@@ -97,6 +97,15 @@ cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
     return record.isolation != SW_SHARED and record.execution.status == SW_LOADED
 
 
+cdef inline void join_chain(const sw_thread *thread, sw_record *to) noexcept nogil:
+    """A stack without isolation joins the chain of the current one. Where another chain was suspended on it, either
+    its memory is used anew, or one of the two is not on it: settle_contest()."""
+    if to.execution is not thread.loaded:
+        if to.frame_tag:
+            to.contested = True
+        to.execution = thread.loaded
+
+
 cdef inline void forget_finished(const sw_execution *execution) noexcept nogil:
     """Between start_switch() and finish_switch() a destructor may unregister or renew the stack that has ended."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()

@@ -54,6 +54,7 @@ cdef extern from "data/guard.h" nogil:
         uint8_t detached
         uint8_t pooled
         uint8_t retained
+        uint8_t contested
         int32_t depth_used
         uint32_t withheld
         uint64_t switches
@@ -73,6 +74,8 @@ cdef extern from "data/guard.h" nogil:
         uint64_t id
         uint64_t thread
         sw_place stack
+        sw_place outer
+        const sw_execution *chain
         uint32_t withheld
         int32_t calls_withheld
         uint8_t which
@@ -113,7 +116,6 @@ cdef extern from "data/guard.h" nogil:
         uint8_t *set_policies
         sw_request *policy_requests
         sw_request *blocks
-        sw_place outer
         uint64_t policies_seen
         int writes_detached
         sw_thread *next

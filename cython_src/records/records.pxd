@@ -153,6 +153,7 @@ cdef inline void set_bounds(
     record.switches = 0
     record.high_water = 0
     record.frame_tag = 0
+    record.contested = False
     clear_cold(sw_cold_of(record))
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)

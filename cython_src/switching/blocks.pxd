@@ -1,9 +1,10 @@
 """Bounds for a block of code: those of a stack that is named (enter_stack), or of the one under the caller
 (enter_sync).
 
-Promises: the blocks of a thread form a set; each ends on its own, in whatever order and on whatever thread. After
-the end of one the current stack is that of the newest block that is left, else the one from before the first
-(`outer`). But a stack that became current in another way meanwhile, and holds the stack pointer, stays current.
+Promises: the blocks of a chain of stacks form a set; each ends on its own, in whatever order and on whatever
+thread. After the end of one the current stack is that of the newest block of this chain that is left, else the one
+around it (`outer`). But a stack that became current in another way meanwhile, and holds the stack pointer, stays
+current; and a block of another chain, suspended meanwhile, changes nothing.
 """
 
 from libc.stdint cimport uintptr_t
@@ -47,18 +48,27 @@ cdef inline bint is_at(const sw_thread *thread, const sw_place *place) noexcept 
     return thread.current.base == place.base and thread.current.top == place.top
 
 
+cdef inline const sw_request *newest_block(const sw_request *newest, const sw_execution *chain) noexcept nogil:
+    """The newest block of a chain, in a list of blocks; or NULL."""
+    while newest != NULL and newest.chain is not chain:
+        newest = newest.next
+    return newest
+
+
 # ---- the beginning of a block ----
 
 cdef inline sw_request *begin_block(sw_thread *thread, stackwarden_request *token) noexcept nogil:
     """A request for the current stack, until the stack of the block is the current one. NULL: no memory."""
     cdef sw_request *request
+    cdef const sw_request *around
     sw_lock()
     request = make_request(&thread.blocks, token)
     if request != NULL:
+        around = newest_block(request.next, thread.loaded)
         request.thread = thread.serial
+        request.chain = thread.loaded
         request.stack = place_of(thread.current)
-        if request.next == NULL:
-            thread.outer = request.stack
+        request.outer = around.outer if around != NULL and is_at(thread, &around.stack) else request.stack
     sw_unlock()
     return request
 
@@ -131,16 +141,11 @@ cdef inline stackwarden_status enter_place(sw_thread *thread, const sw_place *pl
     return enter_bounds_only(thread, record)
 
 
-cdef inline sw_place *effective_place(sw_thread *thread) noexcept nogil:
-    """The stack of the newest block that is left, else the one around the first."""
-    return &thread.blocks.stack if thread.blocks != NULL else &thread.outer
-
-
-cdef inline void end_block_elsewhere(sw_thread *thread) noexcept nogil:
+cdef inline void end_block_elsewhere(sw_thread *thread, const sw_place *place) noexcept nogil:
     """A block of another thread ends here: its generator is dropped on this one. This thread is attached, so that
     the other one is not, and its thread state can be written."""
     cdef sw_record *ended = thread.current
-    cdef sw_record *record = record_of(effective_place(thread).handle)
+    cdef sw_record *record = record_of(place.handle)
     if record == NULL:
         record = thread.native
     if record.execution is not ended.execution:
@@ -150,38 +155,51 @@ cdef inline void end_block_elsewhere(sw_thread *thread) noexcept nogil:
     swpy_protect_elsewhere(thread, ended, record)
 
 
+cdef inline bint decides(sw_thread *own, const sw_thread *thread, const sw_request *request) noexcept nogil:
+    """Does the end of a block change the current stack of its thread? If that is the block's own, or is not under
+    the caller."""
+    if request.chain is not thread.loaded:
+        return False
+    return is_at(thread, &request.stack) \
+        or (thread is own and not record_holds(own.current, sw_stack_pointer()))
+
+
 cdef inline stackwarden_status remove_block(
         sw_thread *own, const stackwarden_request *token, bint attached, sw_thread **thread,
-        bint *decides) noexcept nogil:
-    """Of which thread it was, and whether its stack is the effective one. Under sw_lock()."""
+        sw_place *place) noexcept nogil:
+    """Of which thread it was, and which stack is the effective one now; base 0: nothing changes. Under sw_lock()."""
     cdef sw_request *request = request_of(token)
+    cdef const sw_request *left
     if request == NULL:
         return STACKWARDEN_NOT_REGISTERED
     thread[0] = thread_with_serial(request.thread)
     if thread[0] is not own and not attached:
         return STACKWARDEN_DETACHED
-    decides[0] = is_at(thread[0], &request.stack) \
-        or (thread[0] is own and not record_holds(own.current, sw_stack_pointer()))
+    place[0] = request.outer
+    if not decides(own, thread[0], request):
+        place.base = 0
     remove_request(&thread[0].blocks, request)
+    left = newest_block(thread[0].blocks, thread[0].loaded)
+    if left != NULL and place.base:
+        place[0] = left.stack
     return STACKWARDEN_DONE
 
 
 cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) noexcept nogil:
-    """The end of a block changes the current stack only if that is the block's own, or is not under the caller."""
     cdef sw_thread *own = this_thread() if sw_process.running else NULL
     cdef bint attached = own != NULL and swpy_attached() != NULL
     cdef sw_thread *thread
-    cdef bint decides
+    cdef sw_place place
     cdef stackwarden_status status
     if own == NULL:
         return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
     sw_lock()
-    status = remove_block(own, token, attached, &thread, &decides)
+    status = remove_block(own, token, attached, &thread, &place)
     sw_unlock()
-    if status == STACKWARDEN_DONE and decides and thread is own:
-        return enter_place(thread, effective_place(thread))
-    if status == STACKWARDEN_DONE and decides:
-        end_block_elsewhere(thread)
+    if status == STACKWARDEN_DONE and place.base and thread is own:
+        return enter_place(thread, &place)
+    if status == STACKWARDEN_DONE and place.base:
+        end_block_elsewhere(thread, &place)
     return status
 
 

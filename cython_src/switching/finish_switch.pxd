@@ -15,6 +15,7 @@ from records.protection cimport *
 from records.records cimport record_holds
 from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_NOT_RUNNING, stackwarden_status
 from switching.callbacks cimport call_callbacks
+from switching.evidence cimport correct_current
 from switching.threads cimport this_thread
 
 
@@ -157,6 +158,7 @@ cdef inline stackwarden_status finish_switch_slow "sw_finish_switch_slow"(uintpt
     if execution is not thread.loaded:
         begins = begins_here(thread, ts, execution, sp)
         ts = load_execution(thread, ts, execution)
+    correct_current(thread, sp)
     if ts != NULL:
         if SW_LIKELY(execution.isolation == SW_FRAMES):
             swpy_protect(ts, thread, thread.current)

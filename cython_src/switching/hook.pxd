@@ -12,6 +12,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
+from records.executions cimport join_chain
 from records.guard cimport *
 from records.index cimport find_record
 from records.overlaps cimport check_range, is_range, overlaps_record, supersede_overlaps
@@ -30,7 +31,7 @@ from stackwarden cimport (
 )
 from switching.callbacks cimport report_switch
 from switching.threads cimport renew_transient, this_thread
-from switching.unknown cimport SW_PAGE
+from switching.unknown cimport SW_PAGE, estimate_of
 
 
 cdef extern from * nogil:
@@ -103,12 +104,10 @@ cdef inline bint enter_fast(sw_record *to) noexcept nogil:
 
 
 cdef inline stackwarden_status enter_bounds_only(sw_thread *thread, sw_record *to) noexcept nogil:
-    """enter(), refused where execution state would have to be swapped with the bounds. A stack without isolation
-    joins the chain of the current one."""
-    if to.execution is not thread.loaded:
-        if to.isolation != SW_SHARED or to.kind == SW_NATIVE:
-            return STACKWARDEN_ISOLATION_REQUIRED
-        to.execution = thread.loaded
+    """enter(), refused where execution state would have to be swapped with the bounds."""
+    if to.execution is not thread.loaded and (to.isolation != SW_SHARED or to.kind == SW_NATIVE):
+        return STACKWARDEN_ISOLATION_REQUIRED
+    join_chain(thread, to)
     return enter(thread, to)
 
 
@@ -130,6 +129,9 @@ cdef inline void on_first_foreign_stack() noexcept nogil:
 cdef inline stackwarden_status notify_transient(sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
     """The thread runs on a range that is not registered: its transient record of that range, else a new one."""
     cdef stackwarden_status status
+    cdef sw_record *estimate = estimate_of(thread, base, top)
+    if estimate != NULL:
+        return enter_bounds_only(thread, estimate)
     if thread.checked_version == sw_load_acquire(&sw_process.version):
         if is_range(thread.transient, base, top):
             return enter_bounds_only(thread, thread.transient)

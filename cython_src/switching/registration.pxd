@@ -210,19 +210,6 @@ cdef inline stackwarden_status sw_register_switch_callback(
 
 # ---- lookups ----
 
-cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexcept nogil:
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
-    if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
-    describe_record(thread.current, stack)
-    stack.chain = <uintptr_t>thread.loaded
-    stack.pooled = thread.current.pooled
-    return STACKWARDEN_DONE
-
-
 cdef inline stackwarden_status sw_find_stack(uintptr_t address, stackwarden_stack *stack) noexcept nogil:
     cdef uintptr_t top
     if not sw_process.running:

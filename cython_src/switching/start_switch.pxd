@@ -16,7 +16,7 @@ from records.execution cimport *
 from records.executions cimport has_not_begun, release_execution, sw_renew_stack
 from records.guard cimport *
 from records.protection cimport *
-from records.records cimport handle_of, note_depth, record_of
+from records.records cimport handle_of, note_depth, record_holds, record_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -27,6 +27,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.callbacks cimport note_switch
+from switching.evidence cimport correct_current, is_current
 from switching.hook cimport count_switch
 from switching.target cimport check_target, drop_indexed, execution_of, find_target
 from switching.threads cimport this_thread
@@ -104,6 +105,17 @@ cdef inline sw_thread *thread_to_switch(PyThreadState *ts, bint ends) noexcept n
     return thread
 
 
+cdef inline void settle_contest(sw_record *left, uintptr_t sp) noexcept nogil:
+    """Two chains told that they are on this stack. The one that is seen on it has it. Else it is nobody's: no
+    frames have this tag, and check_target() refuses the stack."""
+    if not left.contested:
+        return
+    if record_holds(left, sp):
+        left.contested = False
+    elif left.frame_tag:
+        left.frame_tag = max(left.frame_tag ^ 1, 2)
+
+
 cdef inline void commit_switch(
         sw_thread *thread, PyThreadState *ts, sw_record *record, uintptr_t sp, bint ends,
         bint detached) noexcept nogil:
@@ -122,6 +134,7 @@ cdef inline void commit_switch(
         save_loaded(thread, ts, sp)
         if ends and current.isolation != SW_SHARED:
             finish_loaded(thread, ts)
+    settle_contest(current, sp)
     if has_not_begun(to) or (to is thread.loaded and not record.frame_tag):
         record.detached = current.detached
     record.execution = to
@@ -185,6 +198,7 @@ cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
     thread = thread_to_switch(ts, ends)
     if thread == NULL:
         return STACKWARDEN_NO_MEMORY
+    correct_current(thread, sp)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
         status = start_switch_to(thread, ts, record, sp, ends, False)
@@ -192,12 +206,13 @@ cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
 
 
 cdef inline bint may_start_fast(
-        const sw_thread *thread, PyThreadState *ts, const sw_record *record) noexcept nogil:
-    """Does the slow path come to the same? Both stacks have isolation "frames" and live in this thread state, and
-    the target was suspended in the middle of Python: nothing is refused, made or released."""
+        sw_thread *thread, PyThreadState *ts, const sw_record *record, uintptr_t sp) noexcept nogil:
+    """Does the slow path come to the same? Both stacks have isolation "frames" and live in this thread state, the
+    target was suspended in the middle of Python, and the current one holds the stack pointer: nothing is refused,
+    corrected, made or released."""
     cdef const sw_execution *loaded = thread.loaded
     cdef const sw_execution *to = record.execution
-    return to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
+    return is_current(thread, sp) and to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
         and record.frame_tag and record.frame_tag == to.frame_tag \
         and to.isolation == SW_FRAMES and loaded.isolation == SW_FRAMES and not loaded.holds \
         and thread.current.execution is loaded and swpy_state_is_checked(ts)
@@ -213,7 +228,7 @@ cdef inline bint start_switch_fast(const stackwarden_stack *to, uintptr_t sp) no
     thread = <sw_thread *>sw_thread_local_fast()
     ts = swpy_attached_fast()
     record = record_of(to.handle)
-    if not SW_LIKELY(thread != NULL and ts != NULL and record != NULL and may_start_fast(thread, ts, record)):
+    if not SW_LIKELY(thread != NULL and ts != NULL and record != NULL and may_start_fast(thread, ts, record, sp)):
         return False
     thread.current.frame_tag = swpy_frame_tag(ts)
     thread.current.detached = False
@@ -257,6 +272,7 @@ cdef inline stackwarden_status sw_start_switch_blocking(
         if ts != NULL:
             PyEval_RestoreThread(ts)
     thread = thread_to_switch(ts, ends)
+    correct_current(thread, sp)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
         status = start_switch_to(thread, ts, record, sp, ends, detached)

@@ -7,8 +7,6 @@ from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
 from records.guard cimport *
-from records.index cimport find_record
-from records.policy cimport is_unknown
 from records.protection cimport *
 from records.records cimport record_holds
 from stackwarden cimport (
@@ -19,6 +17,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.callbacks cimport call_callbacks
+from switching.evidence cimport find_stack_of
 from switching.hook cimport enter, on_first_foreign_stack
 from switching.threads cimport this_thread
 from switching.unknown cimport unknown_record
@@ -41,17 +40,6 @@ cdef inline stackwarden_status enter_unknown(sw_thread *thread, uintptr_t sp) no
     enter(thread, record)
     on_first_foreign_stack()
     return STACKWARDEN_DONE if record.bounds_from == SW_FROM_MAP else STACKWARDEN_UNKNOWN_STACK
-
-
-cdef inline sw_record *find_stack_of(sw_thread *thread, uintptr_t sp) noexcept nogil:
-    """The record of the stack that holds an address: current, registered or native; NULL: nobody told of it."""
-    cdef sw_record *record = thread.current
-    if not is_unknown(record) and record_holds(record, sp):
-        return record
-    record = find_record(sp)
-    if record == NULL and record_holds(thread.native, sp):
-        record = thread.native
-    return record
 
 
 cdef inline stackwarden_status sw_sync_stack() noexcept nogil:

@@ -13,6 +13,8 @@ from records.overlaps cimport check_range, is_range, overlaps_record, supersede_
 from records.protection cimport *
 from records.records cimport free_record, record_of, retire_record, take_record
 from stackwarden cimport (
+    STACKWARDEN_BOUNDS_ESTIMATE,
+    STACKWARDEN_BOUNDS_MAP,
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
     STACKWARDEN_IN_USE,
@@ -42,6 +44,8 @@ cdef inline stackwarden_status find_target(
     status = check_range(to.base, to.size)
     if status != STACKWARDEN_DONE:
         return status
+    if was_found(to):
+        return renew_found(thread, to, record)
     record[0] = find_range(thread, to.base, to.base + to.size)
     if record[0] != NULL:
         return STACKWARDEN_DONE
@@ -55,6 +59,24 @@ cdef inline stackwarden_status find_target(
     if status == STACKWARDEN_DONE:
         record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
     return status
+
+
+cdef inline bint was_found(const stackwarden_stack *to) noexcept nogil:
+    """Were the bounds found, not told? They stay what they are."""
+    return to.bounds_from == STACKWARDEN_BOUNDS_MAP or to.bounds_from == STACKWARDEN_BOUNDS_ESTIMATE
+
+
+cdef inline stackwarden_status renew_found(
+        sw_thread *thread, const stackwarden_stack *to, sw_record **record) noexcept nogil:
+    """The record of an unknown stack whose handle is stale."""
+    cdef uintptr_t top = to.base + to.size
+    cdef int bounds_from = SW_FROM_MAP if to.bounds_from == STACKWARDEN_BOUNDS_MAP else SW_FROM_ESTIMATE
+    record[0] = find_range(thread, to.base, top | 1)
+    if record[0] == NULL and not index_suspended(thread):
+        return STACKWARDEN_NO_MEMORY
+    if record[0] == NULL:
+        record[0] = renew_transient(thread, bounds_from, to.base, top)
+    return STACKWARDEN_DONE
 
 
 cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
@@ -141,7 +163,7 @@ cdef inline stackwarden_status check_target(
 
     A stack without isolation that was suspended in the middle of Python is resumed only while its chain has the
     frames that it had then (frame_tag). With other ones frames would end in another order than they began, and the
-    process would die (test_unguarded_resuming_below_other_frames_crashes).
+    process would die (test_unguarded_resuming_below_other_frames_crashes). One that two chains left is nobody's.
     """
     cdef sw_execution *execution = execution_of(thread, record)
     cdef stackwarden_status status = STACKWARDEN_DONE

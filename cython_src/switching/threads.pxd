@@ -14,7 +14,6 @@ from records.overlaps cimport supersede_overlaps
 from records.policy cimport forget_policies, use_policy
 from records.protection cimport *
 from records.records cimport (
-    handle_of,
     new_thread_record,
     record_at,
     release_thread_record,
@@ -22,7 +21,6 @@ from records.records cimport (
     take_record,
 )
 from records.requests cimport end_requests
-from stackwarden cimport stackwarden_handle
 from switching.callbacks cimport drop_callbacks_of
 
 
@@ -174,11 +172,6 @@ cdef inline sw_thread *this_thread() noexcept nogil:
     """The block of the calling thread, made at its first call; NULL: no memory."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     return thread if thread != NULL else make_thread()
-
-
-cdef inline stackwarden_handle sw_current_handle() noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
-    return handle_of(thread.current) if thread != NULL else 0
 
 
 cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:

@@ -15,6 +15,7 @@ from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
 from records.guard cimport *
+from records.overlaps cimport is_range
 from records.policy cimport is_unknown, policy_of
 from records.protection cimport *
 from switching.threads cimport renew_transient
@@ -186,3 +187,16 @@ cdef inline sw_record *unknown_record(sw_thread *thread, uintptr_t sp) noexcept 
     record = renew_transient(thread, answer.bounds_from, answer.base, answer.top)
     swpy_assume_used(record, sp)
     return record
+
+
+# ---- passed on ----
+
+cdef inline bint is_estimate(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    return record.bounds_from == SW_FROM_ESTIMATE and is_range(record, base, top | 1)
+
+
+cdef inline sw_record *estimate_of(const sw_thread *thread, uintptr_t base, uintptr_t top) noexcept nogil:
+    """The estimate that is told here, after somebody asked for the current stack: it stays one. Or NULL."""
+    if is_estimate(thread.transient, base, top):
+        return thread.transient
+    return thread.spare if is_estimate(thread.spare, base, top) else NULL

@@ -51,12 +51,18 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
 
     ctypedef uint64_t stackwarden_handle
 
+    ctypedef enum stackwarden_bounds_from:
+        STACKWARDEN_BOUNDS_TOLD
+        STACKWARDEN_BOUNDS_MAP
+        STACKWARDEN_BOUNDS_ESTIMATE
+
     ctypedef struct stackwarden_stack:
         stackwarden_handle handle
         uintptr_t base
         size_t size
         uint64_t chain
         uint64_t pooled
+        uint64_t bounds_from
 
     ctypedef struct stackwarden_request:
         uint64_t id

@@ -37,6 +37,7 @@ from stackwarden.errors import (
     StackwardenError,
     StaleStackError,
     UnalignedStackError,
+    UnknownStackError,
     UnmappedStackError,
 )
 
@@ -143,6 +144,7 @@ __all__ = [
     "StackwardenError",
     "StaleStackError",
     "UnalignedStackError",
+    "UnknownStackError",
     "UnmappedStackError",
     "call_on_stack",
     "check_stack_depth",

@@ -12,6 +12,7 @@ from stackwarden.errors import (
     PolicyError,
     StackTooSmallError,
     StackwardenError,
+    UnknownStackError,
     refusal,
 )
 
@@ -51,6 +52,14 @@ def refusal_of_budget(
         return refused
     more = "" if stack is None else "more than what is in use "
     return StackTooSmallError(f"{what}: at least {least} {more}are needed")
+
+
+def refusal_of_paint(stack: object, bounds_from: str) -> StackwardenError:
+    """For a stack whose end nobody has told."""
+    return UnknownStackError(
+        f"{stack!r} cannot be painted: its bounds are from the {bounds_from}, and below the stack pointer"
+        " may be memory of others"
+    )
 
 
 def budget_of(size: "SupportsIndex | str") -> int:

@@ -57,6 +57,10 @@ class MechanismError(StackwardenError, ImportError):
     """The mechanism that STACKWARDEN_MECHANISM asks for cannot work here."""
 
 
+class UnknownStackError(StackwardenError, ValueError):
+    """The bounds of the stack were found (``Stack.bounds_from`` is "map" or "estimate"), and are not certain."""
+
+
 class CoroutineError(StackwardenError, RuntimeError):
     """The coroutine is done, or runs already, or was given what it cannot take now."""
 

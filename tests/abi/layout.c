@@ -58,7 +58,8 @@ AT(stackwarden_stack, base, 8);
 AT(stackwarden_stack, size, 16);
 AT(stackwarden_stack, chain, 24);
 AT(stackwarden_stack, pooled, 32);
-AT(stackwarden_stack, reserved, 40);
+AT(stackwarden_stack, bounds_from, 40);
+AT(stackwarden_stack, reserved, 48);
 
 CHECK(STACKWARDEN_SWITCH_ENDS == 1u);
 

@@ -70,9 +70,11 @@ def consumer(tmp_path_factory):
     return extensions.load(extensions.build([folder / "consumer.c"], "consumer", args=args))
 
 
-def test_the_functions_work_without_the_gil(consumer, memory):
+def test_the_functions_work_without_the_gil(probe, consumer, memory):
     base = memory()
-    statuses, seen_base, seen_size, same = consumer.register_and_switch(base, 1 << 20)
+    statuses, seen_base, seen_size, same = probe.call_on(
+        base, 1 << 20, lambda: consumer.register_and_switch(base, 1 << 20)
+    )
     assert statuses == [0] * 6
     assert same
     assert (seen_base, seen_size) == (base, 1 << 20)

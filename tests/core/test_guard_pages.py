@@ -51,8 +51,12 @@ def test_c_trims_the_same(guard, capi, memory, pages):
         guard(base, pages * PAGE)
     status, handle = capi.attached.register(base, MIB, None, None, capi.TRIM_GUARD)
     assert status == capi.DONE
-    assert capi.attached.switch_to(handle) == capi.DONE
-    assert capi.attached.current()[2:4] == (base + pages * PAGE, MIB - pages * PAGE)
+    assert capi.attached.find(base + MIB - 1)[:4] == (
+        capi.DONE,
+        handle,
+        base + pages * PAGE,
+        MIB - pages * PAGE,
+    )
 
 
 def test_a_base_inside_a_guard_page_moves_to_the_next_page(guard, memory):

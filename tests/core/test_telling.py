@@ -128,10 +128,14 @@ def test_an_estimate_gives_way_to_a_registered_stack_that_it_overlaps(probe, cap
     assert probe.call_on(base, MIB // 2, on_the_unknown_stack).handle == handle
 
 
-def test_c_and_python_see_the_same(capi, new_stack):
+def test_c_and_python_see_the_same(probe, capi, new_stack):
     stack = new_stack(name="x", system="y")
-    assert capi.attached.switch_to(stack.handle) == capi.DONE
-    seen = capi.attached.current()
+
+    def switch_and_ask():
+        assert capi.attached.switch_to(stack.handle) == capi.DONE
+        return capi.attached.current()
+
+    seen = probe.call_on(stack.base, stack.size, switch_and_ask)
     assert (seen.status, seen.handle, seen.base, seen.size) == (
         capi.DONE,
         stack.handle,

@@ -68,6 +68,13 @@ typedef enum {
 
 typedef uint64_t stackwarden_handle; /* 0 names no stack */
 
+/* Where the bounds of a stack come from. What was found never becomes told by being passed on. */
+typedef enum {
+    STACKWARDEN_BOUNDS_TOLD = 0, /* or from the operating system, for a native stack */
+    STACKWARDEN_BOUNDS_MAP = 1, /* found in the map of memory */
+    STACKWARDEN_BOUNDS_ESTIMATE = 2 /* assumed: the map does not tell where the stack ends */
+} stackwarden_bounds_from;
+
 /* What is known of one stack. Reserved bytes are zero. */
 typedef struct {
     stackwarden_handle handle;
@@ -75,7 +82,8 @@ typedef struct {
     size_t size; /* bytes */
     uint64_t chain; /* by current_stack() alone: names the execution state, which nested calls on other stacks share */
     uint64_t pooled; /* by current_stack() alone: 1: call_on_stack() made it */
-    uint64_t reserved[3];
+    uint64_t bounds_from; /* by current_stack() alone: a stackwarden_bounds_from */
+    uint64_t reserved[2];
 } stackwarden_stack;
 
 /* A token: names the request of an enter function, for the leave function that ends it. Requests (budgets, stacks and
@@ -332,7 +340,9 @@ static inline stackwarden_status stackwarden_unregister_stack(stackwarden_handle
     return STACKWARDEN_CALL_(unregister_stack, (handle));
 }
 
-/* The current stack of this thread: the one that was told last, its native stack where none was. */
+/* The current stack of this thread: what start_switch() takes to come back here.
+ * Guarantees: the stack that holds the stack pointer, where it is known (registered, native, told before); else the
+ *   one that was told last. */
 static inline stackwarden_status stackwarden_current_stack(stackwarden_stack *stack)
 {
     return STACKWARDEN_CALL_(current_stack, (stack));
@@ -543,7 +553,7 @@ static inline stackwarden_status stackwarden_enter_this_stack(const stackwarden_
 
 static inline stackwarden_status stackwarden_enter_stack(const void *base, size_t size, stackwarden_request *request)
 {
-    stackwarden_stack stack = {0, (uintptr_t)base, size, 0, 0, {0, 0, 0}};
+    stackwarden_stack stack = {0, (uintptr_t)base, size, 0, 0, 0, {0, 0}};
     return stackwarden_enter_this_stack(&stack, request);
 }
 
@@ -642,7 +652,7 @@ public:
     stack_scope(const void *base, size_t size) noexcept : status_(stackwarden_enter_stack(base, size, &request_)) {}
     explicit stack_scope(stackwarden_handle handle) noexcept
     {
-        stackwarden_stack stack = {handle, 0, 0, 0, 0, {0, 0, 0}};
+        stackwarden_stack stack = {handle, 0, 0, 0, 0, 0, {0, 0}};
         status_ = stackwarden_enter_this_stack(&stack, &request_);
     }
     ~stack_scope()
