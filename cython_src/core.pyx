@@ -44,12 +44,13 @@ from records.policy cimport policy_of
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE
+from switching.checking cimport note_site, sw_checking, sw_contradiction
 from switching.policies cimport default_policy, set_policy_for_good
 from switching.registration cimport has_isolation, name_stack
 from switching.sync cimport sync_slow
 from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
-from table cimport fill_table, stackwarden_table
+from table cimport check_tellings, fill_table, stackwarden_table
 
 from stackwarden._contract import (
     BOUNDS_FROM,
@@ -84,6 +85,7 @@ cdef extern from *:
 include "python/refusals.pxi"
 include "python/stack.pxi"
 include "python/status.pxi"
+include "python/checking.pxi"
 include "python/telling.pxi"
 include "python/depth.pxi"
 include "python/interposition.pxi"

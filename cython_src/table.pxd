@@ -31,6 +31,15 @@ from stackwarden cimport (
 )
 from switching.blocks cimport sw_enter_stack, sw_enter_sync, sw_leave_stack, sw_leave_sync
 from switching.callbacks cimport sw_unregister_switch_callback
+from switching.checking cimport (
+    sw_enter_sync_checked,
+    sw_notify_checked,
+    sw_reset_checked,
+    sw_start_switch_blocking_checked,
+    sw_start_switch_checked,
+    sw_switch_to_checked,
+    sw_sync_checked,
+)
 from switching.evidence cimport sw_current_handle, sw_current_stack
 from switching.finish_switch cimport sw_finish_switch
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
@@ -125,3 +134,14 @@ cdef inline void fill_table(stackwarden_table *table) noexcept nogil:
     table.leave_sync = sw_leave_sync
     table.retain_stack = sw_retain_stack
     table.current_handle = sw_current_handle
+
+
+cdef inline void check_tellings(stackwarden_table *table) noexcept nogil:
+    """Turn the checking mode on."""
+    table.notify_stack_switch = sw_notify_checked
+    table.switch_to = sw_switch_to_checked
+    table.reset_stack = sw_reset_checked
+    table.sync_stack = sw_sync_checked
+    table.start_switch = sw_start_switch_checked
+    table.start_switch_blocking = sw_start_switch_blocking_checked
+    table.enter_sync = sw_enter_sync_checked

@@ -136,6 +136,15 @@ typedef struct {
     int levels; /* the calls that the stack was allowed then */
 } sw_counter;
 
+#define SW_SITE 256 /* bytes of "file:line" */
+
+/* What a thread was told last, and where: in the checking mode alone (switching/checking.pxd). */
+typedef struct {
+    sw_handle handle;
+    const void *caller; /* return address */
+    char site[SW_SITE]; /* of Python; or empty */
+} sw_telling;
+
 #define SW_COUNTERS 4 /* thread states that one thread alternates between */
 
 typedef struct sw_thread {
@@ -163,6 +172,7 @@ typedef struct sw_thread {
     sw_request *blocks; /* requests of bounds; the newest first */
     uint64_t policies_seen; /* policy_serial when bounds were applied last */
     SW_ATOMIC(int) writes_detached; /* it may be writing to its thread state without the GIL: stop_detached_writes() */
+    sw_telling *telling; /* NULL: none, or nothing is checked */
     struct sw_thread *next;
 } sw_thread;
 

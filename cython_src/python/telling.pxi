@@ -62,6 +62,8 @@ def notify_stack_switch(base, size=None):
     else:
         _read_range(base, size, &low, &length)
         _check(sw_table.notify_stack_switch(low, length), low, length)
+    if sw_checking.on:
+        _note_site()
     return current_stack()
 
 

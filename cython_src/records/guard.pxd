@@ -94,6 +94,13 @@ cdef extern from "data/guard.h" nogil:
     ctypedef struct sw_middle:
         sw_leaf **leaves
 
+    const int SW_SITE
+
+    ctypedef struct sw_telling:
+        sw_handle handle
+        const void *caller
+        char *site
+
     ctypedef struct sw_thread:
         sw_record *current
         sw_record *native
@@ -118,6 +125,7 @@ cdef extern from "data/guard.h" nogil:
         sw_request *blocks
         uint64_t policies_seen
         int writes_detached
+        sw_telling *telling
         sw_thread *next
 
     ctypedef struct sw_process_block:

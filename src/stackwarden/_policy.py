@@ -7,7 +7,13 @@ import os
 import sys
 
 from stackwarden._contract import policy_number
-from stackwarden._core import _enter_policy, _leave_policy, _set_assumed_size, _set_stack_sizes
+from stackwarden._core import (
+    _check_tellings,
+    _enter_policy,
+    _leave_policy,
+    _set_assumed_size,
+    _set_stack_sizes,
+)
 from stackwarden._status import status
 from stackwarden.errors import PolicyError
 
@@ -132,4 +138,14 @@ def apply_settings() -> None:
         foreign_threads=given.get("foreign-threads"),
         assumed_size=given.get("assumed-size"),
     )
+    _check_what_is_told(given.get("check", "off"))
     _set_stack_sizes(given.get("min-stack", 0), given.get("stack-size", 0))
+
+
+def _check_what_is_told(mode: str) -> None:
+    if mode == "off":
+        return
+    from stackwarden import _checking
+
+    _checking.ERROR = mode == "error"
+    _check_tellings()

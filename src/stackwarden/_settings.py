@@ -42,6 +42,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "min-stack": size_of,  # calls that arrive on less go to a pooled stack
     "stack-size": size_of,  # of pooled stacks
     "interpose": _switch,
+    "check": _one_of("on", "error", "off"),  # compare what is told with the stack pointer
     "isolation": _one_of("none", "frames"),  # of stacks whose switches interposition sees
 }
 

@@ -159,6 +159,10 @@ class SettingWarning(UserWarning):
     """A word of ``STACKWARDEN=...`` or ``-X stackwarden=...`` is wrong, and was ignored."""
 
 
+class StackMismatchWarning(UserWarning):
+    """``STACKWARDEN=check``: a stack was told, and the stack pointer is on another one."""
+
+
 class StackSizeWarning(UserWarning):
     """The stack is so small that CPython holds back memory for as long as it runs there."""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SECONDS = 120
+CHECKED = "check=error" if "check=error" in os.environ.get("STACKWARDEN", "") else ""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -25,9 +26,12 @@ def run(
 ) -> Done:
     """Run a program; its exit status must be `ends`, minus the number of a signal (None: any).
 
-    It has no standard input, and of the environment all but our own variables, which start with STACKWARDEN.
+    It has no standard input, and of the environment all but our own variables, which start with STACKWARDEN. In the
+    checking mode of the tests it is checked as well.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
+    if CHECKED:
+        variables["STACKWARDEN"] = ",".join(filter(None, [CHECKED, variables.get("STACKWARDEN")]))
     done = subprocess.run(
         command,
         env=environment | variables,

@@ -1,0 +1,28 @@
+"""The checking mode in Python: it is turned on here, and what disagrees is a warning (_checking.py)."""
+
+
+cdef int _report_contradictions(void *unused) except -1:
+    """A pending call of CPython's: attached, between two instructions of the main thread."""
+    cdef sw_contradiction *each
+    from stackwarden._checking import warn
+    while sw_checking.reported < sw_checking.noted:
+        each = &sw_checking.contradictions[sw_checking.reported]
+        sw_checking.reported += 1
+        warn(
+            (each.base, each.top), (each.found_base, each.found_top), each.sp, <uintptr_t>each.telling.caller,
+            each.telling.site)
+    return 0
+
+
+def _check_tellings():
+    """For _policy.py: from now on."""
+    sw_checking.report = <int (*)(void *) noexcept nogil><void *>_report_contradictions
+    sw_checking.on = True
+    check_tellings(&sw_table)
+
+
+cdef int _note_site() except -1:
+    """The caller of a function of this module told of a stack."""
+    from stackwarden._checking import site
+    note_site(site())
+    return 0
