@@ -23,7 +23,7 @@ from beacon.listener cimport see_beacons, start_listening
 from calls.call_on_stack cimport SW_DEFAULT_STACK_SIZE
 from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
 from depth.budgets cimport SW_BUDGET_RESERVE, set_budget
-from depth.checks cimport deepest, paint
+from depth.checks cimport SW_MOST_PAINTED, deepest, paint
 from interpose.core_hooks cimport (
     SW_INTERPOSE_ATTACH,
     SW_INTERPOSE_OFF,
@@ -35,6 +35,7 @@ from interpose.core_hooks cimport (
     sw_interposition,
     turn_interposition,
 )
+from records.ends cimport finish_ends, sweep_retired
 from records.execution cimport *
 from records.executions cimport is_suspended
 from records.fast_path cimport update_fast_path
@@ -48,7 +49,15 @@ from switching.checking cimport note_site, sw_checking, sw_contradiction
 from switching.policies cimport default_policy, set_policy_for_good
 from switching.registration cimport has_isolation, name_stack
 from switching.sync cimport sync_slow
-from switching.threads cimport end_other_threads, end_thread, stop_detached_writes, this_thread, thread_on
+from switching.threads cimport (
+    end_other_threads,
+    end_thread,
+    stop_detached_writes,
+    this_thread,
+    thread_on,
+    thread_with_serial,
+    why_no_block,
+)
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
 from table cimport check_tellings, fill_table, stackwarden_table
 
@@ -63,7 +72,7 @@ from stackwarden._contract import (
     refusal_of_paint,
     refusal_of_range,
 )
-from stackwarden.errors import MechanismError, StackInUseError, refusal
+from stackwarden.errors import MechanismError, StackInUseError, StackRangeError, refusal
 
 
 cdef extern from "Python.h":

@@ -16,7 +16,8 @@ from depth.checks cimport (
     sw_stack_remaining,
     sw_stack_used,
 )
-from records.executions cimport sw_drain, sw_renew_stack
+from records.ends cimport sw_drain
+from records.executions cimport sw_renew_stack
 from stackwarden cimport (
     STACKWARDEN_API_MAJOR,
     STACKWARDEN_API_MINOR,

@@ -101,8 +101,8 @@ _pool = {}
 cdef size_t _whole_pages(stack_size) except 0:
     cdef size_t page = memory_page()
     stack_size = index(stack_size)
-    if not 0 < stack_size < 2**47:
-        raise StackRangeError(f"a stack of {stack_size} bytes: must be between 1 and 2**47 - 1")
+    if not 0 < stack_size <= 2**40:
+        raise StackRangeError(f"stack_size of {stack_size} bytes: must be between 1 and 2**40 (1T)")
     return (<size_t>stack_size + page - 1) // page * page
 
 

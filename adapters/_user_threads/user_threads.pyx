@@ -8,6 +8,7 @@ would.
 """
 
 from contextvars import copy_context
+from operator import index
 from weakref import WeakSet
 
 from cpython.object cimport PyObject
@@ -20,6 +21,7 @@ import os
 
 from stackwarden.errors import (
     IsolationRequiredError,
+    StackRangeError,
     StackTooSmallError,
     SystemMissingError,
     SystemTooOldError,
@@ -231,10 +233,13 @@ cdef class UserThread:
     cdef bint _joining
     cdef object __weakref__
 
-    def __init__(self, function, /, *args, size_t stack_size=DEFAULT_STACK_SIZE, **kwargs):
+    def __init__(self, function, /, *args, stack_size=DEFAULT_STACK_SIZE, **kwargs):
         cdef switching_call call = switching_call(what=CREATE)
         if self._task is not None:
             raise UserThreadError("it was started already")
+        stack_size = index(stack_size)
+        if not 0 < stack_size <= 2**40:
+            raise StackRangeError(f"stack_size of {stack_size} bytes: must be between 1 and 2**40 (1T)")
         if stack_size < stackwarden_least_size():
             raise StackTooSmallError(f"{stack_size} bytes: at least {stackwarden_least_size()} are needed")
         _end_dropped(wait=False)

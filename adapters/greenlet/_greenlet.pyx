@@ -36,7 +36,7 @@ from libc.stdint cimport uint64_t, uintptr_t
 cimport stackwarden
 
 from stackwarden import status
-from stackwarden.errors import IsolationRequiredError, StackTooSmallError, SystemUnfitError
+from stackwarden.errors import IsolationRequiredError, StackRangeError, StackTooSmallError, SystemUnfitError
 
 
 cdef extern from "Python.h":
@@ -295,10 +295,12 @@ cdef size_t default_budget = 0
 
 
 cdef size_t _checked_budget(size) except? 0:
-    """0 for None. Raises StackTooSmallError, SystemUnfitError."""
+    """0 for None. Raises StackTooSmallError, StackRangeError, SystemUnfitError."""
     if size is None:
         return 0
     _find_setter()
+    if size > 2**40:
+        raise StackRangeError(f"stack_budget of {size} bytes: must be between 1 and 2**40 (1T)")
     least = status()["least_stack_size"]
     if size < least:
         raise StackTooSmallError(f"a budget of {size} bytes: the least is {least}")

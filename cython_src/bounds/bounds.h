@@ -38,8 +38,9 @@ int sw_is_resident(uintptr_t base, uintptr_t top);
 /* Is all of [base, top) mapped, in whatever protection? 1, 0, or -1 where that can't be told. */
 int sw_is_mapped(uintptr_t base, uintptr_t top);
 
-/* The lowest address of [base, top) at which memory can be read: guard pages of every kind lie below it.
- * Guarantees: a multiple of the page size, or base itself; top where nothing can be read. Makes system calls.
+/* Where the guard pages, of every kind, at the low end of [base, top) end.
+ * Guarantees: it can be read, and the page below it cannot; or base itself, where that can be read; or top, where the
+ *   last page cannot. At most two system calls for each doubling of the guard's length.
  * Fails with: 0 where that can't be told. */
 uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top);
 

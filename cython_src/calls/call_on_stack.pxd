@@ -10,9 +10,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
 from libc.string cimport memmove
 
+from records.ends cimport sweep_retired
 from records.execution cimport *
 from records.guard cimport *
-from records.index cimport sweep_retired
 from records.policy cimport is_unknown
 from records.protection cimport *
 from records.records cimport describe_record, record_of, retire_record
@@ -32,7 +32,7 @@ from stackwarden cimport (
 from switching.hook cimport sw_notify_stack_switch, sw_switch_to
 from switching.registration cimport sw_register_stack
 from switching.sync cimport sw_sync_stack, sync, sync_slow
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, why_no_block
 
 
 cdef extern from "calls/run_on_stack.h" nogil:
@@ -49,7 +49,6 @@ cdef extern from * nogil:
     #define SW_POOL_SLOTS 16 /* free stacks of all sizes, at most */
     #define SW_WARM_SIZE ((size_t)256 << 10) /* bytes of memory that a free stack keeps */
     #define SW_DEFAULT_STACK_SIZE ((size_t)64 << 20) /* bytes */
-    #define SW_MOST_STACK_SIZE ((size_t)1 << 40) /* bytes; in the index of addresses such a stack takes 128 MiB */
 
     typedef struct {
         uintptr_t base;
@@ -71,7 +70,6 @@ cdef extern from * nogil:
 
     const size_t SW_WARM_SIZE
     const size_t SW_DEFAULT_STACK_SIZE
-    const size_t SW_MOST_STACK_SIZE
 
     ctypedef struct sw_pooled_stack:
         uintptr_t base
@@ -228,7 +226,7 @@ cdef inline stackwarden_status sw_call_on_stack(
     """Every refusal comes before the call."""
     cdef sw_pooled_stack stack
     cdef stackwarden_status status
-    if size == 0 or size > SW_MOST_STACK_SIZE:
+    if size == 0 or size > SW_MOST_SIZE:
         return STACKWARDEN_BAD_RANGE
     if not SW_CAN_RUN_ON_STACK:
         return STACKWARDEN_NOT_AVAILABLE
@@ -237,7 +235,7 @@ cdef inline stackwarden_status sw_call_on_stack(
     if size < sw_process.least_size:
         return STACKWARDEN_TOO_SMALL
     if this_thread() == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     status = take_stack(size, &stack)
     if status == STACKWARDEN_DONE:
         call_on(&stack, function, arg)
@@ -248,11 +246,13 @@ cdef inline stackwarden_status sw_call_on_stack(
 cdef inline stackwarden_status sw_retain_stack() noexcept nogil:
     """The stack under the caller never goes back into the pool."""
     cdef stackwarden_status status = sw_sync_stack()
-    if status == STACKWARDEN_DONE:
-        if not this_thread().current.pooled:
-            return STACKWARDEN_UNKNOWN_STACK
-        this_thread().current.retained = True
-    return status
+    cdef sw_thread *thread = this_thread() if status == STACKWARDEN_DONE else NULL
+    if thread == NULL:
+        return status if status != STACKWARDEN_DONE else why_no_block()
+    if not thread.current.pooled:
+        return STACKWARDEN_UNKNOWN_STACK
+    thread.current.retained = True
+    return STACKWARDEN_DONE
 
 
 cdef inline bint has_room_for(size_t room) noexcept nogil:
@@ -262,7 +262,7 @@ cdef inline bint has_room_for(size_t room) noexcept nogil:
     if sync(sp, False) != STACKWARDEN_DONE:
         return False
     thread = this_thread()
-    return swpy_room(swpy_attached(), thread.current, sp) >= room
+    return thread != NULL and swpy_room(swpy_attached(), thread.current, sp) >= room
 
 
 cdef inline stackwarden_status sw_maybe_grow(
@@ -273,6 +273,8 @@ cdef inline stackwarden_status sw_maybe_grow(
         room = sw_process.min_stack
     if size == 0:
         size = sw_process.stack_size
+    if room > SW_MOST_SIZE or size > SW_MOST_SIZE:
+        return STACKWARDEN_BAD_RANGE
     if has_room_for(room):
         function(arg)
         return STACKWARDEN_DONE

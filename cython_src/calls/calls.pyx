@@ -12,9 +12,10 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
+from stackwarden._contract import check_size
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
-from stackwarden.errors import StackRangeError, refusal
+from stackwarden.errors import refusal
 
 
 cdef extern from "Python.h":
@@ -51,11 +52,8 @@ cdef size_t _bytes_of(size, str parameter) except 0:
     """Bytes, of a number or a text. Raises StackRangeError, TypeError."""
     if isinstance(size, str):
         from stackwarden._sizes import size_of
-        size = size_of(size, parameter)
-    size = index(size)
-    if not 0 < size <= 2**40:
-        raise StackRangeError(f"{parameter} of {size} bytes: must be between 1 and 2**40")
-    return size
+        return size_of(size, parameter)
+    return check_size(size, parameter)
 
 
 cdef size_t _size_of(stack_size) except 0:

@@ -34,13 +34,14 @@ typedef enum { SW_SHARED, SW_FRAMES, SW_THREAD_STATE } sw_isolation;
 typedef enum { SW_INHERITED, SW_EXACT, SW_ESTIMATE, SW_COUNTED, SW_DISABLED } sw_policy;
 typedef enum { SW_KNOWN_STACKS, SW_UNKNOWN_STACKS, SW_FOREIGN_THREADS, SW_POLICY_KINDS } sw_policy_kind;
 
-typedef struct {
+typedef struct sw_record {
     uintptr_t base; /* lowest usable byte; 0: the record holds no stack */
     uintptr_t top; /* one past the highest byte; odd: an unknown stack's (switching/unknown.pxd) */
     uint32_t generation; /* odd while in use; comes back after 2**31 uses of the record */
     uint32_t index; /* its place in the table; while free: the index of the next free record */
     uint8_t kind;
-    uint8_t bounds_from;
+    uint8_t bounds_from : 4;
+    uint8_t indexed : 4; /* is it found by its addresses? */
     uint8_t policy : 4; /* effective */
     uint8_t given_policy : 4; /* at registration; SW_INHERITED: none */
     uint8_t isolation : 4;
@@ -89,7 +90,9 @@ typedef struct sw_request {
 } sw_request;
 
 /* What no switch needs of a record. Found by the record's index. */
-typedef struct {
+typedef struct sw_record_cold {
+    struct sw_record *next_retired; /* retired before it, and not yet ended: records/ends.pxd */
+    struct sw_span *span; /* of a record that fills granules of a whole leaf; or NULL */
     sw_request *budgets; /* of blocks; the newest first */
     uint32_t own_budget; /* Stack.budget: bytes / 16 from the top that may be used; 0: all of the stack */
     uint32_t withheld_by_requests; /* bytes / 16: the most that one of `budgets` withholds */
@@ -105,7 +108,11 @@ typedef struct {
 /* ---- index of addresses: a radix tree over granules of 64 KiB ----
  *
  * The word of a granule holds the indices of the records that overlap it. Three at most: two that reach into it from
- * either side and one inside, because no record is smaller than SW_LEAST_SIZE. */
+ * either side and one inside, because no record is smaller than SW_LEAST_SIZE.
+ *
+ *      middle:   leaf   span   span   span   leaf         a large record: leaves at its edges ...
+ *                          \    |    /
+ *                        the record's sw_span             ... and one for all that it fills, whatever its length */
 
 #define SW_GRANULE_BITS 16
 #define SW_LEAF_BITS 10
@@ -113,6 +120,7 @@ typedef struct {
 #define SW_ROOT_BITS 12
 #define SW_ADDRESS_BITS (SW_GRANULE_BITS + SW_LEAF_BITS + SW_MIDDLE_BITS + SW_ROOT_BITS)
 #define SW_LEAST_SIZE ((size_t)32 << 10)
+#define SW_MOST_SIZE ((size_t)1 << 40) /* bytes; of what is told or asked for. Native stacks are as the system says */
 #define SW_INDEX_BITS 21
 #define SW_INDEX_MASK (((uint64_t)1 << SW_INDEX_BITS) - 1)
 
@@ -123,6 +131,13 @@ typedef struct {
 typedef struct {
     sw_leaf *leaves[1 << SW_MIDDLE_BITS];
 } sw_middle;
+
+/* Pages begin with one, so its leaf is told from the others: it is not aligned to a page. */
+typedef struct sw_span {
+    struct sw_span *next; /* while free: the next free one */
+    uint64_t reserved[7];
+    sw_leaf leaf; /* the index of one record in each of its granules */
+} sw_span;
 
 /* ---- thread blocks ---- */
 
@@ -196,12 +211,14 @@ typedef struct {
     SW_ATOMIC(int) first_foreign_done; /* ... and what comes with the first one is done: cpython/first_stack.h */
     uint64_t version; /* of the registry: counts new ranges, registered and transient */
     uint64_t thread_serial; /* the last one given out */
+    uint64_t ended_threads;
     uint64_t callback_serial; /* counts registrations of callbacks */
     sw_record *chunks[SW_CHUNKS];
     sw_record_cold *cold[SW_CHUNKS];
     sw_middle *root[1 << SW_ROOT_BITS];
     SW_ATOMIC(uint32_t) records; /* the table's size: all indices in use are smaller */
     uint32_t free_record; /* the first of the free records; 0: none */
+    sw_span *free_spans;
     uint64_t registered; /* records of kind SW_REGISTERED */
     sw_request *free_requests;
     uint64_t request_id; /* the last one given out */

@@ -27,7 +27,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.sync cimport sync_slow
-from switching.threads cimport this_thread, thread_on
+from switching.threads cimport this_thread, thread_on, why_no_block
 
 
 cdef extern from * nogil:
@@ -89,7 +89,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
     cdef sw_request *request
     cdef sw_record *record
     if thread == NULL:
-        return STACKWARDEN_DETACHED if ts == NULL else STACKWARDEN_NO_MEMORY
+        return STACKWARDEN_DETACHED if ts == NULL else why_no_block()
     request = request_of(token)
     if request == NULL:
         return STACKWARDEN_NOT_REGISTERED
@@ -110,6 +110,8 @@ cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) n
     cdef PyThreadState *ts = swpy_attached()
     cdef sw_thread *thread = this_thread()
     cdef const sw_thread *runs_on = thread_on(record)
+    if thread == NULL:
+        return why_no_block()
     if (runs_on != NULL and runs_on is not thread) or sw_cold_of(record).budgets != NULL:
         return STACKWARDEN_IN_USE
     if budget and budget < used_of(record, sp) + swpy_protection.margin + SW_BUDGET_RESERVE:

@@ -8,6 +8,7 @@ system call and needs no GIL. A check looks at the real stack on every version, 
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.string cimport memset
 
 from records.execution cimport *
 from records.executions cimport has_not_begun
@@ -38,9 +39,11 @@ cdef extern from * nogil:
     static SW_NOINLINE int sw_check_slow(const char *where);
 
     #define SW_PAINT ((uint64_t)0x6B636174735F7773) /* "sw_stack" */
+    #define SW_MOST_PAINTED ((size_t)1 << 36) /* bytes; counted by 16 in 32 bits */
     #define SW_PAINT_GAP ((uintptr_t)4 << 10) /* bytes below the stack pointer: the frames of paint() itself */
     """
     const uint64_t SW_PAINT
+    const size_t SW_MOST_PAINTED
     const uintptr_t SW_PAINT_GAP
 
 
@@ -133,8 +136,11 @@ cdef inline int sw_enter_recursive_call(const char *where) noexcept nogil:
     if SW_LIKELY(swpy_count_call()):
         return 0
     thread = this_thread()
-    overflow = overflow_on(thread.current, sw_stack_pointer())
-    if swpy_stack_ends_first(thread):
+    if thread != NULL:
+        overflow = overflow_on(thread.current, sw_stack_pointer())
+    else:
+        memset(&overflow, 0, sizeof(overflow))
+    if thread != NULL and swpy_stack_ends_first(thread):
         swpy_raise_stack_overflow(&overflow, where)
     else:
         swpy_raise_recursion_overflow(&overflow, where)

@@ -18,8 +18,9 @@ is made without isolation, and counted.
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport strcmp, strlen
 
+from records.ends cimport sw_drain
 from records.execution cimport *
-from records.executions cimport is_loaded, is_suspended, sw_drain, sw_renew_stack
+from records.executions cimport is_loaded, is_suspended, sw_renew_stack
 from records.guard cimport *
 from records.index cimport find_overlap, find_record
 from records.overlaps cimport SW_ALIGNMENT

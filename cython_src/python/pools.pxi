@@ -14,7 +14,7 @@ cdef extern from "Python.h":
 
 
 cdef inline sw_handle begin_task() noexcept nogil:
-    """The worker, or 0: no memory for its block. The task counts as a switch to the worker's native stack."""
+    """The worker, or 0: it got no block. The task counts as a switch to the worker's native stack."""
     cdef sw_thread *thread = this_thread()
     if thread == NULL:
         return 0
@@ -30,8 +30,11 @@ cdef inline void retain_thread_state() noexcept:
 
 
 def _begin_task():
-    """For _pools.py: an int that names the calling thread, and no other one later; 0: no memory for its block."""
-    return begin_task()
+    """For _pools.py: an int that names the calling thread, and no other one later."""
+    cdef sw_handle worker = begin_task()
+    if worker == 0:
+        _refuse(why_no_block(), "a worker of a thread pool")
+    return worker
 
 
 def _adopt_worker(stackwarden_handle worker, const char *name, /):

@@ -14,12 +14,14 @@ cdef int _refuse(stackwarden_status status, what) except -1:
     raise PyObject_CallFunction(refusal, "isO", <int>status, status_text(status), <PyObject *>what)
 
 
-cdef int _check(stackwarden_status status, base, size) except -1:
-    """Of a range."""
-    if status < 0:
-        raise PyObject_CallFunction(
-            refusal_of_range, "isOO", <int>status, status_text(status), <PyObject *>base, <PyObject *>size)
-    return 0
+cdef int _refuse_range(stackwarden_status status, base, size) except -1:
+    raise PyObject_CallFunction(
+        refusal_of_range, "isOO", <int>status, status_text(status), <PyObject *>base, <PyObject *>size)
+
+
+cdef int _check(stackwarden_status status, uintptr_t base, uintptr_t size) except -1:
+    """Of a range. Allocates nothing where the call was not refused: its effect stands."""
+    return _refuse_range(status, base, size) if status < 0 else 0
 
 
 cdef bint _fits(number, uintptr_t *value) noexcept:
@@ -36,5 +38,5 @@ cdef int _read_range(base, size, uintptr_t *low, uintptr_t *length) except -1:
     base = PyNumber_Index(base)
     size = PyNumber_Index(size)
     if not _fits(base, low) or not _fits(size, length):
-        _check(STACKWARDEN_BAD_RANGE, base, size)
+        _refuse_range(STACKWARDEN_BAD_RANGE, base, size)
     return 0

@@ -148,12 +148,15 @@ cdef class Stack:
     def paint(self):
         """Fill what is not in use of this stack with a pattern: ``high_water`` then finds how far that is gone.
 
-        Touches all of the stack's memory. Raises StackInUseError while another thread is on it, and where nobody
+        Touches all of the stack's memory. Raises StackRangeError for 64 GiB or more (a native stack without a
+        limit has 117 TiB), StackInUseError while another thread is on it, and where nobody
         knows what is in use: after switches, for a stack without isolation that the caller is not on.
         UnknownStackError where the bounds were found (``bounds_from`` is "map" or "estimate"): the memory below the
         stack pointer may be somebody else's.
         """
         cdef sw_record *record = self._record()
+        if self.size >= SW_MOST_PAINTED:
+            raise StackRangeError(f"{self!r}: cannot be painted: must be smaller than 2**36 bytes (64G)")
         if record.bounds_from >= SW_FROM_MAP:
             raise refusal_of_paint(self, self.bounds_from)
         if not paint(record):

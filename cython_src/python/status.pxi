@@ -79,6 +79,9 @@ def _protection():
 
 def _counters():
     """What changes."""
+    sw_lock()
+    sweep_retired()
+    sw_unlock()
     return Py_BuildValue(
         "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK}",
         b"leaked_stacks", <unsigned long long>sw_process.leaked,

@@ -16,6 +16,7 @@ cdef extern from "Python.h":
 
 _switch_callbacks = []  # (callable, serial of a thread or 0)
 _is_listening = False
+_ended_threads = 0  # those whose callbacks were forgotten
 
 
 cdef void _call_python_callbacks(
@@ -25,6 +26,8 @@ cdef void _call_python_callbacks(
     cdef tuple callback
     if PyInterpreterState_Get() != interpreter:
         return
+    if _ended_threads != sw_process.ended_threads:
+        _forget_callbacks_of_ended_threads()
     for callback in tuple(_switch_callbacks):
         thread = callback[1]
         if thread == 0 or thread == serial:
@@ -55,15 +58,34 @@ def _listen():
 
 def _thread_serial():
     """A number that no other thread has, before or after."""
-    return this_thread().serial
+    cdef sw_thread *thread = this_thread()
+    if thread == NULL:
+        _refuse(why_no_block(), "switch callback")
+    return thread.serial
 
 
-def _living_threads():
-    """The serials of threads that have not ended."""
-    alive = set()
-    cdef sw_thread *thread = sw_process.threads
-    while thread != NULL:
-        if thread.ident:
-            alive.add(thread.serial)
-        thread = thread.next
-    return alive
+cdef bint _is_of_ended_thread(uint64_t serial) noexcept:
+    cdef bint ended
+    sw_lock()
+    ended = serial != 0 and thread_with_serial(serial) == NULL
+    sw_unlock()
+    return ended
+
+
+def _forget_callbacks_of_ended_threads():
+    """They are of no use any more."""
+    global _ended_threads
+    _ended_threads = sw_process.ended_threads
+    for callback in tuple(_switch_callbacks):
+        if _is_of_ended_thread(callback[1]):
+            _forget_callback(callback)
+    _listen()
+
+
+def _forget_callback(callback, /):
+    """One step. False: somebody else did it."""
+    try:
+        _switch_callbacks.remove(callback)
+    except ValueError:
+        return False
+    return True

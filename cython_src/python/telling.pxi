@@ -18,7 +18,8 @@ from stackwarden cimport (
 
 
 def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
-    """For _registration.py: the Stack. `context`: a contextvars.Context, or None."""
+    """For _registration.py: the Stack. `context`: a contextvars.Context, or None. What fails half-way registers
+    nothing."""
     cdef stackwarden_stack made
     cdef stackwarden_status status = STACKWARDEN_UNMAPPED
     cdef uintptr_t low, length
@@ -29,12 +30,15 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
     if status == STACKWARDEN_TOO_SMALL:
         low, length = made.base, made.size  # what trimming has left
     _check(status, low, length)
-    if flags & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE):
-        status = sw_table.renew_stack(made.handle, NULL if context is None else <PyObject *>context)
-        if status < 0:
-            sw_table.unregister_stack(made.handle)
-        _check(status, low, length)
-    return _stack(&made)
+    try:
+        finish_ends()
+        if flags & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE):
+            status = sw_table.renew_stack(made.handle, NULL if context is None else <PyObject *>context)
+            _check(status, low, length)
+        return _stack(&made)
+    except BaseException:
+        sw_table.unregister_stack(made.handle)
+        raise
 
 
 # Functions that may apply other counters are of Cython's own kind (binding): a call of CPython's built-in kind
@@ -154,7 +158,7 @@ def _native_stack():
     cdef stackwarden_stack seen
     cdef sw_thread *thread = this_thread()
     if thread == NULL:
-        raise MemoryError
+        _refuse(why_no_block(), "native stack")
     describe_record(thread.native, &seen)
     return _stack(&seen)
 

@@ -46,16 +46,6 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
     return execution
 
 
-cdef inline void give_back_execution(sw_execution *execution) noexcept nogil:
-    """Free it; an orphan, for release_orphans(), where it still owns something. Under sw_lock()."""
-    global sw_orphaned_executions
-    if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
-        execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
-        sw_orphaned_executions = execution
-    else:
-        free_execution(execution)
-
-
 cdef inline void take_orphan() noexcept nogil:
     """Remove the first from the list of orphans. Under sw_lock()."""
     global sw_orphaned_executions
@@ -63,7 +53,7 @@ cdef inline void take_orphan() noexcept nogil:
 
 
 cdef inline void free_execution(sw_execution *execution) noexcept nogil:
-    """Under sw_lock()."""
+    """For end_execution() and release_orphans() alone. Under sw_lock()."""
     global sw_free_executions
     execution.status = SW_IDLE
     execution.frame_tag = 0
@@ -142,8 +132,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_NO_ISOLATION
     if record.execution.status == SW_LOADED or is_suspended(record.execution):
         return STACKWARDEN_IN_USE
-    if sw_orphaned_executions != NULL:
-        release_orphans()
+    release_orphans()
     release_execution(record.execution)
     if context != NULL:
         Py_XINCREF(context)
@@ -161,33 +150,33 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
     return STACKWARDEN_DONE
 
 
-cdef inline sw_execution *take_execution(sw_record *record) noexcept nogil:
-    """Take a record's own execution state away from it; NULL: it had none."""
-    cdef sw_execution *execution = record.execution if record.isolation != SW_SHARED else NULL
-    record.execution = NULL
-    record.isolation = SW_SHARED
-    return execution
+# ---- the end of an execution state ----
+
+cdef inline bint is_lost(const sw_execution *execution) noexcept nogil:
+    """Does it hold frames, or run? Then nobody can unwind them once its stack is gone."""
+    return execution.status == SW_LOADED or is_suspended(execution) \
+        or (execution.holds and not swpy_state_is_idle(&execution.state))
 
 
-cdef inline bint end_execution(sw_execution *execution) noexcept nogil:
-    """The end of an execution state. False: it holds frames that nobody can unwind any more, and is leaked."""
-    if is_suspended(execution):
+cdef inline void end_execution(sw_execution *execution) noexcept nogil:
+    """The end of an execution state, whoever asks: it is free; or, while it owns something that only an attached
+    thread can release, an orphan; or leaked, and counted. Under sw_lock()."""
+    global sw_orphaned_executions
+    if is_lost(execution):
         sw_count(&sw_process.leaked)
-        return False
-    if swpy_attached() != NULL:
-        release_execution(execution)
+        return
+    forget_finished(execution)
+    if execution.holds or (execution.isolation == SW_THREAD_STATE and execution.ts != NULL):
+        execution.ts_id = <uint64_t><uintptr_t>sw_orphaned_executions
+        sw_orphaned_executions = execution
     else:
-        forget_finished(execution)
-    sw_lock()
-    give_back_execution(execution)
-    sw_unlock()
-    return True
+        free_execution(execution)
 
 
 cdef inline void release_orphans() noexcept nogil:
-    """Release and free the orphans. Requires: attached; runs destructors."""
+    """Release and free the orphans. Requires: attached; may run Python. Where there are none it takes no lock."""
     cdef sw_execution *execution
-    while True:
+    while sw_orphaned_executions != NULL:
         sw_lock()
         execution = sw_orphaned_executions
         if execution != NULL:
@@ -199,15 +188,3 @@ cdef inline void release_orphans() noexcept nogil:
         sw_lock()
         free_execution(execution)
         sw_unlock()
-
-
-cdef inline stackwarden_status sw_drain() noexcept nogil:
-    """Empty CPython's trashcan (the objects whose deallocation it deferred), and release the orphans."""
-    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
-    if ts == NULL:
-        return STACKWARDEN_DETACHED
-    if swpy_has_trash(ts):
-        sw_count(&sw_process.drained)
-        swpy_drain_trashcan(ts)
-    release_orphans()
-    return STACKWARDEN_DONE

@@ -38,6 +38,7 @@ cdef extern from "data/guard.h" nogil:
 
     const uint64_t SW_INDEX_MASK
     const size_t SW_LEAST_SIZE
+    const size_t SW_MOST_SIZE
 
     ctypedef uint64_t sw_handle
 
@@ -55,6 +56,7 @@ cdef extern from "data/guard.h" nogil:
         uint8_t pooled
         uint8_t retained
         uint8_t contested
+        uint8_t indexed
         int32_t depth_used
         uint32_t withheld
         uint64_t switches
@@ -81,15 +83,21 @@ cdef extern from "data/guard.h" nogil:
         uint8_t which
         uint8_t policy
 
+    ctypedef struct sw_leaf:
+        uint64_t *granules
+
+    ctypedef struct sw_span:
+        sw_span *next
+        sw_leaf leaf
+
     ctypedef struct sw_record_cold:
+        sw_record *next_retired
+        sw_span *span
         sw_request *budgets
         uint32_t own_budget
         uint32_t withheld_by_requests
         uint32_t painted
         int32_t calls_withheld
-
-    ctypedef struct sw_leaf:
-        uint64_t *granules
 
     ctypedef struct sw_middle:
         sw_leaf **leaves
@@ -147,12 +155,14 @@ cdef extern from "data/guard.h" nogil:
         int first_foreign_done
         uint64_t version
         uint64_t thread_serial
+        uint64_t ended_threads
         uint64_t callback_serial
         sw_record **chunks
         sw_record_cold **cold
         sw_middle **root
         uint32_t records
         uint32_t free_record
+        sw_span *free_spans
         uint64_t registered
         sw_request *free_requests
         uint64_t request_id

@@ -5,11 +5,12 @@ but for a retry when the word that they read was changed meanwhile. Writers hold
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
-from records.records cimport free_record, record_at, record_holds, sw_take_retired
+from records.records cimport record_at, record_holds
 
 
 # ---- addresses ----
@@ -78,6 +79,22 @@ cdef inline bint find_stack(uintptr_t address, sw_handle *handle, uintptr_t *bas
     return False
 
 
+cdef inline uintptr_t next_node(uintptr_t granule, int bits) noexcept nogil:
+    """The first granule beyond a node that has 2**bits of them."""
+    return (granule | (((<uintptr_t>1) << bits) - 1)) + 1
+
+
+cdef inline uintptr_t next_granule(uintptr_t granule) noexcept nogil:
+    """The next granule that may hold another record: where there is no node, or a span, that is beyond it."""
+    cdef sw_middle *middle
+    cdef sw_leaf *leaf
+    middle = <sw_middle *>sw_load_pointer(&sw_process.root[granule >> (SW_LEAF_BITS + SW_MIDDLE_BITS)])
+    if middle == NULL:
+        return next_node(granule, SW_LEAF_BITS + SW_MIDDLE_BITS)
+    leaf = <sw_leaf *>sw_load_pointer(&middle.leaves[(granule >> SW_LEAF_BITS) & ((1 << SW_MIDDLE_BITS) - 1)])
+    return next_node(granule, SW_LEAF_BITS) if leaf == NULL or is_span(leaf) else granule + 1
+
+
 cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
     """A registered stack that overlaps [base, top), and its generation at that moment; or NULL."""
     cdef uintptr_t granule = base >> SW_GRANULE_BITS
@@ -90,32 +107,91 @@ cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *gen
         while rest:
             record = record_at(rest & SW_INDEX_MASK)
             generation[0] = sw_load_generation(&record.generation)
-            if generation[0] & 1 and record.base < top and base < record.top:
+            if generation[0] & 1 and record.indexed and record.base < top and base < record.top:
                 sw_fence_acquire()
                 if sw_load_generation(&record.generation) == generation[0]:
                     return record
             rest >>= SW_INDEX_BITS
-        granule += 1
+        granule = next_granule(granule)
     return NULL
 
 
 # ---- changing the index of addresses: under sw_lock() ----
 
-cdef inline bint make_granules(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Allocate the nodes for a range. False: no memory."""
-    cdef uintptr_t leaf = base >> (SW_GRANULE_BITS + SW_LEAF_BITS)
-    cdef sw_middle **middle
+cdef inline bint is_span(const sw_leaf *leaf) noexcept nogil:
+    """Is it the leaf of a span? No other is inside a page."""
+    return <uintptr_t>leaf & 4095
+
+
+cdef inline sw_leaf **place_of_leaf(uintptr_t leaf) noexcept nogil:
+    """Where the node for a leaf's granules is, or will be; NULL: no memory. `leaf`: the number of its first
+    granule, over 2**SW_LEAF_BITS."""
+    cdef sw_middle **middle = &sw_process.root[leaf >> SW_MIDDLE_BITS]
+    if middle[0] == NULL:
+        sw_store_pointer(middle, sw_allocate_pages(sizeof(sw_middle)))
+    return &middle[0].leaves[leaf & ((1 << SW_MIDDLE_BITS) - 1)] if middle[0] != NULL else NULL
+
+
+cdef inline sw_span *new_span(uint32_t index) noexcept nogil:
+    """A span of the record with an index; NULL: no memory."""
+    cdef sw_span *span = sw_process.free_spans
+    cdef int i
+    if span != NULL:
+        sw_process.free_spans = span.next
+    else:
+        span = <sw_span *>sw_allocate_pages(sizeof(sw_span))
+    if span != NULL:
+        for i in range(1 << SW_LEAF_BITS):
+            sw_store_release(&span.leaf.granules[i], index)
+    return span
+
+
+cdef inline void free_span(sw_span *span) noexcept nogil:
+    """A lookup may still read it: it finds nothing, or the next record of the span, which does not hold the
+    address that is looked for."""
+    cdef int i
+    for i in range(1 << SW_LEAF_BITS):
+        sw_store_release(&span.leaf.granules[i], 0)
+    span.next = sw_process.free_spans
+    sw_process.free_spans = span
+
+
+cdef inline bint fills(const sw_record *record, uintptr_t leaf) noexcept nogil:
+    """Does a record hold all addresses of a leaf?"""
+    return record.base <= leaf << (SW_GRANULE_BITS + SW_LEAF_BITS) \
+        and (record.top - 1) >> (SW_GRANULE_BITS + SW_LEAF_BITS) > leaf
+
+
+cdef inline bint make_leaf(sw_leaf **place) noexcept nogil:
+    """A leaf of its own, where there is none or that of a span: what gives way is found in it, too. False: no
+    memory."""
+    cdef sw_leaf *fresh
+    if place[0] != NULL and not is_span(place[0]):
+        return True
+    fresh = <sw_leaf *>sw_allocate_pages(sizeof(sw_leaf))
+    if fresh == NULL:
+        return False
+    if place[0] != NULL:
+        memcpy(fresh, place[0], sizeof(sw_leaf))
+    sw_store_pointer(place, fresh)
+    return True
+
+
+cdef inline bint make_nodes(sw_record *record) noexcept nogil:
+    """Allocate what indexing a record needs. False: no memory. Other records are found as before."""
+    cdef uintptr_t leaf = record.base >> (SW_GRANULE_BITS + SW_LEAF_BITS)
+    cdef sw_record_cold *cold = sw_cold_of(record)
     cdef sw_leaf **place
-    while leaf <= (top - 1) >> (SW_GRANULE_BITS + SW_LEAF_BITS):
-        middle = &sw_process.root[leaf >> SW_MIDDLE_BITS]
-        if middle[0] == NULL:
-            sw_store_pointer(middle, sw_allocate_pages(sizeof(sw_middle)))
-            if middle[0] == NULL:
+    while leaf <= (record.top - 1) >> (SW_GRANULE_BITS + SW_LEAF_BITS):
+        place = place_of_leaf(leaf)
+        if place == NULL:
+            return False
+        if not fills(record, leaf):
+            if not make_leaf(place):
                 return False
-        place = &middle[0].leaves[leaf & ((1 << SW_MIDDLE_BITS) - 1)]
-        if place[0] == NULL:
-            sw_store_pointer(place, sw_allocate_pages(sizeof(sw_leaf)))
-            if place[0] == NULL:
+        elif cold.span == NULL:
+            cold.span = new_span(record.index)
+            if cold.span == NULL:
                 return False
         leaf += 1
     return True
@@ -133,8 +209,8 @@ cdef inline bint replace_slot(uint64_t *word, uint64_t old, uint64_t new) noexce
 
 
 cdef inline void fill_slot(uint64_t *word, uint64_t index) noexcept nogil:
-    """Put an index into a granule's word. Where all three slots are taken, one belongs to a record that another
-    thread is retiring at this moment: its generation is even, but sweep_retired() has not seen it yet."""
+    """Put an index into a granule's word. Where all three slots are taken, one belongs to a record that was
+    retired: its generation is even, but sweep_retired() has not seen it yet."""
     cdef uint64_t rest
     if replace_slot(word, 0, index):
         return
@@ -144,30 +220,52 @@ cdef inline void fill_slot(uint64_t *word, uint64_t index) noexcept nogil:
     replace_slot(word, rest & SW_INDEX_MASK, index)
 
 
-cdef inline bint insert_record(sw_record *record) noexcept nogil:
-    """Index a record of kind SW_REGISTERED that overlaps no other. False: no memory, and nothing was done."""
-    cdef uintptr_t granule
-    if not make_granules(record.base, record.top):
-        return False
-    granule = record.base >> SW_GRANULE_BITS
-    while granule <= (record.top - 1) >> SW_GRANULE_BITS:
-        fill_slot(granule_of(granule << SW_GRANULE_BITS), record.index)
-        granule += 1
+cdef inline void change_leaf(sw_record *record, uintptr_t leaf, bint inserts) noexcept nogil:
+    """Put the index of a record into its granules of a leaf, or take it out."""
+    cdef sw_leaf **place = place_of_leaf(leaf)
+    cdef uintptr_t granule = leaf << SW_LEAF_BITS
+    cdef uintptr_t end = granule + (1 << SW_LEAF_BITS)
+    cdef sw_leaf *own = &sw_cold_of(record).span.leaf if sw_cold_of(record).span != NULL else NULL
+    if inserts and fills(record, leaf) and (place[0] == NULL or is_span(place[0])):
+        sw_store_pointer(place, own)
+    elif own != NULL and place[0] is own:
+        sw_store_pointer(place, NULL)
+    elif place[0] != NULL and not is_span(place[0]):
+        granule = max(granule, record.base >> SW_GRANULE_BITS)
+        end = min(end, ((record.top - 1) >> SW_GRANULE_BITS) + 1)
+        while granule < end:
+            if inserts:
+                fill_slot(&place[0].granules[granule & ((1 << SW_LEAF_BITS) - 1)], record.index)
+            else:
+                replace_slot(&place[0].granules[granule & ((1 << SW_LEAF_BITS) - 1)], record.index, 0)
+            granule += 1
+
+
+cdef inline void change_index(sw_record *record, bint inserts) noexcept nogil:
+    cdef uintptr_t leaf = record.base >> (SW_GRANULE_BITS + SW_LEAF_BITS)
+    while leaf <= (record.top - 1) >> (SW_GRANULE_BITS + SW_LEAF_BITS):
+        change_leaf(record, leaf, inserts)
+        leaf += 1
+
+
+cdef inline void insert_record(sw_record *record) noexcept nogil:
+    """Index a record that overlaps no other, but for retired ones. Requires: make_nodes()."""
+    change_index(record, True)
+    record.indexed = True
     sw_count(&sw_process.registered)
     sw_count(&sw_process.version)
-    return True
 
 
-cdef inline void sweep_retired() noexcept nogil:
-    """Remove retired records from the index, and free them. Under sw_lock()."""
-    cdef uintptr_t granule
-    cdef sw_record *record = sw_take_retired()
-    cdef sw_record *next
-    while record != NULL:
-        next = <sw_record *><void *>record.execution
-        granule = record.base >> SW_GRANULE_BITS
-        while granule <= (record.top - 1) >> SW_GRANULE_BITS:
-            replace_slot(granule_of(granule << SW_GRANULE_BITS), record.index, 0)
-            granule += 1
-        free_record(record)
-        record = next
+cdef inline void drop_span(sw_record *record) noexcept nogil:
+    cdef sw_record_cold *cold = sw_cold_of(record)
+    if cold.span != NULL:
+        free_span(cold.span)
+        cold.span = NULL
+
+
+cdef inline void remove_record(sw_record *record) noexcept nogil:
+    """Undo make_nodes() and insert_record(), for end_record() alone."""
+    if record.indexed:
+        change_index(record, False)
+        record.indexed = False
+    drop_span(record)

@@ -30,7 +30,7 @@ cdef extern from * nogil:
 
 cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept nogil:
     """Can [base, base + size) be a stack at all? Needs no lock, and no running Python."""
-    if base == 0 or size == 0 or base + size < base or (base + size) >> SW_ADDRESS_BITS:
+    if base == 0 or size == 0 or size > SW_MOST_SIZE or base + size < base or (base + size) >> SW_ADDRESS_BITS:
         return STACKWARDEN_BAD_RANGE
     if (base | size) & (SW_ALIGNMENT - 1):
         return STACKWARDEN_UNALIGNED
@@ -41,26 +41,29 @@ cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top
     return record.base == base and record.top == top and record.generation & 1
 
 
-cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Retire the registered records that overlap a new range. OVERLAP: one is current on another thread than
-    `own`, or it is another thread's native stack; then nothing was changed. Needs no lock."""
+cdef inline bint is_taken(const sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Does a range overlap the native stack of another thread than `own`, or its current one? Needs no lock."""
     cdef sw_thread *thread = <sw_thread *>sw_load_pointer(&sw_process.threads)
-    cdef sw_record *record
-    cdef uint32_t generation
-    cdef bint isolated
     while thread != NULL:
         if thread is not own and sw_load_acquire(&thread.ident) and overlaps_thread(thread, base, top):
-            return STACKWARDEN_OVERLAP
+            return True
         thread = thread.next
+    return False
+
+
+cdef inline stackwarden_status supersede_overlaps(sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
+    """Retire the registered records that overlap a new range. OVERLAP: it is taken, and nothing was changed. Needs
+    no lock."""
+    cdef sw_record *record
+    cdef uint32_t generation
+    if is_taken(own, base, top):
+        return STACKWARDEN_OVERLAP
     while True:
         record = find_overlap(base, top, &generation)
         if record == NULL:
             return STACKWARDEN_DONE
-        isolated = record.isolation != SW_SHARED
         if retire_record(record, generation):
             sw_count(&sw_process.superseded)
-            if isolated:
-                sw_count(&sw_process.leaked)
 
 
 cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil:

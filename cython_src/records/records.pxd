@@ -3,9 +3,13 @@
 Promises: memory of records is never given back, so a late pointer still points at a record, and the generation
 tells whether it is the same one. Writers hold sw_lock(); a record may be retired without it.
 
-    take_record -> set_bounds -> insert_record -> ... -> retire_record -> sweep_retired (which frees it)
+    take_record -> set_bounds -> begin_record                     a thread's
+    take_record -> set_bounds -> insert_record -> begin_record    a registered one
+        -> retire_record, without the lock -> sweep_retired
+        -> end_record (ends.pxd), which frees it
 
-Between the last two it is still in the index of addresses, but no lookup returns it: its generation is even.
+Before begin_record and after retire_record it may be in the index of addresses, but no lookup returns it: its
+generation is even.
 """
 
 from libc.stddef cimport size_t
@@ -16,12 +20,17 @@ from libc.string cimport memset
 from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
-from stackwarden cimport stackwarden_stack
+from stackwarden cimport (
+    STACKWARDEN_FULL,
+    STACKWARDEN_NO_MEMORY,
+    stackwarden_stack,
+    stackwarden_status,
+)
 
 
 cdef extern from * nogil:
     """
-    /* Retired records, a Treiber stack; `execution` is the link. */
+    /* Retired records, a Treiber stack. */
     static sw_record *sw_retired;
 
     static int sw_generation_advance(sw_record *record, uint32_t from)
@@ -39,12 +48,12 @@ cdef extern from * nogil:
     #if defined(_MSC_VER)
         void *head;
         do {
-            head = *(void **)&record->execution = sw_retired;
+            head = sw_cold_of(record)->next_retired = sw_retired;
         } while (_InterlockedCompareExchangePointer((void *volatile *)&sw_retired, record, head) != head);
     #else
         sw_record *head = __atomic_load_n(&sw_retired, __ATOMIC_RELAXED);
         do {
-            *(void **)&record->execution = head;
+            sw_cold_of(record)->next_retired = head;
         } while (!__atomic_compare_exchange_n(&sw_retired, &head, record, 1, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     #endif
     }
@@ -105,6 +114,20 @@ cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
 
 # ---- changing the table of records: under sw_lock() ----
 
+cdef inline bint has_free_records(int wanted) noexcept nogil:
+    """Or is the registry full?"""
+    cdef uint32_t index = sw_process.free_record
+    while wanted and index:
+        index = record_at(index).index
+        wanted -= 1
+    return sw_process.records + wanted <= SW_MAX_RECORDS
+
+
+cdef inline stackwarden_status why_no_records(int wanted) noexcept nogil:
+    """The status of a call that did not get as many records, or memory for what goes with them."""
+    return STACKWARDEN_NO_MEMORY if has_free_records(wanted) else STACKWARDEN_FULL
+
+
 cdef inline sw_record *take_record() noexcept nogil:
     """A free record, with its index; NULL: none left, or no memory."""
     cdef uint32_t index = sw_process.free_record
@@ -119,13 +142,12 @@ cdef inline sw_record *take_record() noexcept nogil:
     chunk = index >> SW_CHUNK_BITS
     if index == SW_MAX_RECORDS:
         return NULL
-    if sw_process.chunks[chunk] == NULL:
+    if sw_process.cold[chunk] == NULL:
         sw_process.cold[chunk] = <sw_record_cold *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record_cold))
-        if sw_process.cold[chunk] == NULL:
-            return NULL
+    if sw_process.chunks[chunk] == NULL:
         sw_process.chunks[chunk] = <sw_record *>sw_allocate_pages(SW_CHUNK_RECORDS * sizeof(sw_record))
-        if sw_process.chunks[chunk] == NULL:
-            return NULL
+    if sw_process.cold[chunk] == NULL or sw_process.chunks[chunk] == NULL:
+        return NULL
     record = record_at(index)
     record.index = index
     sw_fence_release()
@@ -145,7 +167,7 @@ cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
 
 cdef inline void set_bounds(
         sw_record *record, int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Fill a free record; from now on it is in use. Requires: use_policy() next."""
+    """Fill a free record. Requires: use_policy(), and begin_record() last."""
     record.kind = kind
     record.bounds_from = bounds_from
     record.given_policy = SW_INHERITED
@@ -157,8 +179,12 @@ cdef inline void set_bounds(
     clear_cold(sw_cold_of(record))
     sw_store_release(<uint64_t *>&record.top, top)
     sw_store_release(<uint64_t *>&record.base, base)
+
+
+cdef inline void begin_record(sw_record *record) noexcept nogil:
+    """From now on it is in use."""
     sw_store_generation(&record.generation, record.generation + 1)
-    if kind != SW_NATIVE:
+    if record.kind != SW_NATIVE:
         if not sw_process.has_foreign:
             sw_process.has_foreign = True
 
@@ -173,7 +199,7 @@ cdef inline void free_name(char *name) noexcept nogil:
 
 
 cdef inline void free_record(sw_record *record) noexcept nogil:
-    """Give a record back to the table. Requires: its generation is even."""
+    """Give a record back to the table, for end_record() alone. Requires: its generation is even."""
     cdef uint32_t index = record.index
     free_name(record.name)
     sw_store_release(<uint64_t *>&record.base, 0)
@@ -190,17 +216,11 @@ cdef inline void free_record(sw_record *record) noexcept nogil:
     sw_process.free_record = index
 
 
-cdef inline void release_thread_record(sw_record *record) noexcept nogil:
-    """Free a record that is in no index: a thread's, or one whose registration failed."""
-    if record.generation & 1:
-        sw_store_generation(&record.generation, record.generation + 1)
-    free_record(record)
-
-
 cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
     cdef sw_record *record = take_record()
     if record != NULL:
         set_bounds(record, kind, bounds_from, base, top)
+        begin_record(record)
     return record
 
 

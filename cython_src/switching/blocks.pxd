@@ -29,7 +29,7 @@ from stackwarden cimport (
 )
 from switching.hook cimport enter_bounds_only, sw_notify_stack_switch, sw_switch_to
 from switching.sync cimport is_right, sw_sync_stack, sync_slow
-from switching.threads cimport renew_transient, this_thread, thread_with_serial
+from switching.threads cimport renew_transient, this_thread, thread_with_serial, why_no_block
 
 
 cdef extern from * nogil:
@@ -89,7 +89,7 @@ cdef inline stackwarden_status sw_enter_stack(
     cdef stackwarden_status status
     memset(token, 0, sizeof(stackwarden_request))
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
     request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
@@ -117,7 +117,7 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
     cdef sw_request *request
     cdef stackwarden_status status
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
     request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
@@ -192,7 +192,7 @@ cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) 
     cdef sw_place place
     cdef stackwarden_status status
     if own == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
     sw_lock()
     status = remove_block(own, token, attached, &thread, &place)
     sw_unlock()

@@ -71,6 +71,13 @@ cdef inline stackwarden_status add_callback(
     return status
 
 
+cdef inline void end_callback(sw_callback *callback) noexcept nogil:
+    """The end of a registration, whoever asks. Under sw_lock()."""
+    callback.function = NULL
+    sw_process.callbacks -= 1
+    update_fast_path()
+
+
 cdef inline stackwarden_status sw_unregister_switch_callback(
         stackwarden_switch_callback function, void *arg) noexcept nogil:
     cdef stackwarden_status status = STACKWARDEN_NOT_REGISTERED
@@ -80,23 +87,19 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
     sw_lock()
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == function and sw_callbacks[i].arg == arg:
-            sw_callbacks[i].function = NULL
-            sw_process.callbacks -= 1
-            update_fast_path()
+            end_callback(&sw_callbacks[i])
             status = STACKWARDEN_DONE
             break
     sw_unlock()
     return status
 
 
-cdef inline void drop_callbacks_of(const sw_thread *thread) noexcept nogil:
-    """Unregister the callbacks for a thread that has ended. Under sw_lock()."""
+cdef inline void end_callbacks_of(const sw_thread *thread) noexcept nogil:
+    """Those for a thread that has ended. Under sw_lock()."""
     cdef int i
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function != NULL and sw_callbacks[i].thread == thread.serial:
-            sw_callbacks[i].function = NULL
-            sw_process.callbacks -= 1
-    update_fast_path()
+            end_callback(&sw_callbacks[i])
 
 
 cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept nogil:

@@ -17,14 +17,13 @@ from stackwarden cimport (
     STACKWARDEN_BOUNDS_MAP,
     STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
-    STACKWARDEN_NO_MEMORY,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
 )
 from switching.callbacks cimport note_switch
 from switching.hook cimport count_switch
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, why_no_block
 
 
 cdef inline bint is_told_and_holds(sw_record *record, uintptr_t sp) noexcept nogil:
@@ -106,7 +105,7 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
         return STACKWARDEN_NOT_RUNNING
     thread = this_thread()
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     describe_stack(thread, stack_under(thread, sw_stack_pointer()), stack)
     return STACKWARDEN_DONE
 

@@ -23,14 +23,13 @@ from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_ISOLATION_REQUIRED,
     STACKWARDEN_NOT_RUNNING,
-    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_OVERLAP,
     STACKWARDEN_STALE_HANDLE,
     STACKWARDEN_TOO_SMALL,
     stackwarden_status,
 )
 from switching.callbacks cimport report_switch
-from switching.threads cimport renew_transient, this_thread
+from switching.threads cimport renew_transient, this_thread, why_no_block
 from switching.unknown cimport SW_PAGE, estimate_of
 
 
@@ -166,7 +165,7 @@ cdef inline stackwarden_status notify_slow "sw_notify_slow"(
         return STACKWARDEN_NOT_RUNNING
     thread = this_thread()
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     if record == NULL or record.base != base or record.top != base + size:
         record = thread.native
     if record.base == base and record.top == base + size:
@@ -191,7 +190,7 @@ cdef inline stackwarden_status switch_to_slow "sw_switch_to_slow"(sw_record *rec
     if record == NULL:
         return STACKWARDEN_STALE_HANDLE
     thread = this_thread()
-    return enter_bounds_only(thread, record) if thread != NULL else STACKWARDEN_NO_MEMORY
+    return enter_bounds_only(thread, record) if thread != NULL else why_no_block()
 
 
 cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
@@ -200,5 +199,5 @@ cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
         return STACKWARDEN_NOT_RUNNING
     thread = this_thread()
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     return enter_bounds_only(thread, thread.native)

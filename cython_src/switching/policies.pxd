@@ -25,7 +25,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.sync cimport enter_here
-from switching.threads cimport this_thread, thread_with_serial
+from switching.threads cimport this_thread, thread_with_serial, why_no_block
 
 
 cdef inline int default_policy(int which) noexcept nogil:
@@ -39,7 +39,7 @@ cdef inline stackwarden_status check_policy(
         return STACKWARDEN_BAD_POLICY
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    return STACKWARDEN_DONE if this_thread() != NULL else STACKWARDEN_NO_MEMORY
+    return STACKWARDEN_DONE if this_thread() != NULL else why_no_block()
 
 
 cdef inline int wanted_policy(int which, int policy, bint thread_only) noexcept nogil:
@@ -121,7 +121,7 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     if this_thread() == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     sw_lock()
     request = request_of(token)
     if request != NULL:

@@ -9,25 +9,26 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from records.execution cimport *
-from records.executions cimport end_execution, is_loaded, isolate, take_execution
+from records.ends cimport end_record, holds_frames, sweep_retired
+from records.executions cimport is_loaded, isolate, release_orphans
 from records.guard cimport *
-from records.index cimport find_stack, insert_record, sweep_retired
+from records.index cimport find_stack, insert_record, make_nodes
 from records.overlaps cimport check_range, retire_transients, supersede_overlaps
 from records.policy cimport note_unchecked, use_policy
 from records.protection cimport *
 from records.records cimport (
+    begin_record,
     describe_record,
     record_of,
-    release_thread_record,
     retire_record,
     set_bounds,
     take_record,
+    why_no_records,
 )
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
     STACKWARDEN_EMPTY_CONTEXT,
-    STACKWARDEN_FULL,
     STACKWARDEN_IN_USE,
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
@@ -47,7 +48,7 @@ from stackwarden cimport (
 )
 from switching.callbacks cimport add_callback
 from switching.hook cimport on_first_foreign_stack
-from switching.threads cimport this_thread, thread_on
+from switching.threads cimport this_thread, thread_on, why_no_block
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
@@ -60,23 +61,6 @@ cdef inline char *join_names(const char *name, const char *system) noexcept nogi
     if names != NULL and system != NULL:
         memcpy(names + first, system, second)
     return names
-
-
-cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names, int policy) noexcept nogil:
-    """A new record, in the index; NULL: none left, or no memory. Under sw_lock()."""
-    cdef sw_record *record = take_record()
-    if record == NULL:
-        return NULL
-    set_bounds(record, SW_REGISTERED, SW_FROM_TOLD, base, top)
-    record.name = names
-    record.given_policy = policy
-    note_unchecked(policy)
-    use_policy(NULL, record)
-    if not insert_record(record):
-        record.name = NULL
-        release_thread_record(record)
-        return NULL
-    return record
 
 
 cdef inline int isolation_of(unsigned flags) noexcept nogil:
@@ -96,27 +80,41 @@ cdef inline int policy_in(unsigned flags) noexcept nogil:
     return (flags >> 8) & 0xFF
 
 
+cdef inline sw_record *new_registered(uintptr_t base, uintptr_t top, char *names, unsigned flags) noexcept nogil:
+    """A new record with all that belongs to it, not yet in use; NULL: none left, or no memory. Owns `names` if it
+    is made. Under sw_lock()."""
+    cdef int isolation = isolation_of(flags)
+    cdef sw_record *record = take_record()
+    if record == NULL:
+        return NULL
+    set_bounds(record, SW_REGISTERED, SW_FROM_TOLD, base, top)
+    record.given_policy = policy_in(flags)
+    use_policy(NULL, record)
+    if not make_nodes(record) or (
+            isolation != SW_SHARED and not isolate(record, isolation, flags & STACKWARDEN_EMPTY_CONTEXT)):
+        end_record(record)
+        return NULL
+    record.name = names
+    return record
+
+
 cdef inline stackwarden_status register_range(
         uintptr_t base, uintptr_t top, char *names, unsigned flags, stackwarden_stack *stack) noexcept nogil:
-    """Older records give way, the new one is made, all under one lock. Owns `names` only if DONE."""
+    """The new record is made, older ones give way, all under one lock. Owns `names` if it is made."""
     cdef stackwarden_status status
-    cdef sw_record *record
-    sw_lock()
+    cdef sw_record *record = new_registered(base, top, names, flags)
+    if record == NULL:
+        free(names)
+        return why_no_records(1)
     status = supersede_overlaps(NULL, base, top)
-    sweep_retired()
     if status == STACKWARDEN_DONE:
         retire_transients(base, top)
-        record = new_registered(base, top, names, policy_in(flags))
-        if record != NULL and isolation_of(flags) != SW_SHARED \
-                and not isolate(record, isolation_of(flags), flags & STACKWARDEN_EMPTY_CONTEXT):
-            retire_record(record, record.generation)
-            record.name = NULL
-            record = NULL
-        if record != NULL:
-            describe_record(record, stack)
-        else:
-            status = STACKWARDEN_FULL if sw_process.records == SW_MAX_RECORDS else STACKWARDEN_NO_MEMORY
-    sw_unlock()
+        insert_record(record)
+        begin_record(record)
+        note_unchecked(policy_in(flags))
+        describe_record(record, stack)
+    else:
+        end_record(record)
     return status
 
 
@@ -147,19 +145,19 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         names = join_names(name, system)
         if names == NULL:
             return STACKWARDEN_NO_MEMORY
+    sw_lock()
+    sweep_retired()
     status = register_range(base, top, names, flags, stack)
-    if status != STACKWARDEN_DONE:
-        free(names)
+    sweep_retired()
+    sw_unlock()
     on_first_foreign_stack()
     return status
 
 
 cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) noexcept nogil:
-    """The execution state ends after the lock is released, because that may run Python. A stack without isolation
-    that was suspended in the middle of Python is lost: its frames belong to a chain that may be resumed."""
+    """What the stack's execution state owned is released after the lock, because that may run Python."""
     cdef stackwarden_status status
     cdef sw_record *record
-    cdef sw_execution *execution = NULL
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     sw_lock()
@@ -169,15 +167,12 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     elif record.kind != SW_REGISTERED or record.pooled or thread_on(record) != NULL or is_loaded(record):
         status = STACKWARDEN_IN_USE
     else:
-        status = STACKWARDEN_DONE if not record.frame_tag or record.isolation != SW_SHARED else STACKWARDEN_LOST
-        execution = take_execution(record)
+        status = STACKWARDEN_LOST if holds_frames(record) else STACKWARDEN_DONE
         retire_record(record, <uint32_t>(handle >> 32))
     sweep_retired()
     sw_unlock()
-    if status == STACKWARDEN_LOST:
-        sw_count(&sw_process.leaked)
-    if execution != NULL and not end_execution(execution):
-        status = STACKWARDEN_LOST
+    if swpy_attached() != NULL:
+        release_orphans()
     return status
 
 
@@ -204,7 +199,7 @@ cdef inline stackwarden_status sw_register_switch_callback(
         return STACKWARDEN_NOT_RUNNING
     thread = this_thread()
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     return add_callback(function, arg, 0 if all_threads else thread.serial)
 
 

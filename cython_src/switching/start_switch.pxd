@@ -30,7 +30,7 @@ from switching.callbacks cimport note_switch
 from switching.evidence cimport correct_current, is_current
 from switching.hook cimport count_switch
 from switching.target cimport check_target, drop_indexed, execution_of, find_target
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, why_no_block
 
 
 cdef extern from * nogil:
@@ -197,7 +197,7 @@ cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
         return STACKWARDEN_DETACHED
     thread = thread_to_switch(ts, ends)
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     correct_current(thread, sp)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
@@ -264,7 +264,7 @@ cdef inline stackwarden_status sw_start_switch_blocking(
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     if this_thread() == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     ts = swpy_attached()
     detached = ts == NULL
     if detached:

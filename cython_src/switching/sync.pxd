@@ -12,14 +12,13 @@ from records.records cimport record_holds
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
-    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_UNKNOWN_STACK,
     stackwarden_status,
 )
 from switching.callbacks cimport call_callbacks
 from switching.evidence cimport find_stack_of
 from switching.hook cimport enter, on_first_foreign_stack
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, why_no_block
 from switching.unknown cimport unknown_record
 
 
@@ -96,7 +95,7 @@ cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopt
     ts = swpy_attached()
     thread = this_thread()
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return why_no_block()
     if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
             or not record_holds(thread.current, sp):
         status = enter_here(thread, ts, sp, adopts)

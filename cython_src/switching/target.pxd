@@ -6,12 +6,13 @@ unregistered stack with Python frames on it (index_suspended).
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
+from records.ends cimport end_record, sweep_retired
 from records.execution cimport *
 from records.guard cimport *
-from records.index cimport find_record, insert_record
-from records.overlaps cimport check_range, is_range, overlaps_record, supersede_overlaps
+from records.index cimport find_record, insert_record, make_nodes
+from records.overlaps cimport check_range, is_range, is_taken, overlaps_record, supersede_overlaps
 from records.protection cimport *
-from records.records cimport free_record, record_of, retire_record, take_record
+from records.records cimport record_of, retire_record, take_record, why_no_records
 from stackwarden cimport (
     STACKWARDEN_BOUNDS_ESTIMATE,
     STACKWARDEN_BOUNDS_MAP,
@@ -20,7 +21,6 @@ from stackwarden cimport (
     STACKWARDEN_IN_USE,
     STACKWARDEN_ISOLATION_REQUIRED,
     STACKWARDEN_NOT_RUNNING,
-    STACKWARDEN_NO_MEMORY,
     STACKWARDEN_OTHER_THREAD,
     STACKWARDEN_OVERLAP,
     STACKWARDEN_STALE_HANDLE,
@@ -53,9 +53,11 @@ cdef inline stackwarden_status find_target(
         return STACKWARDEN_TOO_SMALL
     if overlaps_record(thread.native, to.base, to.base + to.size):
         return STACKWARDEN_OVERLAP
+    if is_taken(thread, to.base, to.base + to.size):
+        return STACKWARDEN_OVERLAP
+    if not index_suspended(thread):
+        return why_no_records(1)
     status = supersede_overlaps(thread, to.base, to.base + to.size)
-    if status == STACKWARDEN_DONE and not index_suspended(thread):
-        status = STACKWARDEN_NO_MEMORY
     if status == STACKWARDEN_DONE:
         record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
     return status
@@ -73,7 +75,7 @@ cdef inline stackwarden_status renew_found(
     cdef int bounds_from = SW_FROM_MAP if to.bounds_from == STACKWARDEN_BOUNDS_MAP else SW_FROM_ESTIMATE
     record[0] = find_range(thread, to.base, top | 1)
     if record[0] == NULL and not index_suspended(thread):
-        return STACKWARDEN_NO_MEMORY
+        return why_no_records(1)
     if record[0] == NULL:
         record[0] = renew_transient(thread, bounds_from, to.base, top)
     return STACKWARDEN_DONE
@@ -82,17 +84,19 @@ cdef inline stackwarden_status renew_found(
 cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
     """A transient record is about to be used for another stack. If its own was suspended in the middle of Python
     that must be found again, however many others come between: the record goes into the index, and the thread gets
-    a fresh one. False: no memory."""
+    a fresh one. False: none is left, or no memory."""
     cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
     cdef sw_record *fresh
     if not place[0].frame_tag or not place[0].generation & 1:
         return True
     sw_lock()
+    sweep_retired()
     fresh = take_record()
-    if fresh != NULL and not insert_record(place[0]):
-        free_record(fresh)
+    if fresh != NULL and not make_nodes(place[0]):
+        end_record(fresh)
         fresh = NULL
     if fresh != NULL:
+        insert_record(place[0])
         place[0] = fresh
     sw_unlock()
     return fresh != NULL

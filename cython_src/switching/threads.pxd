@@ -7,28 +7,36 @@ from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc
 
 from records.execution cimport *
-from records.executions cimport give_back_execution, new_execution
+from records.ends cimport end_record, sweep_retired
+from records.executions cimport end_execution, new_execution
 from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.overlaps cimport supersede_overlaps
 from records.policy cimport forget_policies, use_policy
 from records.protection cimport *
 from records.records cimport (
+    begin_record,
+    has_free_records,
     new_thread_record,
     record_at,
-    release_thread_record,
     set_bounds,
     take_record,
+    why_no_records,
 )
 from records.requests cimport end_requests
-from switching.callbacks cimport drop_callbacks_of
+from stackwarden cimport stackwarden_status
+from switching.callbacks cimport end_callbacks_of
 
 
 cdef extern from * nogil:
     """
+    #define SW_RECORDS_OF_A_THREAD 3 /* native, transient, spare */
+
     /* Kept out of line: the hot paths need no registers for them. */
     static SW_NOINLINE sw_thread *sw_make_thread(void);
     """
+    enum:
+        SW_RECORDS_OF_A_THREAD
 
 
 cdef extern from "crash/crash.h" nogil:
@@ -60,21 +68,26 @@ cdef inline bint find_native_bounds(uintptr_t *base, uintptr_t *top) noexcept no
 
 
 cdef inline bint fill_block(sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Give a block its records and its execution state, and the calling thread the block. False: no memory. Under
-    sw_lock()."""
+    """Give a block its records and its execution state, and the calling thread the block. False: the registry is
+    full, or there is no memory; what was taken end_block() gives back. Under sw_lock()."""
+    sw_process.thread_serial += 1
+    thread.serial = sw_process.thread_serial
+    if not has_free_records(SW_RECORDS_OF_A_THREAD):
+        return False
+    thread.loaded = new_execution(SW_FRAMES)
     sw_store_pointer(&thread.native, new_thread_record(SW_NATIVE, bounds_from, base, top))
     thread.transient = take_record()
     thread.spare = take_record()
-    thread.loaded = new_execution(SW_FRAMES)
-    return thread.native != NULL and thread.transient != NULL and thread.spare != NULL \
-        and thread.loaded != NULL and sw_thread_local_set(thread) == 0
+    if thread.loaded == NULL or thread.native == NULL or thread.transient == NULL or thread.spare == NULL:
+        return False
+    thread.native.execution = thread.loaded
+    return sw_thread_local_set(thread) == 0
 
 
 cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
     """The calling thread is on its native stack, and has told nothing yet. Under sw_lock()."""
     use_policy(thread, thread.native)
     thread.loaded.status = SW_LOADED
-    thread.native.execution = thread.loaded
     thread.incoming = NULL
     thread.finished = NULL
     sw_store_pointer(&thread.current, thread.native)
@@ -82,13 +95,11 @@ cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
     thread.pending_switches = 0
     thread.in_callback = 0
     thread.checked_version = 0
-    sw_process.thread_serial += 1
-    thread.serial = sw_process.thread_serial
     sw_store_release(&thread.ident, sw_thread_ident())
 
 
 cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
-    """The block of a thread that is seen for the first time; NULL: no memory."""
+    """The block of a thread that is seen for the first time; NULL: why_no_block(). The next call tries again."""
     cdef uintptr_t base = 0
     cdef uintptr_t top = 0
     cdef sw_thread *thread
@@ -98,6 +109,7 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     sw_process.fast_path = False
     swpy_check_attached_place()
     update_fast_path()
+    sweep_retired()
     thread = reuse_or_make_block()
     if thread != NULL:
         thread.is_foreign = is_foreign
@@ -107,40 +119,48 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
             if known:
                 supersede_overlaps(thread, base, top)
         else:
+            end_block(thread)
             thread = NULL
     sw_unlock()
     sw_crash_cover_thread()
     return thread
 
 
-cdef inline void end_executions(sw_thread *thread) noexcept nogil:
-    """The execution state of a native stack whose thread has ended. Frames that were suspended there are gone, and
-    what they held is leaked. Under sw_lock()."""
-    cdef sw_execution *execution = thread.native.execution
-    thread.loaded.status = SW_READY if thread.loaded.holds else SW_IDLE
-    if execution.holds and not swpy_state_is_idle(&execution.state):
-        sw_count(&sw_process.leaked)
-        execution.holds = False
-    give_back_execution(execution)
+cdef inline void end_native_execution(sw_thread *thread) noexcept nogil:
+    """The native stack is gone, and so are the frames that were suspended there. Under sw_lock()."""
+    cdef sw_execution *execution = thread.native.execution if thread.native != NULL else NULL
+    if thread.loaded != NULL:
+        thread.loaded.status = SW_READY if thread.loaded.holds else SW_IDLE
+    if execution == NULL:
+        execution = thread.loaded  # fill_block() has failed
+    if execution != NULL:
+        end_execution(execution)
+    thread.loaded = NULL
 
 
-cdef inline void end_thread(void *block) noexcept nogil:
-    """The operating-system thread has ended: free all that its block has. The block stays, for another thread."""
-    cdef sw_thread *thread = <sw_thread *>block
-    sw_lock()
-    drop_callbacks_of(thread)
+cdef inline void end_block(sw_thread *thread) noexcept nogil:
+    """Free all that a block has, whoever asks: the end of its thread, a fork, a block that could not be filled. It
+    stays, for another thread. Under sw_lock()."""
+    end_callbacks_of(thread)
     forget_policies(thread)
     end_requests(&thread.blocks)
-    end_executions(thread)
-    release_thread_record(thread.native)
-    release_thread_record(thread.transient)
-    release_thread_record(thread.spare)
+    end_native_execution(thread)
+    end_record(thread.native)
+    end_record(thread.transient)
+    end_record(thread.spare)
     sw_store_pointer(&thread.native, NULL)
     sw_store_pointer(&thread.current, NULL)
     thread.transient = NULL
     thread.spare = NULL
     thread.writes_detached = False
     sw_store_release(&thread.ident, 0)
+    sw_count(&sw_process.ended_threads)
+
+
+cdef inline void end_thread(void *block) noexcept nogil:
+    """The operating-system thread has ended."""
+    sw_lock()
+    end_block(<sw_thread *>block)
     sw_unlock()
 
 
@@ -169,9 +189,18 @@ cdef inline void forget_own_states(const sw_thread *own) noexcept nogil:
 
 
 cdef inline sw_thread *this_thread() noexcept nogil:
-    """The block of the calling thread, made at its first call; NULL: no memory."""
+    """The block of the calling thread, made at its first call; NULL: why_no_block()."""
     cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
     return thread if thread != NULL else make_thread()
+
+
+cdef inline stackwarden_status why_no_block() noexcept nogil:
+    """The status of a call on a thread that got no block: FULL or NO_MEMORY."""
+    cdef stackwarden_status status
+    sw_lock()
+    status = why_no_records(SW_RECORDS_OF_A_THREAD)
+    sw_unlock()
+    return status
 
 
 cdef inline sw_thread *thread_with_serial(uint64_t serial) noexcept nogil:
@@ -204,6 +233,7 @@ cdef inline sw_record *renew_transient(
     if record.generation & 1:
         sw_store_generation(&record.generation, record.generation + 1)
     set_bounds(record, SW_TRANSIENT, bounds_from, base, top | (bounds_from >= SW_FROM_MAP))
+    begin_record(record)
     use_policy(thread, record)
     record.execution = NULL
     sw_count(&sw_process.version)

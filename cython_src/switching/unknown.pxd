@@ -26,11 +26,13 @@ cdef extern from * nogil:
     #define SW_PAGE ((uintptr_t)4096)
     #define SW_ASSUMED_SIZE ((size_t)256 << 10) /* bytes; unless the user says otherwise */
     #define SW_ESTIMATE_RESERVE ((uintptr_t)16 << 10) /* bytes; for calls before CPython raises or frees */
+    #define SW_MOST_SEARCHED ((uintptr_t)1 << 30) /* bytes; for guard pages, below the stack pointer */
     #define SW_MOVED_BASE ((uintptr_t)16) /* bytes from the start of a page: a base that was not found there */
     """
     const uintptr_t SW_PAGE
     const size_t SW_ASSUMED_SIZE
     const uintptr_t SW_ESTIMATE_RESERVE
+    const uintptr_t SW_MOST_SEARCHED
     const uintptr_t SW_MOVED_BASE
 
 
@@ -81,7 +83,7 @@ cdef inline found look_up(uintptr_t sp) noexcept nogil:
     if answer.high - page <= assumed:
         answer.top = answer.high
         room = max(room, assumed - (answer.high - page))
-    least = max(answer.low, page - min(room, page))
+    least = max(answer.low, page - min(min(room, SW_MOST_SEARCHED), page))
     answer.base = least if sw_is_resident(least, page) else lowest_readable_below(page, least)
     if answer.base > least or (least == answer.low and not sw_is_arena(answer.low, answer.high)):
         answer.bounds_from = SW_FROM_MAP

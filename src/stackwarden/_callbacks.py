@@ -6,7 +6,13 @@ callback, or by a child process after a fork.
 
 import atexit
 
-from stackwarden._core import _listen, _living_threads, _switch_callbacks, _thread_serial
+from stackwarden._core import (
+    _forget_callback,
+    _forget_callbacks_of_ended_threads,
+    _listen,
+    _switch_callbacks,
+    _thread_serial,
+)
 from stackwarden.errors import CallbackError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -29,6 +35,7 @@ def register_switch_callback(
     if not callable(callback):
         raise TypeError(f"a switch callback must be callable, not {type(callback).__name__}")
     entry = (callback, 0 if all_threads else _thread_serial())
+    _forget_callbacks_of_ended_threads()
     if not _switch_callbacks:
         atexit.unregister(_forget_callbacks)
         atexit.register(_forget_callbacks)
@@ -36,7 +43,7 @@ def register_switch_callback(
     try:
         _listen()
     except BaseException:
-        _switch_callbacks.remove(entry)
+        _forget_callback(entry)
         raise
 
 
@@ -47,7 +54,7 @@ def unregister_switch_callback(callback: "Callable[[Stack, Stack], object]") -> 
     """
     serial = _thread_serial()
     for entry in _switch_callbacks[:]:
-        if entry[0] == callback and entry[1] in (0, serial) and _remove(entry):
+        if entry[0] == callback and entry[1] in (0, serial) and _forget_callback(entry):
             break
     else:
         raise CallbackError(f"{callback!r}: no such callback is registered")
@@ -55,21 +62,9 @@ def unregister_switch_callback(callback: "Callable[[Stack, Stack], object]") -> 
 
 
 def living_callbacks() -> "list[tuple[Callable[[Stack, Stack], object], int]]":
-    """Those for threads that have ended are of no use any more."""
-    alive = _living_threads()
-    for entry in _switch_callbacks[:]:
-        if entry[1] and entry[1] not in alive:
-            _remove(entry)
+    """Those of threads that have not ended."""
+    _forget_callbacks_of_ended_threads()
     return _switch_callbacks
-
-
-def _remove(entry: "tuple[Callable[[Stack, Stack], object], int]") -> bool:
-    """False: somebody else did."""
-    try:
-        _switch_callbacks.remove(entry)
-    except ValueError:
-        return False
-    return True
 
 
 def _forget_callbacks() -> None:

@@ -6,10 +6,13 @@ Promises: each of these lists stands here alone; a test compares them with the h
 """
 
 import os
+from operator import index
 
 from stackwarden.errors import (
+    REFUSALS,
     MechanismError,
     PolicyError,
+    StackRangeError,
     StackTooSmallError,
     StackwardenError,
     UnknownStackError,
@@ -29,6 +32,9 @@ POLICIES: "tuple[Policy, ...]" = ("exact", "estimate", "counted", "disabled")
 ISOLATIONS = ("none", "frames", "thread-state")
 BOUNDS_FROM = ("native", "told", "map", "estimate")
 
+MOST_SIZE = 2**40
+"""Bytes; of whatever is told or asked for."""
+
 # Flags of stackwarden_register_stack().
 TRIM_GUARD = 1
 ISOLATION_FLAGS = (0, 2, 4)  # in the order of the isolations
@@ -37,6 +43,8 @@ EMPTY_CONTEXT = 8
 
 def refusal_of_range(status: int, text: str, base: int, size: int) -> StackwardenError:
     """For what was given as a range, and may be none."""
+    if REFUSALS.get(status) is StackRangeError and not 0 < size <= MOST_SIZE:
+        return _refusal_of_size(size, f"stack at {base:#x}: size")
     if 0 <= base < 2**64 and 0 <= size < 2**64:
         return refusal(status, text, f"stack {range_text(base, size)}")
     return refusal(status, text, f"stack base {base}, {size} bytes")
@@ -60,6 +68,18 @@ def refusal_of_paint(stack: object, bounds_from: str) -> StackwardenError:
         f"{stack!r} cannot be painted: its bounds are from the {bounds_from}, and below the stack pointer"
         " may be memory of others"
     )
+
+
+def check_size(size: "SupportsIndex", what: str) -> int:
+    """Raises StackRangeError outside of 1 to MOST_SIZE, TypeError for what is no integer."""
+    size = index(size)
+    if not 0 < size <= MOST_SIZE:
+        raise _refusal_of_size(size, what)
+    return size
+
+
+def _refusal_of_size(size: int, what: str) -> StackRangeError:
+    return StackRangeError(f"{what} of {size} bytes: must be between 1 and 2**40 (1T)")
 
 
 def budget_of(size: "SupportsIndex | str") -> int:

@@ -228,10 +228,7 @@ class _Task:
 
     def __call__(self, *_: object) -> None:
         try:
-            worker = _begin_task()
-            if not worker:
-                raise MemoryError("stackwarden: no memory for a thread's block")
-            _call_synced(self._least, self._run, (worker,), {})
+            _call_synced(self._least, self._run, (_begin_task(),), {})
         except BaseException as error:
             if self._future is None or self._future.done():
                 raise

@@ -10,7 +10,7 @@ class StackwardenError(Exception):
 
 
 class StackRangeError(StackwardenError, ValueError):
-    """The range is empty, wraps around, or lies beyond 2**48."""
+    """The range is empty, larger than 1 TiB (2**40 bytes), wraps around, or lies beyond 2**48; or a size is."""
 
 
 class UnalignedStackError(StackwardenError, ValueError):

@@ -13,6 +13,7 @@ SIZES = {
     "512m": 512 << 20,
     " 4 GiB ": 4 << 30,
     "8MB": 8 << 20,
+    "1T": 1 << 40,
 }
 
 
@@ -25,7 +26,9 @@ def test_an_integer_is_a_size():
     assert size_of(12345) == 12345
 
 
-@pytest.mark.parametrize("text", ["", "K", "1.5M", "-1", "1T", "12 34", "0", str(2**47)])
+@pytest.mark.parametrize(
+    "text", ["", "K", "1.5M", "-1", "2T", "12 34", "0", str(2**40 + 1), "9" * 5000]
+)
 def test_what_is_no_size_is_refused_with_the_text(text):
     with pytest.raises(stackwarden.StackRangeError, match=r"must be|not a size"):
         size_of(text)

@@ -662,6 +662,23 @@ static PyObject *register_stale(PyObject *module, PyObject *args)
     return PyLong_FromLongLong(wrong);
 }
 
+/* fill_registry(first, size): register one range after the other until that is refused. -> (registered, status) */
+static PyObject *fill_registry(PyObject *module, PyObject *args)
+{
+    (void)module;
+    unsigned long long first, size, made = 0;
+    stackwarden_status status;
+    stackwarden_stack stack;
+    if (!PyArg_ParseTuple(args, "KK", &first, &size)) {
+        return NULL;
+    }
+    while ((status = stackwarden_register_stack(ADDRESS(first + made * size), size, NULL, NULL, 0, &stack))
+           == STACKWARDEN_DONE) {
+        made++;
+    }
+    return Py_BuildValue("Ki", made, (int)status);
+}
+
 /* register_many(first, count, stride, size): -> (registered, found, unregistered) */
 static PyObject *register_many(PyObject *module, PyObject *args)
 {
@@ -762,6 +779,7 @@ static PyMethodDef methods[] = {
     {"look_up", look_up, METH_VARARGS, NULL},
     {"tell_over", tell_over, METH_VARARGS, NULL},
     {"register_stale", register_stale, METH_VARARGS, NULL},
+    {"fill_registry", fill_registry, METH_VARARGS, NULL},
     {"register_many", register_many, METH_VARARGS, NULL},
     {"switch_among", switch_among, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

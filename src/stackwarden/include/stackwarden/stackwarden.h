@@ -20,8 +20,9 @@
  *
  * Every function below may be called from any thread, attached or not, unless it says otherwise. Only
  * those marked RAISES leave a Python exception pending; none aborts the process. The first call on a
- * thread allocates that thread's block; later calls of the switching functions allocate nothing, take
- * no lock and make no system call.
+ * thread allocates that thread's block, and where it cannot fails with FULL or NO_MEMORY, changes nothing,
+ * and is tried again by the next; later calls of the switching functions allocate nothing, take no lock
+ * and make no system call.
  */
 #ifndef STACKWARDEN_H
 #define STACKWARDEN_H
@@ -50,7 +51,7 @@ typedef enum {
     STACKWARDEN_NOT_RUNNING = -2, /* Python is not initialised, or finalised */
     STACKWARDEN_NO_MEMORY = -3,
     STACKWARDEN_FULL = -4, /* 2**21 - 1 records, or 16 C callbacks, are in use */
-    STACKWARDEN_BAD_RANGE = -5, /* empty, wraps around, or beyond 2**48 */
+    STACKWARDEN_BAD_RANGE = -5, /* empty, larger than 2**40 bytes (1 TiB), wraps around, or beyond 2**48 */
     STACKWARDEN_UNALIGNED = -6, /* base and size must be multiples of 16 bytes */
     STACKWARDEN_UNMAPPED = -7,
     STACKWARDEN_TOO_SMALL = -8, /* smaller than this interpreter can protect: see status() */
@@ -576,8 +577,9 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_NOT_INSTALLED: return "refused: the Python package stackwarden is not installed or not imported";
     case STACKWARDEN_NOT_RUNNING: return "refused: Python is not running";
     case STACKWARDEN_NO_MEMORY: return "refused: out of memory";
-    case STACKWARDEN_FULL: return "refused: no more records or callbacks";
-    case STACKWARDEN_BAD_RANGE: return "refused: the range is empty, wraps around or lies beyond 2**48";
+    case STACKWARDEN_FULL: return "refused: the registry is full: 2097151 records, or 16 C callbacks, are in use";
+    case STACKWARDEN_BAD_RANGE:
+        return "refused: the range is empty, larger than 2**40 bytes, wraps around or lies beyond 2**48";
     case STACKWARDEN_UNALIGNED: return "refused: base and size must be multiples of 16 bytes";
     case STACKWARDEN_UNMAPPED: return "refused: the range is not mapped";
     case STACKWARDEN_TOO_SMALL: return "refused: the stack is smaller than this interpreter can protect";
