@@ -7,11 +7,10 @@ returns, in whatever way, they are the resumer's. Uses the installed package alo
 
 Functions are CPython's own built-in kind (binding=False): Cython's cost 8 % of a switch more. No function on the
 stack of a suspended coroutine owns a reference to the coroutine: one that nobody else refers to is finalized,
-which ends it.
+which ends it, here or on its own thread (dropped.pxi).
 """
 
 from contextvars import Context
-from operator import index
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
@@ -30,6 +29,7 @@ cdef extern from *:
     """
     bint Py_IsFinalizing()
     void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback)
+    void PyErr_WriteUnraisable(PyObject *object)
 
 
 cdef extern from "context.h" nogil:
@@ -45,9 +45,6 @@ cdef extern from "context.h" nogil:
 
 
 cdef extern from "stack.h" nogil:
-    size_t memory_page()
-    char *memory_map(size_t size)
-    void memory_unmap(char *base, size_t size)
     void *current_coroutine()
     void set_current_coroutine(void *coroutine)
 
@@ -62,67 +59,8 @@ cdef _check(stackwarden.stackwarden_status status, what):
         raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
 
 
-# ---- stacks: registered for as long as they are mapped ----
-
-cdef class StackMemory:
-    """A mapped and registered stack above a guard page, with execution state of its own."""
-
-    cdef stackwarden.stackwarden_stack stack
-    cdef object kind
-
-    def __cinit__(self, size_t size, isolation):
-        cdef char *base = memory_map(size)
-        if base == NULL:
-            raise MemoryError(f"a stack of {size} bytes could not be mapped")
-        self.kind = (size, isolation)
-        self.stack.base = <size_t>base
-        self.stack.size = size
-        _check(
-            stackwarden.register_stack(
-                base, size, NULL, CONTEXT_SYSTEM, _ISOLATIONS[isolation], &self.stack),
-            f"a stack of {size} bytes")
-
-    def __dealloc__(self):
-        if self.stack.base and (
-                not self.stack.handle
-                or stackwarden.unregister_stack(self.stack.handle) != stackwarden.STACKWARDEN_LOST):
-            memory_unmap(<char *>self.stack.base, self.stack.size)
-
-
-_ISOLATIONS = {
-    "frames": stackwarden.STACKWARDEN_ISOLATION_FRAMES,
-    "thread-state": stackwarden.STACKWARDEN_ISOLATION_THREAD_STATE,
-}
-_EMPTY = Context()
-POOLED_STACKS = 16  # of each size and isolation
-_pool = {}
-
-
-cdef size_t _whole_pages(stack_size) except 0:
-    cdef size_t page = memory_page()
-    stack_size = index(stack_size)
-    if not 0 < stack_size <= 2**40:
-        raise StackRangeError(f"stack_size of {stack_size} bytes: must be between 1 and 2**40 (1T)")
-    return (<size_t>stack_size + page - 1) // page * page
-
-
-cdef StackMemory _take_stack(size_t size, isolation):
-    """A stack that is ready for a coroutine. One from the pool may have been unregistered by others."""
-    cdef StackMemory stack
-    free = _pool.get((size, isolation))
-    while free:
-        stack = free.pop()
-        if stackwarden.renew_stack(stack.stack.handle, NULL) == stackwarden.STACKWARDEN_DONE:
-            return stack
-    stack = StackMemory(size, isolation)
-    _check(stackwarden.renew_stack(stack.stack.handle, NULL), f"a stack of {size} bytes")
-    return stack
-
-
-cdef _give_back_stack(StackMemory stack):
-    free = _pool.setdefault(stack.kind, [])
-    if len(free) < POOLED_STACKS:
-        free.append(stack)
+include "stacks.pxi"
+include "dropped.pxi"
 
 
 # ---- the coroutine ----
@@ -159,11 +97,15 @@ cdef class Coroutine:
     cdef tuple _args
     cdef object _value
     cdef object _error
+    cdef Home _home  # of isolation "frames": the thread that it was started on
     cdef State _state
+    cdef bint _closing
 
     def __cinit__(self, func, /, *args, stack_size=DEFAULT_STACK_SIZE, isolation="frames"):
         if not callable(func):
             raise TypeError(f"a coroutine runs a callable, not {type(func).__name__}")
+        if dropped_coroutines:
+            end_dropped()
         self._func = func
         self._args = args
         if isolation not in _ISOLATIONS:
@@ -176,13 +118,8 @@ cdef class Coroutine:
         context_free(&self._context)
 
     def __del__(self):
-        if self._state == SUSPENDED and not Py_IsFinalizing():
-            try:
-                self.close()
-            except CoroutineError:
-                pass
-            except OtherThreadError:
-                self._end(abandoned=True)
+        if self._state == SUSPENDED and not is_finalized():
+            self._end_unreferenced(may_wait=True)
 
     @property
     def done(self):
@@ -201,10 +138,14 @@ cdef class Coroutine:
         function raises; CoroutineError when it runs or is done; OtherThreadError on a thread that did not start
         it.
         """
+        if dropped_coroutines:
+            end_dropped()
         if self._state != SUSPENDED:
             self._must_be_resumable()
             if value is not None:
                 raise TypeError("the first resume() takes None: nothing in the coroutine waits for a value")
+            if self._stack.isolation == "frames":
+                self._home = home()
         self._value = value
         return _go_on(self)
 
@@ -217,12 +158,9 @@ cdef class Coroutine:
             exception = exception()
         if not isinstance(exception, BaseException):
             raise TypeError(f"throw() takes an exception, not {type(exception).__name__}")
-        self._must_be_resumable()
-        if self._state == NEW:
-            self._end()
-            raise exception
-        self._error = exception
-        return self.resume()
+        if dropped_coroutines:
+            end_dropped()
+        return self._throw(exception)
 
     def close(self):
         """End the coroutine: StackExit is raised in it, once more when it suspends again.
@@ -231,20 +169,22 @@ cdef class Coroutine:
         suspends a second time: then nobody can end it, and its stack and all that its frames hold are leaked
         (``status()["leaked_stacks"]``).
         """
+        if dropped_coroutines:
+            end_dropped()
         if self._state == RUNNING:
             raise CoroutineError(f"{self!r}: it cannot be closed from inside")
-        for _ in range(2):
-            if self._state != SUSPENDED:
-                break
-            try:
-                self.throw(StackExit())
-            except StackExit:
-                pass
+        if self._state == NEW:
+            self._end()
+        self._closing = True
+        try:
+            for _ in range(2):
+                if self._state == SUSPENDED:
+                    self._throw_exit()
+        finally:
+            self._closing = False
         if self._state == SUSPENDED:
             self._end(abandoned=True)
             raise CoroutineError(f"{self!r} could not be ended, and its stack is leaked")
-        if self._state == NEW:
-            self._end()
 
     def __iter__(self):
         return self
@@ -264,16 +204,46 @@ cdef class Coroutine:
         if self._state == RUNNING or self._state == DONE:
             raise CoroutineError(f"{self!r}: it cannot be resumed")
 
+    cdef _throw(self, exception):
+        self._must_be_resumable()
+        if self._state == NEW:
+            self._end()
+            raise exception
+        self._value = None
+        self._error = exception
+        return _go_on(self)
+
+    cdef _throw_exit(self):
+        try:
+            self._throw(StackExit())
+        except StackExit:
+            pass
+
     cdef _raise(self):
         error, self._error = self._error, None
-        _raise_as_it_is(error)
+        _restore(error)
+
+    cdef void _end_unreferenced(self, bint may_wait) noexcept:
+        """The end of a coroutine that nobody refers to: now, or on its own thread, or never."""
+        try:
+            self.close()
+        except CoroutineError:
+            pass  # it is leaked, and counted
+        except OtherThreadError:
+            if not (may_wait and wait_at_home(self)):
+                self._end(abandoned=True)
+        except BaseException as error:
+            _set_exception(error)
+            PyErr_WriteUnraisable(<PyObject *>self)
 
     cdef _end(self, bint abandoned=False):
         if self._state == NEW:
             stackwarden.renew_stack(self._stack.stack.handle, <PyObject *>_EMPTY)  # releases the context
         self._state = DONE
-        self._args = None
-        if not abandoned:
+        self._args = self._home = None
+        if abandoned:
+            self._error = None
+        else:
             _give_back_stack(self._stack)
         self._stack = None
 
@@ -293,8 +263,13 @@ cdef inline _go_on(Coroutine coroutine):
     return value
 
 
-cdef int _raise_as_it_is(error) except -1:
+cdef int _restore(error) except -1:
     """Raise an exception that was raised before. `raise` would set its __context__ to the handled exception."""
+    _set_exception(error)
+    return -1
+
+
+cdef void _set_exception(error) noexcept:
     cdef object kind = type(error)
     cdef object traceback = error.__traceback__
     Py_INCREF(kind)
@@ -303,7 +278,6 @@ cdef int _raise_as_it_is(error) except -1:
         Py_INCREF(traceback)
     PyErr_Restore(
         <PyObject *>kind, <PyObject *>error, <PyObject *>traceback if traceback is not None else NULL)
-    return -1
 
 
 cdef stackwarden.stackwarden_status _switch_to(Coroutine coroutine) noexcept:
@@ -333,6 +307,8 @@ cdef void _run(void *coroutine) noexcept nogil:
 
 
 cdef void _call(void *coroutine) noexcept:
+    if (<Coroutine>coroutine)._error is not None:
+        return  # it was closed before it began, while a switch callback waited
     try:
         (<Coroutine>coroutine)._value = (<Coroutine>coroutine)._func(*(<Coroutine>coroutine)._args)
     except BaseException as error:
@@ -349,6 +325,8 @@ def suspend(value=None, /):
     cdef void *coroutine = current_coroutine()
     cdef stackwarden.stackwarden_status status
     cdef stackwarden.stackwarden_handle handle
+    if dropped_coroutines:
+        end_dropped()
     if coroutine == NULL:
         raise CoroutineError("suspend() was called outside of any coroutine of this adapter")
     handle = stackwarden.current_handle()
@@ -360,7 +338,9 @@ def suspend(value=None, /):
     if status < 0:
         _check(status, "suspend()")
     if (<Coroutine>coroutine)._error is not None:
-        error, (<Coroutine>coroutine)._error = (<Coroutine>coroutine)._error, None
+        error = (<Coroutine>coroutine)._error
+        if not (<Coroutine>coroutine)._closing:  # else a switch callback may have swallowed it
+            (<Coroutine>coroutine)._error = None
         try:
             raise error
         finally:

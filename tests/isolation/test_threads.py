@@ -122,30 +122,6 @@ def test_frames_of_a_thread_that_is_gone_are_refused_on_its_successors(quiet_chi
     assert printed == "55 True\n"
 
 
-def test_frames_that_are_dropped_on_another_thread_are_leaked_and_counted(quiet_child):
-    """Also by the garbage collector, which runs on any thread. They cannot be unwound there."""
-    printed = quiet_child(
-        """
-        def work():
-            try:
-                suspend()
-            finally:
-                print("unwound")
-
-        def drop():
-            box.pop()
-
-        box = [coroutine(work)]
-        box[0].resume()
-        thread = threading.Thread(target=drop)
-        thread.start()
-        thread.join()
-        print(stackwarden.status()["leaked_stacks"])
-        """
-    )
-    assert printed == "1\n"
-
-
 def test_each_thread_has_coroutines_of_its_own(coroutine):
     """Switches between threads come anywhere: also inside coroutines."""
     barrier = threading.Barrier(4)
