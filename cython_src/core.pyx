@@ -72,7 +72,7 @@ from stackwarden._contract import (
     refusal_of_paint,
     refusal_of_range,
 )
-from stackwarden.errors import MechanismError, StackInUseError, StackRangeError, refusal
+from stackwarden.errors import MechanismError, StackExit, StackInUseError, StackRangeError, refusal
 
 
 cdef extern from "Python.h":

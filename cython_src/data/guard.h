@@ -179,7 +179,6 @@ typedef struct sw_thread {
     sw_handle from_handle; /* the stack before the first of them */
     uintptr_t from_base, from_top;
     uint64_t pending_since; /* callback_serial at the last of them */
-    int in_callback;
     int is_foreign; /* Python did not create it */
     uint8_t policies[SW_POLICY_KINDS]; /* effective on this thread; SW_INHERITED: the process's */
     uint8_t set_policies[SW_POLICY_KINDS]; /* those set for good */

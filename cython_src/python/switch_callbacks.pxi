@@ -12,6 +12,7 @@ cdef extern from "Python.h":
     void *PyInterpreterState_Get()
     PyObject *PyObject_CallFunctionObjArgs(object callable, ...)
     void PyErr_WriteUnraisable(PyObject *object)
+    bint PyErr_ExceptionMatches(object kind)
 
 
 _switch_callbacks = []  # (callable, serial of a thread or 0)
@@ -37,7 +38,10 @@ cdef void _call_python_callbacks(
 cdef void _call_python_callback(callback, Stack left, Stack entered) noexcept:
     cdef PyObject *result = PyObject_CallFunctionObjArgs(callback, <PyObject *>left, <PyObject *>entered, NULL)
     if result == NULL:
-        PyErr_WriteUnraisable(<PyObject *>callback)
+        if PyErr_ExceptionMatches(StackExit):
+            PyErr_Clear()  # a callback that waited is closed with its coroutine, which the adapter sees to
+        else:
+            PyErr_WriteUnraisable(<PyObject *>callback)
     Py_XDECREF(result)
 
 

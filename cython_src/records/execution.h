@@ -38,6 +38,9 @@ typedef struct sw_execution {
     uintptr_t entered_at; /* stack pointer when it began */
     uintptr_t suspended_at; /* stack pointer when it was suspended; 0: not known */
     uint32_t frame_tag; /* swpy_frame_tag() when it was suspended */
+    uint32_t callback_runs; /* odd while a switch callback runs in it; never counted back */
+    uint32_t callback_seen; /* callback_runs of `callback_in` when this one began */
+    struct sw_execution *callback_in; /* it began inside a callback that ran in that one; or NULL */
     uint8_t status;
     uint8_t isolation; /* SW_FRAMES or SW_THREAD_STATE */
     uint8_t holds; /* `state` owns references */

@@ -24,6 +24,9 @@ cdef extern from "records/execution.h" nogil:
         uintptr_t entered_at
         uintptr_t suspended_at
         uint32_t frame_tag
+        uint32_t callback_runs
+        uint32_t callback_seen
+        sw_execution *callback_in
         uint8_t status
         uint8_t isolation
         uint8_t holds

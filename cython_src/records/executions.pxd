@@ -5,7 +5,7 @@ unwind its frames any more.
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc
 
 from records.execution cimport *
@@ -22,6 +22,12 @@ from stackwarden cimport (
     stackwarden_handle,
     stackwarden_status,
 )
+
+
+cdef inline void forget_callback(sw_execution *execution) noexcept nogil:
+    """What ran in it is gone, a switch callback perhaps with it."""
+    execution.callback_runs = (execution.callback_runs + 1) & ~<uint32_t>1
+    execution.callback_in = NULL
 
 
 # ---- memory: under sw_lock() ----
@@ -43,6 +49,7 @@ cdef inline sw_execution *new_execution(int isolation) noexcept nogil:
         execution.suspended_at = 0
         execution.frame_tag = 0
         execution.holds = False
+        forget_callback(execution)
     return execution
 
 

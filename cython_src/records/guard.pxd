@@ -125,7 +125,6 @@ cdef extern from "data/guard.h" nogil:
         uintptr_t from_base
         uintptr_t from_top
         uint64_t pending_since
-        int in_callback
         int is_foreign
         uint8_t *policies
         uint8_t *set_policies

@@ -1,7 +1,8 @@
 """Switch callbacks: which functions are called after a switch, and when.
 
-Promises: a callback runs attached, on the new stack, and never inside another callback of its thread. Switches
-that were noted detached, before the jump, or inside a callback are reported as one, at the next sync.
+Promises: a callback runs attached, on the new stack, and never inside another callback of its chain of stacks: one
+that suspends its stack keeps nobody else waiting. Switches that were noted detached, before the jump, or inside a
+callback are reported as one, at the next sync.
 """
 
 from cpython.object cimport PyObject
@@ -102,22 +103,47 @@ cdef inline void end_callbacks_of(const sw_thread *thread) noexcept nogil:
             end_callback(&sw_callbacks[i])
 
 
-cdef inline sw_callback callback_for(const sw_thread *thread, int i) noexcept nogil:
-    """The i-th callback, if the pending switches of a thread are to be reported to it; else one without a
-    function. Read anew for each call: a callback may unregister others."""
+# ---- inside a callback ----
+
+cdef inline sw_execution *callback_of(const sw_execution *execution) noexcept nogil:
+    """The execution state in which the callback runs that this one is inside of; NULL: it is inside of none."""
+    if execution.callback_runs & 1:
+        return <sw_execution *>execution
+    if execution.callback_in != NULL and execution.callback_in.callback_runs == execution.callback_seen:
+        return execution.callback_in
+    return NULL
+
+
+cdef inline void begin_inside(sw_execution *execution, const sw_execution *resumer) noexcept nogil:
+    """What begins inside a callback is inside of it until that returns: a callback that starts a coroutine in each
+    call is not called for it."""
+    execution.callback_in = callback_of(resumer)
+    if execution.callback_in != NULL:
+        execution.callback_seen = execution.callback_in.callback_runs
+
+
+# ---- calling them ----
+
+cdef inline sw_callback callback_for(uint64_t thread, uint64_t since, int i) noexcept nogil:
+    """The i-th callback, if it is to be told of switches of the thread with this serial, when callback_serial was
+    `since`; else one without a function. Read anew for each call: a callback may unregister others."""
     cdef sw_callback callback
     sw_lock()
     callback = sw_callbacks[i]
     sw_unlock()
-    if (callback.thread and callback.thread != thread.serial) or callback.serial > thread.pending_since:
+    if (callback.thread and callback.thread != thread) or callback.serial > since:
         callback.function = NULL
     return callback
 
 
 cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
-    """Report the pending switches, as one. Requires: attached, and on the current stack."""
+    """Report the pending switches, as one. Requires: attached, and on the current stack. A callback may suspend
+    that, and come back on another thread: then `thread` is no longer the caller's."""
     cdef stackwarden_stack former, current
     cdef sw_callback callback
+    cdef sw_execution *execution = thread.loaded
+    cdef uint64_t serial = thread.serial
+    cdef uint64_t since = thread.pending_since
     cdef PyObject *error[3]
     cdef int i
     describe_record(thread.current, &current)
@@ -127,14 +153,14 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     former.size = (thread.from_top - thread.from_base) & ~<size_t>1
     sw_add(&sw_process.coalesced, thread.pending_switches - 1)
     thread.pending_switches = 0
-    thread.in_callback = 1
+    execution.callback_runs += 1
     PyErr_Fetch(&error[0], &error[1], &error[2])
     for i in range(SW_CALLBACKS):
-        callback = callback_for(thread, i)
+        callback = callback_for(serial, since, i)
         if callback.function != NULL:
             callback.function(&former, &current, callback.arg)
     PyErr_Restore(error[0], error[1], error[2])
-    thread.in_callback = 0
+    execution.callback_runs += 1
 
 
 cdef inline void note_switch(sw_thread *thread, const sw_record *former) noexcept nogil:
@@ -150,5 +176,6 @@ cdef inline void note_switch(sw_thread *thread, const sw_record *former) noexcep
 cdef inline void report_switch(sw_thread *thread, const sw_record *former) noexcept nogil:
     """Note a switch; report it at once where the thread is attached and on the new stack already."""
     note_switch(thread, former)
-    if not thread.in_callback and record_holds(thread.current, sw_stack_pointer()) and swpy_attached() != NULL:
+    if callback_of(thread.loaded) == NULL and record_holds(thread.current, sw_stack_pointer()) \
+            and swpy_attached() != NULL:
         call_callbacks(thread)

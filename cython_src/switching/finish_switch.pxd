@@ -9,12 +9,12 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
 
 from records.execution cimport *
-from records.executions cimport has_not_begun, release_execution
+from records.executions cimport forget_callback, has_not_begun, release_execution
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport record_holds
 from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_NOT_RUNNING, stackwarden_status
-from switching.callbacks cimport call_callbacks
+from switching.callbacks cimport call_callbacks, callback_of
 from switching.evidence cimport correct_current
 from switching.threads cimport this_thread
 
@@ -42,6 +42,7 @@ cdef inline void drop_stale(sw_execution *execution, PyThreadState *ts) noexcept
     cdef PyObject *context
     sw_count(&sw_process.dropped)
     swpy_state_clear(&execution.state)
+    forget_callback(execution)
     execution.status = SW_IDLE
     execution.holds = False
     if ts == NULL:
@@ -104,7 +105,7 @@ cdef inline void complete_switch(sw_thread *thread) noexcept nogil:
     if thread.finished != NULL:
         release_finished(thread)
         thread = this_thread()
-    if sw_process.callbacks and thread.pending_switches and not thread.in_callback \
+    if sw_process.callbacks and thread.pending_switches and callback_of(thread.loaded) == NULL \
             and record_holds(thread.current, sw_stack_pointer()):
         call_callbacks(thread)
     if detached:

@@ -26,7 +26,7 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from switching.callbacks cimport note_switch
+from switching.callbacks cimport begin_inside, note_switch
 from switching.evidence cimport correct_current, is_current
 from switching.hook cimport count_switch
 from switching.target cimport check_target, drop_indexed, execution_of, find_target
@@ -137,6 +137,8 @@ cdef inline void commit_switch(
     settle_contest(current, sp)
     if has_not_begun(to) or (to is thread.loaded and not record.frame_tag):
         record.detached = current.detached
+    if has_not_begun(to):
+        begin_inside(to, thread.loaded)
     record.execution = to
     record.frame_tag = 0
     thread.incoming = to

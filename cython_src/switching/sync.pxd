@@ -15,7 +15,7 @@ from stackwarden cimport (
     STACKWARDEN_UNKNOWN_STACK,
     stackwarden_status,
 )
-from switching.callbacks cimport call_callbacks
+from switching.callbacks cimport call_callbacks, callback_of
 from switching.evidence cimport find_stack_of
 from switching.hook cimport enter, on_first_foreign_stack
 from switching.threads cimport this_thread, why_no_block
@@ -99,6 +99,6 @@ cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopt
     if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
             or not record_holds(thread.current, sp):
         status = enter_here(thread, ts, sp, adopts)
-    if thread.pending_switches and sw_process.callbacks and ts != NULL and not thread.in_callback:
+    if thread.pending_switches and sw_process.callbacks and ts != NULL and callback_of(thread.loaded) == NULL:
         call_callbacks(thread)
     return status

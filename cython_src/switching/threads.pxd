@@ -93,7 +93,6 @@ cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
     sw_store_pointer(&thread.current, thread.native)
     swpy_forget_counters(thread)
     thread.pending_switches = 0
-    thread.in_callback = 0
     thread.checked_version = 0
     sw_store_release(&thread.ident, sw_thread_ident())
 

@@ -458,6 +458,7 @@ typedef struct {
     stackwarden_stack left[NOTES], entered[NOTES];
     int attached[NOTES], on_the_new_stack[NOTES];
     unsigned long long notify_base, notify_size; /* what the callback itself tells */
+    PyObject *function; /* what it calls last, or NULL; exceptions are dropped */
 } notebook;
 
 static notebook notebooks[SLOTS];
@@ -476,6 +477,11 @@ static void note(const stackwarden_stack *left, const stackwarden_stack *entered
     if (book->notify_size) {
         stackwarden_notify_stack_switch(ADDRESS(book->notify_base), book->notify_size);
     }
+    if (book->function != NULL) {
+        PyObject *result = PyObject_CallNoArgs(book->function);
+        Py_XDECREF(result);
+        PyErr_Clear();
+    }
 }
 
 static void note_too(const stackwarden_stack *left, const stackwarden_stack *entered, void *arg)
@@ -483,17 +489,19 @@ static void note_too(const stackwarden_stack *left, const stackwarden_stack *ent
     note(left, entered, arg);
 }
 
-/* register_callback(slot, all_threads, other_function=0, notify_base=0, notify_size=0) */
+/* register_callback(slot, all_threads, other_function=0, notify_base=0, notify_size=0, function=None), which must
+ * outlive the registration */
 static PyObject *register_callback(PyObject *module, PyObject *args)
 {
     (void)module;
     unsigned slot;
     int all_threads, other = 0;
     unsigned long long base = 0, size = 0;
-    if (!PyArg_ParseTuple(args, "Ip|pKK", &slot, &all_threads, &other, &base, &size)) {
+    PyObject *function = NULL;
+    if (!PyArg_ParseTuple(args, "Ip|pKKO", &slot, &all_threads, &other, &base, &size, &function)) {
         return NULL;
     }
-    notebooks[slot] = (notebook){.notify_base = base, .notify_size = size};
+    notebooks[slot] = (notebook){.notify_base = base, .notify_size = size, .function = function};
     return PyLong_FromLong(
         stackwarden_register_switch_callback(other ? note_too : note, &notebooks[slot], all_threads));
 }

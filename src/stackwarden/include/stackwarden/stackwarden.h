@@ -113,7 +113,7 @@ typedef enum {
 } stackwarden_stacks;
 
 /* A switch callback: runs attached, on the new stack `to`. Must not throw, and must leave no Python exception pending.
- * `from` may be gone already: then its handle is stale. */
+ * May suspend its stack, and return on another thread. `from` may be gone already: then its handle is stale. */
 typedef void (*stackwarden_switch_callback)(const stackwarden_stack *from, const stackwarden_stack *to, void *arg);
 
 /* A function that is called on another stack. Must return: no C++ exception and no longjmp may leave it. */
