@@ -24,6 +24,7 @@ from calls.call_on_stack cimport SW_DEFAULT_STACK_SIZE
 from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
 from depth.budgets cimport SW_BUDGET_RESERVE, set_budget
 from depth.checks cimport SW_MOST_PAINTED, deepest, paint
+from depth.limits cimport apply_limits, end_limits_of_other_threads, enter_limit, leave_limit
 from interpose.core_hooks cimport (
     SW_INTERPOSE_ATTACH,
     SW_INTERPOSE_OFF,
@@ -114,6 +115,7 @@ def _stop():
 cdef void _end_other_threads() noexcept nogil:
     sw_forget_map()
     end_other_threads()
+    end_limits_of_other_threads()
 
 
 _PROBES = ("on", "observe", "off")  # in the order of swpy_probe

@@ -237,7 +237,8 @@ def deep_recursion(*, stack_size=None, limit=None):
 
     For C recursion of the standard library (``repr``, ``json``, ``pickle``) the size is what counts. ``limit`` is
     the recursion limit of the interpreter, all threads included, for as long as a call is under way; a higher one
-    stays. Calls that overlap in time use the highest, and the last to end puts back what there was.
+    stays. Effective is the highest of those of all calls under way and of the user's own, which
+    ``sys.setrecursionlimit()`` may set meanwhile.
 
     Raises TypeError for generator and coroutine functions: calling one does not run it. The decorated function
     raises what ``call_on_stack`` raises.
@@ -249,18 +250,17 @@ def deep_recursion(*, stack_size=None, limit=None):
         limit = index(limit)
         if not 0 < limit < 2**31:
             raise ValueError(f"a recursion limit of {limit}: must be between 1 and 2**31 - 1")
-        from stackwarden._raised_limit import raised_limit
+        from stackwarden._raised_limit import call_with_limit
 
     def decorate(func):
         _refuse_if_not_run("deep_recursion", func)
 
-        @wraps(func)
         def deep(*args, **kwargs):
-            if limit is None or limit <= sys.getrecursionlimit():
-                return result_of(_call_deep(size, func, args, kwargs))
-            with raised_limit(limit):
-                return result_of(_call_deep(size, func, args, kwargs))
+            return result_of(_call_deep(size, func, args, kwargs))
 
-        return deep
+        def limited(*args, **kwargs):
+            return call_with_limit(limit, deep, args, kwargs)
+
+        return wraps(func)(deep if limit is None else limited)
 
     return decorate

@@ -41,6 +41,7 @@
  *   swpy_guard_limit()                 with the first foreign stack: stacks keep their counters from now on when the
  *                                      limit is set. -1: an exception is pending
  *   swpy_limit_changing(), swpy_limit_changed()   before and after it is set
+ *   swpy_set_recursion_limit(limit)    set it. Never raises: sys.setrecursionlimit() refuses a limit below the caller
  *   swpy_stack_ends_first(thread)      do the stack's own calls run out before the user's limit is reached?
  *
  * Policies: `exact` and `estimate` apply bounds; `disabled` has CPython check nothing, as far as that is possible;
@@ -131,6 +132,13 @@ static inline uint32_t swpy_withheld_by_budgets(const sw_record *record)
 #else
 #error "stackwarden needs CPython 3.11 or later"
 #endif
+
+static inline void swpy_set_recursion_limit(int limit)
+{
+    swpy_limit_changing();
+    Py_SetRecursionLimit(limit);
+    swpy_limit_changed();
+}
 
 /* Are thread block and thread state one load away, and the bounds three plain stores? */
 static inline int swpy_has_fast_path(void)

@@ -116,7 +116,21 @@ static void swpy_limit_changing(void)
     swpy_for_each_counter(swpy_pause_counter);
 }
 
+/* A thread that is deeper than the limit raises with its next call, as in later versions. Where fewer than -50 calls
+ * remained CPython 3.11 would abort the process ("Cannot recover from stack overflow"). */
+static void swpy_spare_deeper_threads(void)
+{
+    PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; ts != NULL && swpy_protection.mechanism != SWPY_NONE; ts = PyThreadState_Next(ts)) {
+        if (ts->recursion_remaining < 0) {
+            ts->recursion_limit -= ts->recursion_remaining;
+            ts->recursion_remaining = 0;
+        }
+    }
+}
+
 static void swpy_limit_changed(void)
 {
+    swpy_spare_deeper_threads();
     swpy_for_each_counter(swpy_resume_counter);
 }

@@ -75,7 +75,7 @@ typedef struct {
 } sw_place;
 
 /* A request of a block of code: a budget of a stack, the bounds of a stack on a thread, a policy of a thread or of the
- * process. Each ends with its own block, in whatever order and on whatever thread. What is effective is computed from
+ * process, a recursion limit of an interpreter. Each ends with its own block, in whatever order and on whatever thread. What is effective is computed from
  * those that are left; no former value is restored. */
 typedef struct sw_request {
     struct sw_request *next; /* the one made before it in the same list; while free: the next free one */
@@ -86,6 +86,7 @@ typedef struct sw_request {
     const struct sw_execution *chain; /* of bounds: loaded when the block began */
     uint32_t withheld; /* by a budget: bytes / 16 above the base ... */
     int32_t calls_withheld; /* ... and calls (3.11 to 3.13) */
+    int32_t limit; /* a recursion limit: depth/limits.pxd */
     uint8_t which, policy; /* of a policy: sw_policy_kind, sw_policy */
 } sw_request;
 

@@ -91,6 +91,25 @@ def _set_recursion_limit(set_limit, limit, /):
         swpy_limit_changed()
 
 
+@cython.binding(True)
+def _call_with_limit(int limit, func, tuple args, dict kwargs, /):
+    """``func(*args, **kwargs)`` with a recursion limit of `limit` or more: for _raised_limit.py. Compiled, so that a
+    signal handler in Python runs before it, after it, or in `func`."""
+    cdef stackwarden_request request
+    cdef stackwarden_status status = enter_limit(limit, &request)
+    if status != STACKWARDEN_DONE:
+        _refuse(status, f"a recursion limit of {limit}")
+    try:
+        return func(*args, **kwargs)
+    finally:
+        leave_limit(&request)
+
+
+def _limits_after_fork():
+    """In the child."""
+    apply_limits()
+
+
 def _start_crash_reports():
     """For _crash_reports.py: 0, or an errno."""
     this_thread()  # the native stack is to have a record

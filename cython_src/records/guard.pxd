@@ -80,6 +80,7 @@ cdef extern from "data/guard.h" nogil:
         const sw_execution *chain
         uint32_t withheld
         int32_t calls_withheld
+        int32_t limit
         uint8_t which
         uint8_t policy
 

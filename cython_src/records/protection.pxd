@@ -59,6 +59,7 @@ cdef extern from "cpython/protection.h" nogil:
     bint swpy_is_foreign(PyThreadState *ts)
     void swpy_forget_counters(sw_thread *thread)
     void swpy_check_attached_place()
+    void swpy_set_recursion_limit(int limit)
 
 
 cdef extern from "cpython/first_stack.h" nogil:
