@@ -10,11 +10,15 @@ It imports without its system, and has three functions:
 ``install`` raises SystemMissingError, SystemTooOldError or SystemUnfitError where it cannot work. It is called
 from one thread at a time, and not again before ``uninstall``. What only brings stacks of its own (the coroutines
 of ucontext, fcontext and asm) has nothing to install, and is imported.
+
+There is no lock, which a signal handler or a child of a fork could find taken: one entry, made in one step, tells
+who installs or uninstalls an adapter.
 """
 
-import threading
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
@@ -31,8 +35,8 @@ __all__ = ["GROUP", "available", "install", "install_loaded", "installed", "unin
 
 GROUP = "stackwarden.adapters"
 
-_lock = threading.RLock()
 _installed: dict[str, Callable[[], None]] = {}  # name: how to uninstall
+_busy: dict[tuple[int, str], object] = {}  # who installs or uninstalls it now, in this process
 
 
 def available() -> list[str]:
@@ -42,18 +46,32 @@ def available() -> list[str]:
 
 def installed() -> list[str]:
     """The names of the adapters that are installed now."""
-    with _lock:
-        return sorted(_installed)
+    return sorted(_installed)
+
+
+@contextmanager
+def _only_one(name: str) -> Iterator[None]:
+    """Nobody else installs or uninstalls this adapter meanwhile, in this process."""
+    own, place = object(), (os.getpid(), name)
+    try:
+        if _busy.setdefault(place, own) is not own:
+            raise AdapterInstalledError(
+                f"the adapter {name!r} is being installed or uninstalled at this moment"
+            )
+        yield
+    finally:
+        if _busy.get(place) is own:
+            del _busy[place]
 
 
 def install(name: str, **options: Any) -> None:
     """Install an adapter: from now on the core is told of the switches of its system.
 
     The options are the adapter's; its README lists them. Raises UnknownAdapterError; AdapterInstalledError when it
-    is installed already; SystemMissingError, SystemTooOldError and SystemUnfitError, all of them AdapterErrors,
+    is installed already, or being installed; SystemMissingError, SystemTooOldError and SystemUnfitError, all of them AdapterErrors,
     when its system is not there or cannot be hooked. What is raised left nothing behind.
     """
-    with _lock:
+    with _only_one(name):
         if name in _installed:
             raise AdapterInstalledError(
                 f"the adapter {name!r} is installed already; uninstall it first to give it other options"
@@ -65,11 +83,11 @@ def install(name: str, **options: Any) -> None:
 
 def uninstall(name: str) -> None:
     """Undo ``install(name)``. Raises UnknownAdapterError, AdapterNotInstalledError."""
-    with _lock:
+    with _only_one(name):
         if name not in _installed:
             _entry_point(name)
             raise AdapterNotInstalledError(
-                f"the adapter {name!r} is not installed (installed: {_listed(sorted(_installed))})"
+                f"the adapter {name!r} is not installed (installed: {_listed(installed())})"
             )
         _installed[name]()
         del _installed[name]
@@ -81,16 +99,15 @@ def install_loaded() -> list[str]:
     One that cannot work, or cannot even be imported, is left out with an AdapterWarning.
     """
     done = []
-    with _lock:
-        for name in available():
-            if name in _installed:
-                continue
-            try:
-                if _load(name).is_loaded():
-                    install(name)
-                    done.append(name)
-            except (AdapterError, ImportError) as error:
-                warnings.warn(f"adapter {name!r}: {error}", AdapterWarning, stacklevel=2)
+    for name in available():
+        if name in _installed:
+            continue
+        try:
+            if _load(name).is_loaded():
+                install(name)
+                done.append(name)
+        except (AdapterError, ImportError) as error:
+            warnings.warn(f"adapter {name!r}: {error}", AdapterWarning, stacklevel=2)
     return done
 
 

@@ -28,11 +28,14 @@ static int swpy_register_finalization(void)
     return result != NULL ? 0 : -1;
 }
 
+/* No Python code runs here: a signal handler's exception would be lost. What fails, for want of memory, is done with the
+ * next stack. */
 static int swpy_on_first_foreign_stack(void *unused)
 {
     (void)unused;
-    if (swpy_register_finalization() != 0 || swpy_guard_limit() != 0) {
-        PyErr_WriteUnraisable(NULL);
+    sw_process.first_foreign_done = swpy_register_finalization() == 0 && swpy_guard_limit() == 0;
+    if (!sw_process.first_foreign_done) {
+        PyErr_Clear();
     }
     return 0;
 }
@@ -48,7 +51,7 @@ static int swpy_call_on_first_foreign_stack(void)
     PyErr_Fetch(&type, &value, &traceback);
     swpy_on_first_foreign_stack(NULL);
     PyErr_Restore(type, value, traceback);
-    return 1;
+    return sw_process.first_foreign_done;
 }
 
 #endif

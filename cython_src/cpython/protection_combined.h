@@ -73,14 +73,6 @@ static const char *swpy_protection_force(swpy_mechanism mechanism)
     return NULL;
 }
 
-/* Wraps sys.setrecursionlimit(). */
-static int swpy_guard_limit(void)
-{
-    PyObject *module = PyImport_ImportModule("stackwarden._recursion_limit");
-    Py_XDECREF(module);
-    return module != NULL ? 0 : -1;
-}
-
 typedef void swpy_counter_visitor(PyThreadState *ts, sw_thread *thread, sw_counter *counter);
 
 /* The thread state counts as if its stack had all calls that the user's limit allows. */
@@ -133,4 +125,29 @@ static void swpy_limit_changed(void)
 {
     swpy_spare_deeper_threads();
     swpy_for_each_counter(swpy_resume_counter);
+}
+
+/* sys.setrecursionlimit(), compiled: no signal handler in Python comes between the three. */
+static PyObject *swpy_setrecursionlimit(PyObject *original, PyObject *limit)
+{
+    swpy_limit_changing();
+    PyObject *result = PyObject_CallOneArg(original, limit);
+    swpy_limit_changed();
+    return result;
+}
+
+/* Wraps sys.setrecursionlimit(). */
+static int swpy_guard_limit(void)
+{
+    static PyMethodDef definition = {
+        "setrecursionlimit", swpy_setrecursionlimit, METH_O,
+        "Set the maximum depth of the Python interpreter stack, as CPython's own function; the counters of foreign "
+        "stacks stay as they are."};
+    PyObject *original = PySys_GetObject("setrecursionlimit");
+    PyObject *module = original != NULL ? PyUnicode_FromString("stackwarden") : NULL;
+    PyObject *wrapper = module != NULL ? PyCFunction_NewEx(&definition, original, module) : NULL;
+    int done = wrapper != NULL ? PySys_SetObject("setrecursionlimit", wrapper) : -1;
+    Py_XDECREF(module);
+    Py_XDECREF(wrapper);
+    return done;
 }

@@ -164,7 +164,6 @@ static void handle(int signal_number, siginfo_t *info, void *context)
 /* ---- alternate stacks ---- */
 
 static pthread_key_t stack_key;
-static pthread_once_t stack_key_once = PTHREAD_ONCE_INIT;
 static int stack_key_made;
 
 static void give_back_stack(void *memory)
@@ -176,11 +175,6 @@ static void give_back_stack(void *memory)
     munmap(memory, HANDLER_STACK);
 }
 
-static void make_stack_key(void)
-{
-    stack_key_made = pthread_key_create(&stack_key, give_back_stack) == 0;
-}
-
 int sw_crash_cover_thread(void)
 {
     stack_t stack = {.ss_size = HANDLER_STACK};
@@ -190,7 +184,6 @@ int sw_crash_cover_thread(void)
     if (sigaltstack(NULL, &stack) != 0 || !(stack.ss_flags & SS_DISABLE)) {
         return stack.ss_flags & SS_DISABLE ? -1 : 0;
     }
-    pthread_once(&stack_key_once, make_stack_key);
     void *memory = mmap(NULL, HANDLER_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         return -1;
@@ -214,6 +207,9 @@ int sw_crash_start(sw_find_overrun *find)
 {
     struct sigaction ours = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK}, present;
     sigemptyset(&ours.sa_mask);
+    if (!stack_key_made) {
+        stack_key_made = pthread_key_create(&stack_key, give_back_stack) == 0;
+    }
     find_overrun = find;
     for (int i = 0; i < SIGNALS; i++) {
         if (sigaction(signals[i], NULL, &present) != 0) {

@@ -82,16 +82,6 @@ def _stack_ends_first():
 
 
 @cython.binding(True)
-def _set_recursion_limit(set_limit, limit, /):
-    """Call CPython's own sys.setrecursionlimit while budgets step aside: 3.11 must see the true depth."""
-    swpy_limit_changing()
-    try:
-        set_limit(limit)
-    finally:
-        swpy_limit_changed()
-
-
-@cython.binding(True)
 def _call_with_limit(int limit, func, tuple args, dict kwargs, /):
     """``func(*args, **kwargs)`` with a recursion limit of `limit` or more: for _raised_limit.py. Compiled, so that a
     signal handler in Python runs before it, after it, or in `func`."""

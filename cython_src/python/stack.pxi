@@ -198,14 +198,21 @@ cdef class Stack:
         return record
 
 
-cdef Stack _stack(const stackwarden_stack *seen):
-    cdef Stack stack = Stack.__new__(Stack)
-    cdef char *names = _copy_names(seen.handle)
+cdef void _fill(Stack stack, const stackwarden_stack *seen) noexcept:
+    """All but the names, which take memory."""
     stack._handle = seen.handle
     stack.base = seen.base
     stack.size = seen.size
+
+
+cdef Stack _stack(const stackwarden_stack *seen):
+    cdef Stack stack = Stack.__new__(Stack)
+    cdef char *names = _copy_names(seen.handle)
+    _fill(stack, seen)
     if names != NULL:
-        stack.name = _decoded(names)
-        stack.system = _decoded(names + strlen(names) + 1)
-        free(names)
+        try:
+            stack.name = _decoded(names)
+            stack.system = _decoded(names + strlen(names) + 1)
+        finally:
+            free(names)
     return stack

@@ -13,35 +13,28 @@ cdef extern from "Python.h":
     object Py_BuildValue(const char *format, ...)
 
 
-cdef bytes _token_of(const stackwarden_request *request):
-    """What Python holds of a request."""
-    return (<const char *>request)[:sizeof(stackwarden_request)]
+cdef class Request:
+    """What Python holds of a request. It is made before it: once there is a request nothing may fail."""
 
-
-cdef stackwarden_request _request_of(bytes token) noexcept:
-    return (<stackwarden_request *><char *>token)[0]
+    cdef stackwarden_request token  # zero names no request
 
 
 @cython.binding(True)
-def _enter_policy(int which, int policy, bint thread_only, /):
-    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2): the token of the
-    request."""
-    cdef stackwarden_request request
+def _enter_policy(Request request, int which, int policy, bint thread_only, /):
+    """Say what is to be made of known stacks (0), unknown ones (1), foreign threads (2)."""
     cdef stackwarden_status status = sw_table.enter_policy(
-        <stackwarden_stacks>which, <stackwarden_policy>policy, thread_only, &request)
+        <stackwarden_stacks>which, <stackwarden_policy>policy, thread_only, &request.token)
     if status != STACKWARDEN_DONE:
         _refuse(status, "stack_policy()")
-    return _token_of(&request)
 
 
 @cython.binding(True)
-def _leave_policy(bytes token, bint for_good, /):
+def _leave_policy(Request request, bint for_good, /):
     """On whichever thread; again, or when that thread has ended, it does nothing."""
-    cdef stackwarden_request request = _request_of(token)
     if for_good:
-        set_policy_for_good(&request)
+        set_policy_for_good(&request.token)
     else:
-        sw_table.leave_policy(&request)
+        sw_table.leave_policy(&request.token)
 
 
 def _set_assumed_size(size_t size, /):

@@ -19,11 +19,14 @@ from stackwarden cimport (
 
 def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
     """For _registration.py: the Stack. `context`: a contextvars.Context, or None. What fails half-way registers
-    nothing."""
+    nothing; the Stack is made before: once there is a record no memory is needed."""
+    cdef Stack stack = Stack.__new__(Stack)
     cdef stackwarden_stack made
     cdef stackwarden_status status = STACKWARDEN_UNMAPPED
     cdef uintptr_t low, length
     _read_range(base, size, &low, &length)
+    stack.name = _decoded(name)
+    stack.system = _decoded(system)
     if check_range(low, length) != STACKWARDEN_DONE or not has_isolation(flags) \
             or sw_is_mapped(low, low + length) != 0:
         status = sw_table.register_stack(low, length, name, system, flags, &made)
@@ -35,10 +38,23 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
         if flags & (STACKWARDEN_ISOLATION_FRAMES | STACKWARDEN_ISOLATION_THREAD_STATE):
             status = sw_table.renew_stack(made.handle, NULL if context is None else <PyObject *>context)
             _check(status, low, length)
-        return _stack(&made)
     except BaseException:
         sw_table.unregister_stack(made.handle)
         raise
+    _fill(stack, &made)
+    return stack
+
+
+cdef Stack _view_of(uintptr_t low, uintptr_t length):
+    """Of the record with these bounds; without one its handle is 0, and it is to be filled."""
+    cdef stackwarden_stack seen
+    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    memset(&seen, 0, sizeof(seen))
+    if sw_table.find_stack(low, &seen) != STACKWARDEN_DONE and thread != NULL:
+        describe_record(thread.native, &seen)
+    if seen.base != low or seen.size != length:
+        memset(&seen, 0, sizeof(seen))
+    return _stack(&seen)
 
 
 # Functions that may apply other counters are of Cython's own kind (binding): a call of CPython's built-in kind
@@ -58,35 +74,37 @@ def notify_stack_switch(base, size=None):
     StackTooSmallError: then the policy for unknown stacks is effective, not the bounds of another stack.
     """
     cdef uintptr_t low, length
+    cdef Stack stack
+    cdef stackwarden_stack seen
     if isinstance(base, Stack):
         if size is not None:
             raise TypeError("notify_stack_switch() takes a Stack alone, or a base and a size")
-        low, length = (<Stack>base).base, (<Stack>base).size
-        _check(sw_table.switch_to((<Stack>base)._handle), low, length)
+        stack = base
+        _check(sw_table.switch_to(stack._handle), stack.base, stack.size)
     else:
         _read_range(base, size, &low, &length)
+        stack = _view_of(low, length)  # before: once the switch is told nothing may fail
         _check(sw_table.notify_stack_switch(low, length), low, length)
+        describe_record(this_thread().current, &seen)
+        _fill(stack, &seen)
     if sw_checking.on:
         _note_site()
-    return current_stack()
+    return stack
 
 
 @cython.binding(True)
-def _enter_stack(Stack stack, /):
-    """For _on_stack.py: the bounds of a stack until _leave_stack(), which takes what this returns."""
+def _enter_stack(Request request, Stack stack, /):
+    """For _on_stack.py: the bounds of a stack until _leave_stack()."""
     cdef stackwarden_stack named
-    cdef stackwarden_request request
     memset(&named, 0, sizeof(named))
     named.handle = stack._handle
-    _check(sw_table.enter_stack(&named, &request), stack.base, stack.size)
-    return _token_of(&request)
+    _check(sw_table.enter_stack(&named, &request.token), stack.base, stack.size)
 
 
 @cython.binding(True)
-def _leave_stack(bytes token, /):
+def _leave_stack(Request request, /):
     """On whichever thread; again, or when that thread has ended, it does nothing."""
-    cdef stackwarden_request request = _request_of(token)
-    cdef stackwarden_status status = sw_table.leave_stack(&request)
+    cdef stackwarden_status status = sw_table.leave_stack(&request.token)
     if status < 0 and status != STACKWARDEN_NOT_REGISTERED:
         _refuse(status, "on_stack()")
 

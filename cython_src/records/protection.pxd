@@ -71,5 +71,3 @@ cdef extern from "cpython/protection.h":
     void swpy_find_attached_place()
     void swpy_protection_start(swpy_probe probe)
     const char *swpy_protection_force(swpy_mechanism mechanism)
-    void swpy_limit_changing()
-    void swpy_limit_changed()

@@ -4,7 +4,7 @@ In Python, because both ways must be told of at one depth of calls: where CPytho
 block would shift the count else.
 """
 
-from stackwarden._core import Stack, _enter_stack, _leave_stack
+from stackwarden._core import Request, Stack, _enter_stack, _leave_stack
 from stackwarden.errors import StackInUseError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -26,12 +26,18 @@ class on_stack:  # noqa: N801 (used like a function)
         if not isinstance(stack, Stack):
             raise TypeError(f"on_stack() wants a Stack, not {type(stack).__name__}")
         self.stack = stack
-        self._request: bytes | None = None
+        self._request: Request | None = None
 
     def __enter__(self) -> Stack:
         if self._request is not None:
             raise StackInUseError(f"on_stack({self.stack!r}) is in effect already")
-        self._request = _enter_stack(self.stack)
+        self._request = request = Request()
+        try:
+            _enter_stack(request, self.stack)
+        except BaseException:  # a signal handler's, perhaps, when the stack is entered already
+            self._request = None
+            _leave_stack(request)
+            raise
         return self.stack
 
     def __exit__(

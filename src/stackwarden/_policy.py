@@ -8,6 +8,7 @@ import sys
 
 from stackwarden._contract import policy_number
 from stackwarden._core import (
+    Request,
     _check_tellings,
     _enter_policy,
     _leave_policy,
@@ -67,7 +68,13 @@ class stack_policy:  # noqa: N801 (used like a function)
                 "foreign_threads and assumed_size are of the process, not of a thread"
             )
         self._size = None if assumed_size is None else _AssumedSize(assumed_size)
-        self._requests = [_enter_policy(which, number, thread_only) for which, number in wanted]
+        self._requests = [Request() for _ in wanted]
+        try:
+            for request, (which, number) in zip(self._requests, wanted, strict=True):
+                _enter_policy(request, which, number, thread_only)
+        except BaseException:
+            self._leave()
+            raise
 
     def __enter__(self) -> "Self":
         return self
@@ -87,6 +94,9 @@ class stack_policy:  # noqa: N801 (used like a function)
         traceback: "TracebackType | None",
         /,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         for request in self._requests:
             _leave_policy(request, False)
         if self._size is not None:

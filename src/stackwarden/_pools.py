@@ -2,11 +2,11 @@
 
 Promises: the interface and the manners of ``concurrent.futures``; Python runs in the pool's threads with right
 bounds, on stacks that are large enough for it. Of the pool nothing is known but one function that takes a callable
-and calls it later in one of its threads, whoever made those and whatever stacks they have.
+and calls it later in one of its threads, whoever made those and whatever stacks they have. There is no lock: every
+change is one step that no other thread, no signal handler and no fork can divide.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from concurrent.futures.thread import BrokenThreadPool
@@ -17,6 +17,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeVar
 
 from stackwarden._calls import _call_synced
 from stackwarden._core import _adopt_worker, _begin_task, _is_alive
+from stackwarden._latch import Latch
 from stackwarden._settings import settings
 from stackwarden._sizes import size_of
 from stackwarden._status import PROTECTION
@@ -102,11 +103,11 @@ class _Wrapped(Executor):
         self._teardown = teardown
         self._numbers = count(1)
         self._contexts: dict[int, Context] = {}  # by worker; what its initializer left
-        self._lock = threading.Lock()
         self._pending: set[Future[Any]] = set()
         self._broken: BrokenThreadPool | None = None
-        self._is_shut_down = self._is_ending = False
-        self._is_over = threading.Event()
+        self._is_shut_down = False
+        self._endings = [None]  # whoever takes it ends the executor
+        self._is_over = Latch()
 
     def __repr__(self) -> str:
         return f"<executor on the thread pool {self._name!r}, {len(self._contexts)} workers seen>"
@@ -115,15 +116,14 @@ class _Wrapped(Executor):
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         future: Future[R] = Future()
-        with self._lock:
+        future.add_done_callback(self._forget)
+        try:
+            self._pending.add(future)  # before the questions: shutdown() goes the other way round
             if self._broken is not None:
                 raise BrokenThreadPool(*self._broken.args)
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self._pending.add(future)
-        future.add_done_callback(self._forget)
-        work = partial(self._work, future, partial(fn, *args, **kwargs))
-        try:
+            work = partial(self._work, future, partial(fn, *args, **kwargs))
             theirs = self._give(work, future)
         except BaseException:
             future.cancel()
@@ -136,8 +136,7 @@ class _Wrapped(Executor):
         return self._way(_Task(work, self._least, future))
 
     def _forget(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._pending.discard(future)
+        self._pending.discard(future)
         self._end_when_done()
 
     # ---- in a worker ----
@@ -166,11 +165,11 @@ class _Wrapped(Executor):
     def _adopt(self, worker: int) -> Context:
         """A worker that is seen for the first time."""
         context = copy_context()
-        with self._lock:
-            for ended in [known for known in self._contexts if not _is_alive(known)]:
-                del self._contexts[ended]
-            if not _adopt_worker(worker, f"{self._name} {next(self._numbers)}".encode()):
-                raise MemoryError("stackwarden: no memory for a stack's name")
+        for known in list(self._contexts):
+            if not _is_alive(known):
+                self._contexts.pop(known, None)
+        if not _adopt_worker(worker, f"{self._name} {next(self._numbers)}".encode()):
+            raise MemoryError("stackwarden: no memory for a stack's name")
         try:
             if self._initialize is not None:
                 context.run(self._initialize)
@@ -180,18 +179,15 @@ class _Wrapped(Executor):
                 "an initializer failed, the executor is not usable any more"
             )
             raise self._broken from None
-        with self._lock:
-            self._contexts[worker] = context
+        self._contexts[worker] = context
         return context
 
     # ---- ending ----
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        with self._lock:
-            self._is_shut_down = True
-            pending = list(self._pending)
+        self._is_shut_down = True
         if cancel_futures:
-            for future in pending:
+            for future in list(self._pending):
                 future.cancel()
         self._end_when_done()
         if wait:
@@ -199,20 +195,22 @@ class _Wrapped(Executor):
 
     def _end_when_done(self) -> None:
         """After the last task, have each worker call teardown."""
-        with self._lock:
-            if not self._is_shut_down or self._pending or self._is_ending:
-                return
-            self._is_ending = True
-            workers = {one: context for one, context in self._contexts.items() if _is_alive(one)}
+        if not self._is_shut_down or self._pending:
+            return
+        try:
+            self._endings.pop()
+        except IndexError:
+            return
+        workers = {one: context for one, context in list(self._contexts.items()) if _is_alive(one)}
         if self._teardown is None or not workers:
-            self._is_over.set()
+            self._is_over.open()
             return
         farewell = _Farewell(workers, self._teardown, self._is_over, self._give)
         try:
             for _ in range(len(workers)):  # those who come take themselves out
                 self._give(farewell)
         except BaseException:
-            self._is_over.set()  # their pool takes no more
+            self._is_over.open()  # their pool takes no more
             raise
 
 
@@ -260,27 +258,26 @@ class _Farewell:
         self,
         workers: dict[int, Context],
         teardown: Callable[[], object],
-        is_over: threading.Event,
+        is_over: Latch,
         give: Callable[["_Farewell"], object],
     ) -> None:
         self._expected = workers
         self._teardown = teardown
         self._is_over = is_over
         self._give = give
-        self._met = threading.Condition()
+        self._met = Latch()
 
     def __call__(self, worker: int) -> None:
-        with self._met:
-            context = self._expected.pop(worker, None)
+        context = self._expected.pop(worker, None)
         if context is not None:
             self._say(context)
         else:
             self._give(self)  # this was meant for somebody else
-        with self._met:
-            self._met.notify_all()
-            if not self._met.wait_for(self._all_came, _MEETING):
-                _LOGGER.warning("teardown was not called in %d workers", len(self._expected))
-        self._is_over.set()
+        if self._all_came():
+            self._met.open()
+        elif not self._met.wait(_MEETING):
+            _LOGGER.warning("teardown was not called in %d workers", len(self._expected))
+        self._is_over.open()
 
     def _say(self, context: Context) -> None:
         try:
@@ -289,4 +286,4 @@ class _Farewell:
             _LOGGER.critical("Exception in teardown:", exc_info=True)
 
     def _all_came(self) -> bool:
-        return not any(map(_is_alive, self._expected))
+        return not any(map(_is_alive, list(self._expected)))

@@ -16,7 +16,9 @@ calls = []
 def is_loaded():
     return "loaded_system" in __import__("sys").modules
 
-def install(*, fail=None):
+def install(*, fail=None, meanwhile=None):
+    if meanwhile is not None:
+        meanwhile()
     if fail is not None:
         raise getattr(stackwarden.errors, fail)("the system, 1.0: 2.0 is needed")
     calls.append("install")
@@ -96,6 +98,57 @@ def test_what_failed_is_not_installed_and_may_be_tried_again(run, error):
         adapters.install("outside")
         print(adapters.installed())
     """) == "the system, 1.0: 2.0 is needed True []\n['outside']"  # fmt: skip
+
+
+def test_what_is_being_installed_is_refused_and_nobody_waits(run):
+    """A signal handler that interrupts it, say."""
+    assert run("""
+        def meanwhile():
+            print(adapters.installed())
+            for call in (adapters.install, adapters.uninstall):
+                try:
+                    call("outside")
+                except stackwarden.errors.AdapterInstalledError as error:
+                    print(error)
+
+        adapters.install("outside", meanwhile=meanwhile)
+        print(adapters.installed())
+    """) == (
+        "[]\n"
+        + "the adapter 'outside' is being installed or uninstalled at this moment\n" * 2
+        + "['outside']"
+    )  # fmt: skip
+
+
+def test_a_fork_while_another_thread_installs_leaves_nothing_locked(run):
+    assert run("""
+        import os, signal, threading, warnings
+
+        warnings.simplefilter("ignore")  # fork with threads
+        begun, ends = threading.Event(), threading.Event()
+
+        def meanwhile():
+            begun.set()
+            ends.wait()
+
+        def install():
+            adapters.install("outside", meanwhile=meanwhile)
+
+        thread = threading.Thread(target=install)
+        thread.start()
+        begun.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            adapters.install("outside")
+            print(adapters.installed(), flush=True)
+            adapters.uninstall("outside")
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), adapters.installed(), flush=True)
+        ends.set()
+        thread.join()
+        print(adapters.installed())
+    """) == "['outside']\n0 []\n['outside']"  # fmt: skip
 
 
 @pytest.mark.parametrize("call", [adapters.install, adapters.uninstall])
