@@ -6,6 +6,7 @@ The fixtures build the extensions that tests share, once for each run, and run c
 import mmap
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,20 @@ def pytest_collection_modifyitems(items):
     """The core comes first, for it counts what is registered; adapters last, for they retain stacks."""
     order = {HERE / "core": -1, HERE / "adapters": 1}
     items.sort(key=lambda item: sum(order.get(folder, 0) for folder in item.path.parents))
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """The test tells of stacks that it is not on, on purpose: the checking mode lets it and its children pass."""
+    import children
+    import stackwarden
+    from stackwarden import _checking
+
+    monkeypatch.setattr(children, "CHECKED", "")
+    monkeypatch.setattr(_checking, "ERROR", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stackwarden.StackMismatchWarning)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -68,8 +68,8 @@ cdef class Resident:
 
 
 cdef _place():
-    """The thread state's dict, and the Resident's key there. A stack with a thread state of its own has the dict of
-    the thread that made it, whichever it runs on."""
+    """The thread state's dict, and the Resident's key there. A stack with a thread state of its own has the dict
+    of the thread that made it, whichever it runs on."""
     cdef PyObject *thread = PyThreadState_GetDict()
     return <object>thread if thread != NULL else {}, (__name__, PyThread_get_thread_ident())
 

@@ -1,9 +1,9 @@
 """Recursion limits of calls: each asks for one, for as long as it is under way.
 
 Promises: the limits of the calls under way form a set in each interpreter. Effective is the highest of them and of
-the user's own limit, which sys.setrecursionlimit() may set meanwhile; each ends with its own call. A beginning and an
-end are one step each: neither another thread of the interpreter nor a signal handler in Python comes between. Neither
-raises, and an end cannot fail.
+the user's own limit, which sys.setrecursionlimit() may set meanwhile; each ends with its own call. A beginning and
+an end are one step each: neither another thread of the interpreter nor a signal handler in Python comes between.
+Neither raises, and an end cannot fail.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -15,12 +15,11 @@ from records.protection cimport *
 from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DONE,
-    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
     stackwarden_request,
     stackwarden_status,
 )
-from switching.threads cimport this_thread
+from switching.threads cimport this_thread, why_no_block
 
 
 cdef extern from "Python.h" nogil:
@@ -115,7 +114,7 @@ cdef inline stackwarden_status enter_limit(int limit, stackwarden_request *token
     cdef sw_limits *limits
     cdef int most
     if thread == NULL:
-        return STACKWARDEN_NO_MEMORY if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block()
     sw_lock()
     limits = find_limits(interpreter)
     if limits == NULL:

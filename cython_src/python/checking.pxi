@@ -4,18 +4,22 @@
 cdef int _report_contradictions(void *unused) except -1:
     """A pending call of CPython's: attached, between two instructions of the main thread."""
     cdef sw_contradiction *each
-    from stackwarden._checking import warn
     while sw_checking.reported < sw_checking.noted:
         each = &sw_checking.contradictions[sw_checking.reported]
         sw_checking.reported += 1
-        warn(
+        _warn_of_contradiction(
             (each.base, each.top), (each.found_base, each.found_top), each.sp, <uintptr_t>each.telling.caller,
             each.telling.site)
     return 0
 
 
-def _check_tellings():
-    """For _policy.py: from now on."""
+_warn_of_contradiction = _python_site = None
+
+
+def _check_tellings(warn, site):
+    """For _policy.py: from now on, with the functions of _checking.py."""
+    global _warn_of_contradiction, _python_site
+    _warn_of_contradiction, _python_site = warn, site
     sw_checking.report = <int (*)(void *) noexcept nogil><void *>_report_contradictions
     sw_checking.on = True
     check_tellings(&sw_table)
@@ -23,6 +27,5 @@ def _check_tellings():
 
 cdef int _note_site() except -1:
     """The caller of a function of this module told of a stack."""
-    from stackwarden._checking import site
-    note_site(site())
+    note_site(_python_site())
     return 0

@@ -83,10 +83,12 @@ def _stack_ends_first():
 
 @cython.binding(True)
 def _call_with_limit(int limit, func, tuple args, dict kwargs, /):
-    """``func(*args, **kwargs)`` with a recursion limit of `limit` or more: for _raised_limit.py. Compiled, so that a
-    signal handler in Python runs before it, after it, or in `func`."""
+    """``func(*args, **kwargs)`` with a recursion limit of `limit` or more: for _raised_limit.py. Compiled, so that
+    a signal handler in Python runs before it, after it, or in `func`."""
     cdef stackwarden_request request
-    cdef stackwarden_status status = enter_limit(limit, &request)
+    cdef stackwarden_status status
+    memset(&request, 0, sizeof(request))
+    status = enter_limit(limit, &request)
     if status != STACKWARDEN_DONE:
         _refuse(status, f"a recursion limit of {limit}")
     try:

@@ -151,8 +151,8 @@ cdef class Stack:
         Touches all of the stack's memory. Raises StackRangeError for 64 GiB or more (a native stack without a
         limit has 117 TiB), StackInUseError while another thread is on it, and where nobody
         knows what is in use: after switches, for a stack without isolation that the caller is not on.
-        UnknownStackError where the bounds were found (``bounds_from`` is "map" or "estimate"): the memory below the
-        stack pointer may be somebody else's.
+        UnknownStackError where the bounds were found (``bounds_from`` is "map" or "estimate"): the memory below
+        the stack pointer may be somebody else's.
         """
         cdef sw_record *record = self._record()
         if self.size >= SW_MOST_PAINTED:

@@ -95,8 +95,8 @@ cdef inline bint is_loaded(const sw_record *record) noexcept nogil:
 
 
 cdef inline void join_chain(const sw_thread *thread, sw_record *to) noexcept nogil:
-    """A stack without isolation joins the chain of the current one. Where another chain was suspended on it, either
-    its memory is used anew, or one of the two is not on it: settle_contest()."""
+    """A stack without isolation joins the chain of the current one. Where another chain was suspended on it,
+    either its memory is used anew, or one of the two is not on it: settle_contest()."""
     if to.execution is not thread.loaded:
         if to.frame_tag:
             to.contested = True

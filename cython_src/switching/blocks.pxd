@@ -167,7 +167,8 @@ cdef inline bint decides(sw_thread *own, const sw_thread *thread, const sw_reque
 cdef inline stackwarden_status remove_block(
         sw_thread *own, const stackwarden_request *token, bint attached, sw_thread **thread,
         sw_place *place) noexcept nogil:
-    """Of which thread it was, and which stack is the effective one now; base 0: nothing changes. Under sw_lock()."""
+    """Of which thread it was, and which stack is the effective one now; base 0: nothing changes. Under
+    sw_lock()."""
     cdef sw_request *request = request_of(token)
     cdef const sw_request *left
     if request == NULL:

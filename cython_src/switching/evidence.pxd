@@ -59,8 +59,8 @@ cdef inline bint runs_loaded(const sw_thread *thread, const sw_record *record) n
 
 
 cdef inline sw_record *stack_under(sw_thread *thread, uintptr_t sp) noexcept nogil:
-    """The stack that is suspended when the thread switches now: the one that holds the stack pointer, where that is
-    known, else the one that was told."""
+    """The stack that is suspended when the thread switches now: the one that holds the stack pointer, where that
+    is known, else the one that was told."""
     cdef sw_record *record
     if is_current(thread, sp) and not is_unknown(thread.current):
         return thread.current

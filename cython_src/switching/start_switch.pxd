@@ -214,7 +214,8 @@ cdef inline bint may_start_fast(
     corrected, made or released."""
     cdef const sw_execution *loaded = thread.loaded
     cdef const sw_execution *to = record.execution
-    return is_current(thread, sp) and to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
+    return is_current(thread, sp) \
+        and to != NULL and to.status == SW_SUSPENDED and to.ts is ts and to.ts_id == swpy_id(ts) \
         and record.frame_tag and record.frame_tag == to.frame_tag \
         and to.isolation == SW_FRAMES and loaded.isolation == SW_FRAMES and not loaded.holds \
         and thread.current.execution is loaded and swpy_state_is_checked(ts)

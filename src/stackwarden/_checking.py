@@ -15,8 +15,11 @@ ERROR = False
 
 
 def site() -> bytes:
-    """Where in Python the caller of a compiled function is: "file:line"."""
-    frame = sys._getframe(1)
+    """Where in Python the caller of a compiled function is: "file:line"; empty: C has called it."""
+    try:
+        frame = sys._getframe(1)
+    except ValueError:
+        return b""
     return f"{frame.f_code.co_filename}:{frame.f_lineno}".encode(errors="replace")
 
 
@@ -26,9 +29,7 @@ def warn(
     """Say what disagrees: ranges as (base, top); `found` is (0, 0) where the stack is not known."""
     where = site.decode(errors="replace") or _symbol(caller)
     under = f"on {_text(found)}" if found[0] else "on no stack that is known"
-    text = (
-        f"{where} told of a switch to stack {_text(told)}, but the stack pointer {stack_pointer:#x} is {under}"
-    )
+    text = f"{where} told of a switch to stack {_text(told)}, but the stack pointer {stack_pointer:#x} is {under}"
     if ERROR:
         raise StackMismatchWarning(text)
     warnings.warn(text, StackMismatchWarning, stacklevel=2)

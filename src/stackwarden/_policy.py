@@ -158,4 +158,4 @@ def _check_what_is_told(mode: str) -> None:
     from stackwarden import _checking
 
     _checking.ERROR = mode == "error"
-    _check_tellings()
+    _check_tellings(_checking.warn, _checking.site)

@@ -40,7 +40,8 @@ def test_it_says_whether_user_threads_changed_their_operating_system_thread(on_w
     assert [int(count) > 0 for count in changes] == [sys.version_info >= (3, 12)] * 2
 
 
-# All have begun before the first goes on: a worker that is faster than whoever spawns would run one after the other.
+# All have begun before the first goes on: a worker that is faster than whoever spawns would run one after
+# the other.
 WORK = """
     COUNT = 20
     begun = []

@@ -1,4 +1,4 @@
-"""STACKWARDEN=check: what is told is compared with the stack pointer, at the first moment when that can be said."""
+"""STACKWARDEN=check: what is told is compared with the stack pointer, where that can first be said."""
 
 import textwrap
 
@@ -126,6 +126,7 @@ def test_one_place_is_warned_of_once(child):
     assert run(child, lies)[0] == "1"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_nothing_is_compared_without_it(child):
     assert run(child, LIES["another is told"], mode="policy=exact")[0] == "0"
 

@@ -70,6 +70,7 @@ def test_sync_applies_the_bounds(restored, probe, effective_bounds, new_stack, s
     assert_effective(probe.call_on(stack.base, size, sync_and_read), stack.base, size)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_going_from_stack_to_stack_leaves_the_bounds_of_the_last(
     restored, effective_bounds, new_stack
 ):
@@ -173,6 +174,7 @@ def test_a_thread_state_made_on_a_foreign_stack_gets_its_bounds_and_the_other_ke
     assert effective_bounds() == before
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_threads_that_switch_at_once_each_have_the_bounds_they_told(effective_bounds, new_stack):
     failures = []
 

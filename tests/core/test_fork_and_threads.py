@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 import stackwarden
 
 MIB = 1 << 20
@@ -185,6 +187,7 @@ def test_threads_that_ended_give_their_records_back(probe, capi, memory):
     assert highest < (kept & 0xFFFFFFFF) + 64
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_many_threads_at_once(memory):
     """Each tells of stacks of its own, and all of them are known at once."""
     count = 200

@@ -53,6 +53,7 @@ def test_all_records_that_overlap_give_way(capi, memory):
     assert capi.attached.find(base + 4 * MIB).handle == handle
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_nothing_gives_way_when_one_of_them_is_current(companion, capi, memory):
     base = memory(8 * MIB)
     kept = [capi.attached.register(base + i * MIB, MIB)[1] for i in range(8)]

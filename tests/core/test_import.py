@@ -1,5 +1,7 @@
 """Importing the package installs nothing and needs nothing but CPython."""
 
+import pytest
+
 LOOK = """
     import atexit, gc, signal, sys, threading
 
@@ -75,6 +77,7 @@ def test_importing_needs_nothing_but_the_standard_library(child):
     assert done.stdout == "['stackwarden']\n"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_importing_imports_nothing_that_takes_long(child):
     done = child("""
         import sys

@@ -177,11 +177,13 @@ def test_without_a_mechanism_the_same_program_dies(child):
 
 
 @pytest.mark.parametrize("variables", PROTECTING, ids=lambda v: "=".join(*v.items()))
+@pytest.mark.usefixtures("unchecked")
 def test_each_mechanism_applies_the_same_bounds(child, variables):
     ours, others = child(BOUNDS), child(BOUNDS, **variables)
     assert json.loads(others.stdout) == json.loads(ours.stdout)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_without_a_mechanism_nothing_is_written(child):
     done = child(BOUNDS.replace("- offset", ""), STACKWARDEN_MECHANISM="none")
     values = [tuple(bounds.values()) for _, bounds in json.loads(done.stdout)]

@@ -44,6 +44,7 @@ def test_a_malformed_range_is_refused_with_its_numbers(way, case):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", MALFORMED)
+@pytest.mark.usefixtures("unchecked")
 def test_a_malformed_range_changes_nothing(everything, new_stack, way, case):
     base, size, refusal = MALFORMED[case]
     stack = new_stack()
@@ -128,6 +129,7 @@ def test_the_least_size_is_accepted(capi, memory):
 
 @pytest.mark.parametrize("size", [16, 4 * KIB, LEAST - 16])
 @pytest.mark.parametrize("left", ["native", "registered", "transient"])
+@pytest.mark.usefixtures("unchecked")
 def test_a_current_stack_that_is_too_small_gets_the_policy_for_unknown_stacks(
     memory, new_stack, effective_bounds, size, left
 ):
@@ -265,6 +267,7 @@ C_WAYS = ("attached", "detached", "raising", "thread")
 
 
 @pytest.mark.parametrize("how", C_WAYS)
+@pytest.mark.usefixtures("unchecked")
 def test_c_refuses_malformed_ranges_with_a_status(capi, everything, new_stack, how):
     calls = getattr(capi, how)
     expected = {

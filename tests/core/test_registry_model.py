@@ -184,6 +184,7 @@ class Registry(RuleBasedStateMachine):
         self.superseded += len(gone)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_registry_does_what_the_model_does(memory, capi):
     machine = functools.partial(Registry, memory(REGION), capi.attached, capi)
     run_state_machine_as_test(

@@ -116,6 +116,7 @@ def test_retiring_never_takes_another_stack_for_the_one_that_gives_way(probe, me
     ) == [0, 0, 0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_threads_switch_among_many_stacks_at_once(probe, at_once, memory):
     def work():
         base = memory(64 * 256 * KIB)

@@ -192,6 +192,7 @@ def test_a_callback_for_one_thread_ends_with_it(child, kind):
     assert done.stdout == "[] 0\n"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_callbacks_are_not_called_inside_a_callback(probe, capi, record, new_stack):
     native, first, second = stackwarden.current_stack(), new_stack(), new_stack()
     inside, nested = [], []

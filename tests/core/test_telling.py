@@ -50,6 +50,7 @@ def test_a_transient_record_is_kept_while_the_thread_goes_to_and_fro(memory):
     assert first.switches == switches + 1
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_handle_of_a_transient_record_goes_stale_when_others_took_its_place(memory):
     first = stackwarden.notify_stack_switch(memory(), MIB)
     for _ in range(2):
@@ -171,6 +172,7 @@ def test_enter_and_leave_are_a_pair(capi, new_stack, memory):
     assert stackwarden.current_stack() == outer
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_leave_finds_an_unregistered_stack_again_by_its_bounds(capi, memory):
     outer, inner = memory(), [memory() for _ in range(3)]
     stackwarden.notify_stack_switch(outer, MIB)
@@ -181,6 +183,7 @@ def test_leave_finds_an_unregistered_stack_again_by_its_bounds(capi, memory):
     assert stackwarden.current_stack().base == outer
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_switches_are_counted_when_the_stack_changes(new_stack):
     stack = new_stack()
     for _ in range(3):
@@ -228,6 +231,7 @@ def test_threads_have_stacks_of_their_own(companion, new_stack):
 
 
 @pytest.mark.parametrize("how", ["detached", "attached", "raising"])
+@pytest.mark.usefixtures("unchecked")
 def test_told_attached_or_detached_it_is_the_same(capi, effective_bounds, new_stack, how):
     calls, stack = getattr(capi, how), new_stack()
     native, before = stackwarden.current_stack(), effective_bounds()

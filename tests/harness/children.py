@@ -26,8 +26,8 @@ def run(
 ) -> Done:
     """Run a program; its exit status must be `ends`, minus the number of a signal (None: any).
 
-    It has no standard input, and of the environment all but our own variables, which start with STACKWARDEN. In the
-    checking mode of the tests it is checked as well.
+    It has no standard input, and of the environment all but our own variables, which start with STACKWARDEN. In
+    the checking mode of the tests it is checked as well.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STACKWARDEN")}
     if CHECKED:

@@ -1,8 +1,10 @@
 """What was told is believed only where the stack pointer does not contradict it."""
 
+import pytest
+from stackwarden.adapters.ucontext import suspend
+
 import stackwarden
 from stackwarden import notify_stack_switch, on_stack
-from stackwarden.adapters.ucontext import suspend
 
 MIB = 1 << 20
 SMALL = 48  # bytes: no stack so small can be protected
@@ -16,6 +18,7 @@ def tell_of_a_small_one(base):
     raise AssertionError("48 bytes were taken for a stack")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_each_of_two_that_told_of_the_same_stack_goes_on_with_its_own_frames(coroutine, memory):
     with stackwarden.register_stack(memory(), MIB) as stack:
 
@@ -86,6 +89,7 @@ def test_a_block_that_a_coroutine_is_suspended_in_does_not_end_up_around_others(
         suspended.resume()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_frames_are_seen_after_sizes_that_were_refused(coroutine, memory):
     base = memory()
 
@@ -143,6 +147,7 @@ CONTESTED = """
 """
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_stack_that_two_chains_told_of_is_nobodys(child, mode):
     """Neither is on it, nor on any stack that is known: whose frames these are cannot be told."""
     import textwrap

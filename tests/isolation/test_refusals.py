@@ -78,6 +78,7 @@ def test_telling_of_another_coroutines_stack_is_refused_inside_and_outside(corou
     other.close()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_nested_call_on_a_plain_stack_shares_the_coroutines_state(coroutine, memory):
     def work():
         variable.set("inside")
