@@ -68,8 +68,8 @@ def install(name: str, **options: Any) -> None:
     """Install an adapter: from now on the core is told of the switches of its system.
 
     The options are the adapter's; its README lists them. Raises UnknownAdapterError; AdapterInstalledError when it
-    is installed already, or being installed; SystemMissingError, SystemTooOldError and SystemUnfitError, all of them AdapterErrors,
-    when its system is not there or cannot be hooked. What is raised left nothing behind.
+    is installed already, or being installed; SystemMissingError, SystemTooOldError and SystemUnfitError, all of
+    them AdapterErrors, when its system is not there or cannot be hooked. What is raised left nothing behind.
     """
     with _only_one(name):
         if name in _installed:

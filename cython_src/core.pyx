@@ -36,7 +36,7 @@ from interpose.core_hooks cimport (
     sw_interposition,
     turn_interposition,
 )
-from records.ends cimport finish_ends, sweep_retired
+from records.ends cimport end_retired, finish_ends
 from records.execution cimport *
 from records.executions cimport is_suspended
 from records.fast_path cimport update_fast_path

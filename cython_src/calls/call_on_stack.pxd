@@ -10,7 +10,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
 from libc.string cimport memmove
 
-from records.ends cimport sweep_retired
+from records.ends cimport end_retired
 from records.execution cimport *
 from records.guard cimport *
 from records.policy cimport is_unknown
@@ -142,9 +142,7 @@ cdef inline void end_stack(const sw_pooled_stack *stack) noexcept nogil:
     cdef sw_record *record = record_of(stack.handle)
     if record != NULL:
         retire_record(record, record.generation)
-        sw_lock()
-        sweep_retired()
-        sw_unlock()
+        end_retired()
     sw_unmap_stack(<void *>stack.base, stack.size)
 
 

@@ -203,14 +203,10 @@ static int is_ours(const struct sigaction *action)
     return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == handle;
 }
 
-int sw_crash_start(sw_find_overrun *find)
+static int install_handlers(void)
 {
     struct sigaction ours = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK}, present;
     sigemptyset(&ours.sa_mask);
-    if (!stack_key_made) {
-        stack_key_made = pthread_key_create(&stack_key, give_back_stack) == 0;
-    }
-    find_overrun = find;
     for (int i = 0; i < SIGNALS; i++) {
         if (sigaction(signals[i], NULL, &present) != 0) {
             return -1;
@@ -222,7 +218,7 @@ int sw_crash_start(sw_find_overrun *find)
             }
         }
     }
-    return sw_crash_cover_thread();
+    return 0;
 }
 
 void sw_crash_stop(void)
@@ -234,6 +230,24 @@ void sw_crash_stop(void)
             sigaction(signals[i], &formers[i], NULL);
         }
     }
+}
+
+int sw_crash_start(sw_find_overrun *find)
+{
+    int was_on = find_overrun != NULL;
+    if (!stack_key_made) {
+        stack_key_made = pthread_key_create(&stack_key, give_back_stack) == 0;
+    }
+    find_overrun = find;
+    if (sw_crash_cover_thread() != 0 || install_handlers() != 0) {
+        int reason = errno;
+        if (!was_on) {
+            sw_crash_stop();
+        }
+        errno = reason;
+        return -1;
+    }
+    return 0;
 }
 
 int sw_crash_is_on(void)

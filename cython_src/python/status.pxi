@@ -70,16 +70,9 @@ def _protection():
         b"has_own_states", <int>SWPY_HAS_OWN_STATES)
 
 
-cdef void _sweep() noexcept nogil:
-    """Free what has given way."""
-    sw_lock()
-    sweep_retired()
-    sw_unlock()
-
-
 def _counters():
     """What changes."""
-    _sweep()
+    end_retired()
     return Py_BuildValue(
         "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK}",
         b"leaked_stacks", <unsigned long long>sw_process.leaked,

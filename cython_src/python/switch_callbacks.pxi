@@ -68,7 +68,7 @@ def _thread_serial():
     return thread.serial
 
 
-cdef bint _is_of_ended_thread(uint64_t serial) noexcept:
+cdef bint _is_of_ended_thread(uint64_t serial) noexcept nogil:
     cdef bint ended
     sw_lock()
     ended = serial != 0 and thread_with_serial(serial) == NULL

@@ -46,11 +46,16 @@ cdef inline void sweep_retired() noexcept nogil:
         record = next
 
 
-cdef inline void finish_ends() noexcept nogil:
-    """What became of records without the lock, or detached. Requires: attached; may run Python."""
+cdef inline void end_retired() noexcept nogil:
+    """The same, and takes the lock for it."""
     sw_lock()
     sweep_retired()
     sw_unlock()
+
+
+cdef inline void finish_ends() noexcept nogil:
+    """What became of records without the lock, or detached. Requires: attached; may run Python."""
+    end_retired()
     release_orphans()
 
 

@@ -198,20 +198,23 @@ class _Wrapped(Executor):
         if not self._is_shut_down or self._pending:
             return
         try:
-            self._endings.pop()
-        except IndexError:
+            if self._endings:
+                self._endings.pop()
+                self._say_farewell()
+        except IndexError:  # somebody else ends it
             return
+        except BaseException:
+            self._is_over.open()  # their pool takes no more, or there is no memory: nobody is to wait for it
+            raise
+
+    def _say_farewell(self) -> None:
         workers = {one: context for one, context in list(self._contexts.items()) if _is_alive(one)}
         if self._teardown is None or not workers:
             self._is_over.open()
             return
         farewell = _Farewell(workers, self._teardown, self._is_over, self._give)
-        try:
-            for _ in range(len(workers)):  # those who come take themselves out
-                self._give(farewell)
-        except BaseException:
-            self._is_over.open()  # their pool takes no more
-            raise
+        for _ in range(len(workers)):  # those who come take themselves out
+            self._give(farewell)
 
 
 class _Task:

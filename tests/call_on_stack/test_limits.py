@@ -29,7 +29,9 @@ class Block:
 
     def __init__(self, limit):
         self._begun, self._ends = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=deep_recursion(stack_size=MIB, limit=limit)(self._run))
+        self._thread = threading.Thread(
+            target=deep_recursion(stack_size=MIB, limit=limit)(self._run)
+        )
         self._thread.start()
         self._begun.wait()
 
@@ -54,7 +56,9 @@ def test_a_call_keeps_its_limit_when_the_one_that_raised_it_first_ends():
     assert second() == 3_000
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+)
 def test_calls_end_in_any_order_and_the_highest_of_those_that_are_left_is_effective(order):
     limits = [3_000, 5_000, 4_000]
     blocks = dict(enumerate(map(Block, limits)))

@@ -15,19 +15,59 @@ CORE = ROOT / "cython_src"
 
 # What code under the lock calls of others: it allocates C memory at most, and calls nobody back.
 HARMLESS = {
-    *("calloc", "malloc", "free", "memcpy", "memmove", "memset", "memcmp", "strlen"),
-    *("mmap", "VirtualAlloc", "pthread_setspecific", "FlsSetValue", "pthread_self", "GetCurrentThreadId"),
+    *("calloc", "malloc", "free", "memcpy", "memmove", "memset", "memcmp", "strcmp", "strlen"),
+    *(
+        "mmap",
+        "VirtualAlloc",
+        "pthread_setspecific",
+        "FlsSetValue",
+        "pthread_self",
+        "GetCurrentThreadId",
+    ),
 }
 # Of CPython: reads its data, takes no reference, no lock and no GIL.
 READS_CPYTHON = {
     *("PyThreadState_GetUnchecked", "_PyThreadState_UncheckedGet", "PyThread_get_thread_ident"),
 }
 # Not functions: keywords, operators, macros of the compiler, types that are called to make a value.
-WORDS = set(
-    "if while for switch return sizeof defined and or not in is range max min bool elif else sw_callback sw_place asm "
-    "volatile __asm__ __volatile__ __attribute__".split()
+WORDS = {
+    *(
+        "if",
+        "while",
+        "for",
+        "switch",
+        "return",
+        "sizeof",
+        "defined",
+        "asm",
+        "volatile",
+        "__asm__",
+        "__volatile__",
+    ),
+    *(
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "range",
+        "max",
+        "min",
+        "bool",
+        "elif",
+        "else",
+        "__attribute__",
+    ),
+    *("sw_callback", "sw_place"),
+}
+COMPILERS = (
+    "__atomic_",
+    "__builtin_",
+    "_Interlocked",
+    "__faststorefence",
+    "_ReadWriteBarrier",
+    "_AddressOf",
 )
-COMPILERS = ("__atomic_", "__builtin_", "_Interlocked", "__faststorefence", "_ReadWriteBarrier", "_AddressOf")
 CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 
 
@@ -75,7 +115,10 @@ class Sources:
     def __init__(self):
         self.cython, self.c, self.locking = {}, {}, []
         for path in sorted(CORE.rglob("*")):
-            if path.suffix in {".pxd", ".pxi", ".pyx", ".c", ".h"} and "interpose" not in path.parts:
+            if (
+                path.suffix in {".pxd", ".pxi", ".pyx", ".c", ".h"}
+                and "interpose" not in path.parts
+            ):
                 self._read(path, without_comments(path.read_text()))
 
     def _read(self, path, text):
@@ -111,7 +154,7 @@ def locked_pieces(lines):
             pieces.append(lines[begun + 1 : number])
             begun = None
         else:
-            assert "sw_lock" not in line and "sw_unlock" not in line, line
+            assert not re.search(r"\bsw_(?:un)?lock\b", line), line
     assert begun is None, "does not unlock"
     return pieces
 
