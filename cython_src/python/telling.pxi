@@ -8,6 +8,7 @@ from stackwarden cimport (
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_NOT_REGISTERED,
+    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_UNMAPPED,
     stackwarden_stack,
@@ -134,7 +135,7 @@ def current_stack():
     cdef stackwarden_stack seen
     cdef sw_thread *thread = this_thread() if sw_process.running else NULL
     if thread == NULL:
-        _refuse(why_no_block(), "current stack")
+        _refuse(why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING, "current stack")
     describe_record(thread.current, &seen)
     return _stack(&seen)
 
