@@ -32,7 +32,8 @@ int sw_is_arena(uintptr_t low, uintptr_t high);
 int sw_is_readable(uintptr_t address);
 
 /* Are all pages of [base, top) in memory? In a readable entry of the map that means that all of them can be read: guard
- * pages that no map shows are not in memory. 1; or 0: no, or it can't be told. */
+ * pages that no map shows are not in memory. 1; or 0: no, or it can't be told. On Windows: will the system commit those
+ * that are not, as the stack grows that the caller is on? */
 int sw_is_resident(uintptr_t base, uintptr_t top);
 
 /* Is all of [base, top) mapped, in whatever protection? 1, 0, or -1 where that can't be told. */

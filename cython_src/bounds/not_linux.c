@@ -16,11 +16,13 @@ int sw_is_arena(uintptr_t low, uintptr_t high)
     return 0;
 }
 
+#ifndef _WIN32
 int sw_is_resident(uintptr_t base, uintptr_t top)
 {
     (void)base;
     (void)top;
     return 0;
 }
+#endif
 
 #endif

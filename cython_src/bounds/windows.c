@@ -16,15 +16,30 @@ int sw_native_bounds(uintptr_t *base, uintptr_t *top)
     return 0;
 }
 
+/* sw_native_bounds() answers for the stack that the thread runs on, a fiber's too. Its pages are committed one by one as
+ * it grows, so most of them are neither readable nor in one region with the stack pointer. */
 int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
 {
     MEMORY_BASIC_INFORMATION region;
+    if (sw_native_bounds(low, high) == 0 && *low <= address && address < *high) {
+        return 0;
+    }
     if (!VirtualQuery((void *)address, &region, sizeof region) || region.State == MEM_FREE) {
         return -1;
     }
-    *low = (uintptr_t)region.BaseAddress;
-    *high = *low + region.RegionSize;
+    const void *allocation = region.AllocationBase;
+    *low = (uintptr_t)allocation;
+    do {
+        *high = (uintptr_t)region.BaseAddress + region.RegionSize;
+    } while (VirtualQuery((void *)*high, &region, sizeof region) && region.State != MEM_FREE
+             && region.AllocationBase == allocation);
     return 0;
+}
+
+int sw_is_resident(uintptr_t base, uintptr_t top)
+{
+    uintptr_t low, high;
+    return sw_native_bounds(&low, &high) == 0 && low <= base && top <= high;
 }
 
 int sw_is_readable(uintptr_t address)

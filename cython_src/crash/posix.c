@@ -1,6 +1,10 @@
 /* posix.c: crash.h on Linux and macOS. */
 #ifndef _WIN32
 #define _GNU_SOURCE
+#if defined(__APPLE__)
+#define _XOPEN_SOURCE 600 /* else <ucontext.h> is an #error there */
+#define _DARWIN_C_SOURCE /* and with it, the rest of the headers is hidden without this */
+#endif
 #include "crash.h"
 
 #include <errno.h>

@@ -8,7 +8,11 @@
 #error "platform.h relies on the memory order of x86-64 on Windows"
 #endif
 
+#if defined(_MSC_VER)
 static __declspec(thread) void *thread_block;
+#else
+static _Thread_local void *thread_block; /* GCC ignores __declspec(thread): one variable for all threads */
+#endif
 static SRWLOCK lock = SRWLOCK_INIT;
 static DWORD exit_slot;
 

@@ -108,8 +108,13 @@ extern stackwarden_beacon STACKWARDEN_BEACON_SLOT;
 #define STACKWARDEN_BEACON_DEFINE_(slot, name) \
     __pragma(section(".swbeac", read, write)) __declspec(allocate(".swbeac")) stackwarden_beacon slot = \
         STACKWARDEN_BEACON_VALUE_(name);
+#elif defined(_WIN32)
+/* The same with GCC or Clang. */
+extern stackwarden_beacon STACKWARDEN_BEACON_SLOT;
+#define STACKWARDEN_BEACON_DEFINE_(slot, name) \
+    __attribute__((used, section(".swbeac"))) stackwarden_beacon slot = STACKWARDEN_BEACON_VALUE_(name);
 #else
-#error "stackwarden/beacon.h: beacons are for ELF, Mach-O and MSVC"
+#error "stackwarden/beacon.h: beacons are for ELF, Mach-O and Windows"
 #endif
 
 /* Define this executable's or library's beacon. Once, at file scope, without a semicolon.
