@@ -2,16 +2,17 @@
 """stackwarden._calls: calls of Python functions on other stacks.
 
 Promises: the function behaves as when it is called in place: result, exception, context, current frame, settrace
-and signals. Only the stack is another one. Uses the public table alone, as an outsider would.
+and signals. Only the stack is another one. Nothing of this module stands in a traceback. Uses the public table
+alone, as an outsider would.
 """
 
 import sys
-from operator import index
 
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
+from stackwarden._callables import refuse_undecorated, refuse_unless_run
 from stackwarden._contract import check_size
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
@@ -24,12 +25,31 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    /* Cython has each function of this module add a line of its own to tracebacks. Python folds lines of a runaway
+     * that repeat; with ours between them it would print them all. So an exception of C may have no traceback
+     * here, which `except` and `finally` of Cython bear, and its `with` does not: there is none in this file. */
+    #define PyTraceBack_Here(frame) ((void)(frame), 0)
+
+    /* Does calling it run it? Unsure: the answer is that of refuse_unless_run(), which takes longer. */
+    static inline int surely_runs(PyObject *func)
+    {
+        if (PyMethod_Check(func)) {
+            func = PyMethod_GET_FUNCTION(func);
+        }
+        if (PyFunction_Check(func)) {
+            const int later = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR;
+            return !(((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags & later);
+        }
+        return PyCFunction_Check(func) || PyType_Check(func);
+    }
+
     /* CPython 3.14 raises in the last 2 margins of 16 KiB and frees nothing in the 4 above; the rest is for the
      * function. On 3.11 it is 75 calls, on 3.12 and 3.13 109: importing a large module takes 55 to 69. */
     #define GROW_LEAST_ROOM ((size_t)192 << 10)
     static inline PyObject *grow_result(PyObject *result) { return result; }
     """
     const size_t GROW_LEAST_ROOM
+    bint surely_runs(PyObject *func)
     object result_of "grow_result"(PyObject *result)  # NULL: raises the pending exception
 
 
@@ -50,7 +70,7 @@ cdef size_t _default_size() except 0:
 
 cdef size_t _bytes_of(size, str parameter) except 0:
     """Bytes, of a number or a text. Raises StackRangeError, TypeError."""
-    if isinstance(size, str):
+    if type(size) is not int:
         from stackwarden._sizes import size_of
         return size_of(size, parameter)
     return check_size(size, parameter)
@@ -69,6 +89,7 @@ cdef struct Call:
     PyObject *args
     PyObject *kwargs
     PyObject *result  # NULL: an exception is pending
+    bint hint_at_limit  # where it was the recursion limit that ended the call
 
 
 cdef void _call(void *call) noexcept:
@@ -76,6 +97,8 @@ cdef void _call(void *call) noexcept:
         (<Call *>call).result = (<PyObject *(*)(Call *) noexcept><void *>_call_watched)(<Call *>call)
     else:
         (<Call *>call).result = PyObject_Call((<Call *>call).func, (<Call *>call).args, (<Call *>call).kwargs)
+    if (<Call *>call).hint_at_limit and (<Call *>call).result == NULL:
+        (<PyObject *(*)(Call *) noexcept><void *>_raise_with_hint)(<Call *>call)
 
 
 cdef stackwarden.stackwarden_status _call_on_other_stack(size_t size, Call *call) noexcept:
@@ -95,12 +118,10 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
     raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
 
 
-_NOT_RUN_BY_THE_CALL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-
-
-cdef _refuse_if_not_run(str decorator, func):
-    if getattr(getattr(func, "__code__", None), "co_flags", 0) & _NOT_RUN_BY_THE_CALL:
-        raise TypeError(f"{decorator}() cannot be used on {func!r}: calling it does not run it")
+cdef inline int _must_run(str user, func) except -1:
+    if not surely_runs(<PyObject *>func):
+        refuse_unless_run(user, func)
+    return 0
 
 
 # ---- greenlets that began on the stack, and may outlive the call ----
@@ -142,11 +163,13 @@ def call_on_stack(func, /, *args, stack_size=None, **kwargs):
     is used as it is touched, and given back afterwards; stacks are pooled for further calls. The call shares the
     caller's execution state: it may suspend a coroutine that the caller is in.
 
-    Raises, and does not call: StackRangeError, StackTooSmallError, MemoryError, NotRunningError.
+    Raises, and does not call: StackRangeError, StackTooSmallError, MemoryError, NotRunningError, and TypeError for
+    what a call does not run: async functions and generator functions.
     Raises StackLeftInUseError afterwards when greenlets that began on the stack are still alive.
     """
     cdef size_t size = _size_of(stack_size)
-    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL, False)
+    _must_run("call_on_stack", func)
     cdef stackwarden.stackwarden_status status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
@@ -160,15 +183,16 @@ def maybe_grow(func, /, *args, **kwargs):
     functions, ``sys.getrecursionlimit()``). The other stack has the size that ``call_on_stack`` gives by default,
     and the same exceptions are raised. ``growing`` is the decorator, with sizes of its own.
     """
+    _must_run("maybe_grow", func)
     return result_of(_call_grown(GROW_LEAST_ROOM, _default_size(), func, args, kwargs))
 
 
-def growing(*, room=None, stack_size=None):
-    """Decorator: each call of the function goes through ``maybe_grow``, with these sizes.
+def growing(function=None, /, *, room=None, stack_size=None):
+    """Decorator, bare or with sizes: each call of the function goes through ``maybe_grow``, with these sizes.
 
     ``room``: bytes that must be left for a call in place, by default 192 KiB; ``stack_size``: of another stack, by
     default as for ``call_on_stack``. Both are bytes or a text such as "512K", and attributes of the decorated
-    function. Raises TypeError for generator and coroutine functions: calling one does not run it.
+    function. Raises TypeError for what a call does not run: async functions and generator functions.
     """
     from functools import wraps  # 2 ms of import time
 
@@ -176,7 +200,7 @@ def growing(*, room=None, stack_size=None):
     cdef size_t size = max(_size_of(stack_size), least)
 
     def decorate(func):
-        _refuse_if_not_run("growing", func)
+        refuse_undecorated("growing", func)
 
         @wraps(func)
         def grown(*args, **kwargs):
@@ -186,11 +210,11 @@ def growing(*, room=None, stack_size=None):
         grown.stack_size = size
         return grown
 
-    return decorate
+    return decorate if function is None else decorate(function)
 
 
 cdef PyObject *_call_grown(size_t room, size_t size, func, tuple args, dict kwargs) except? NULL:
-    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL, False)
     cdef stackwarden.stackwarden_status status = _maybe_grow(room, size, &call)
     if status < 0:
         _refuse(status, func, size)
@@ -215,52 +239,111 @@ def _call_synced(room, func, tuple args, dict kwargs):
             stackwarden.leave_sync(&request)
 
 
+def _synced(func, room):
+    """For _sync_on_call.py: what it returns for a function."""
+    from functools import wraps  # 2 ms of import time
+
+    refuse_undecorated("sync_on_call", func)
+
+    @wraps(func)
+    def synced(*args, **kwargs):
+        return _call_synced(room, func, args, kwargs)
+
+    return synced
+
+
+# ---- decorators that are blocks, too ----
+
+def _within(begin, str user, func):
+    """A function each call of which is made within a block of its own: `begin()` is the block."""
+    from functools import wraps  # 2 ms of import time
+
+    refuse_undecorated(user, func)
+
+    @wraps(func)
+    def within(*args, **kwargs):
+        block = begin()
+        block.__enter__()
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            if not block.__exit__(type(error), error, error.__traceback__):
+                raise
+            return None
+        block.__exit__(None, None, None)
+        return result
+
+    return within
+
+
 # ---- deep_recursion ----
 
-cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs) except? NULL:
+cdef object _raise_with_hint(Call *call):
+    """Raise what the call raised; where the recursion limit ended it, with a note of what would have helped."""
+    try:
+        return result_of(call.result)
+    except RecursionError as error:
+        from stackwarden._recursion_errors import hint_at_limit
+        hint_at_limit(error)
+        raise
+
+
+cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs, bint limited) except? NULL:
     """The outermost call gets a stack of the size; inner ones get another only where that is nearly used up."""
     cdef stackwarden.stackwarden_stack here
-    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL)
+    cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL, False)
     cdef stackwarden.stackwarden_status status
     stackwarden.sync_stack()
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.pooled and here.size >= size:
         status = _maybe_grow(GROW_LEAST_ROOM, size, &call)
     else:
+        call.hint_at_limit = not limited
         status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
     return call.result
 
 
-def deep_recursion(*, stack_size=None, limit=None):
-    """Decorator: the outermost call of the function runs on a stack of ``stack_size``, inner ones grow as needed.
+cdef _limit_of(limit):
+    """Raises TypeError, ValueError."""
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(f"limit must be a number of calls, not {type(limit).__name__}: {limit!r}")
+    limit = limit.__index__()
+    if not 0 < limit < 2**31:
+        raise ValueError(f"a recursion limit of {limit}: must be between 1 and 2**31 - 1")
+    return limit
+
+
+def deep_recursion(function=None, /, *, stack_size=None, limit=None):
+    """Decorator, bare or with sizes: the outermost call of the function runs on a stack of ``stack_size``, inner
+    ones grow as needed.
 
     For C recursion of the standard library (``repr``, ``json``, ``pickle``) the size is what counts. ``limit`` is
     the recursion limit of the interpreter, all threads included, for as long as a call is under way; a higher one
     stays. Effective is the highest of those of all calls under way and of the user's own, which
-    ``sys.setrecursionlimit()`` may set meanwhile.
+    ``sys.setrecursionlimit()`` may set meanwhile. Where none was given, a RecursionError of the limit has a note that
+    says so.
 
-    Raises TypeError for generator and coroutine functions: calling one does not run it. The decorated function
+    Raises TypeError for what a call does not run: async functions and generator functions. The decorated function
     raises what ``call_on_stack`` raises.
     """
     from functools import wraps  # 2 ms of import time
 
     cdef size_t size = _size_of(stack_size)
-    if limit is not None:
-        limit = index(limit)
-        if not 0 < limit < 2**31:
-            raise ValueError(f"a recursion limit of {limit}: must be between 1 and 2**31 - 1")
+    cdef bint is_limited = limit is not None
+    if is_limited:
+        limit = _limit_of(limit)
         from stackwarden._raised_limit import call_with_limit
 
     def decorate(func):
-        _refuse_if_not_run("deep_recursion", func)
+        refuse_undecorated("deep_recursion", func)
 
         def deep(*args, **kwargs):
-            return result_of(_call_deep(size, func, args, kwargs))
+            return result_of(_call_deep(size, func, args, kwargs, is_limited))
 
         def limited(*args, **kwargs):
             return call_with_limit(limit, deep, args, kwargs)
 
         return wraps(func)(deep if limit is None else limited)
 
-    return decorate
+    return decorate if function is None else decorate(function)

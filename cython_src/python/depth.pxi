@@ -41,8 +41,8 @@ cdef int _refuse_budget(stackwarden_status status, size_t size, Stack stack) exc
 
 
 cdef class stack_budget:
-    """``with stack_budget(size):`` CPython raises RecursionError before the body uses more than ``size`` bytes of
-    the stack that it is on.
+    """``with stack_budget(size):`` or ``@stack_budget(size)``: CPython raises RecursionError before the body uses
+    more than ``size`` bytes of the stack that it is on.
 
     For sandboxes, and for greenlets whose saved stacks are to stay small. Of several the narrowest is
     effective, and each ends with its own block, wherever that ends; other stacks that are switched to meanwhile
@@ -50,6 +50,7 @@ cdef class stack_budget:
     ``status()["margin"]`` bytes can jump it.
 
     Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already.
+    As a decorator it raises TypeError for what a call does not run: async functions and generator functions.
     """
 
     cdef readonly size_t size
@@ -58,6 +59,17 @@ cdef class stack_budget:
 
     def __init__(self, size, /):
         self.size = budget_of(size)
+
+    @cython.binding(True)
+    def __call__(self, function, /):
+        """As a decorator: each call has a budget of its own, of this size."""
+        from stackwarden._calls import _within
+        return _within(self._another, "stack_budget", function)
+
+    def _another(self):
+        cdef stack_budget budget = stack_budget.__new__(stack_budget)
+        budget.size = self.size
+        return budget
 
     @cython.binding(True)
     def __enter__(self):

@@ -194,3 +194,6 @@ if not TYPE_CHECKING:
 
         globals()[name] = wrap_thread_pool
         return wrap_thread_pool
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

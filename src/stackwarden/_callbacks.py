@@ -6,6 +6,7 @@ callback, or by a child process after a fork.
 
 import atexit
 
+from stackwarden._callables import refuse_unless_run
 from stackwarden._core import (
     _forget_callback,
     _forget_callbacks_of_ended_threads,
@@ -30,10 +31,10 @@ def register_switch_callback(
     It runs on the new stack. What it raises goes to sys.unraisablehook, and the switch stands. A switch made
     while detached is delivered at the next sync, several as one (``status()["coalesced_switches"]``).
 
-    Raises RegistryFullError when 16 C callbacks are registered already: then it is not called.
+    Raises TypeError for what a call does not run: async functions and generator functions; RegistryFullError when
+    16 C callbacks are registered already: then it is not called.
     """
-    if not callable(callback):
-        raise TypeError(f"a switch callback must be callable, not {type(callback).__name__}")
+    refuse_unless_run("register_switch_callback", callback)
     entry = (callback, 0 if all_threads else _thread_serial())
     _forget_callbacks_of_ended_threads()
     if not _switch_callbacks:

@@ -1,9 +1,12 @@
 from collections.abc import Callable
 from contextvars import Context
 from types import FrameType, TracebackType
-from typing import Any, Self, SupportsIndex, overload
+from typing import Any, ParamSpec, Self, SupportsIndex, TypeVar, overload
 
 from stackwarden._types import BoundsFrom, Isolation, Policy
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 class Stack:
     @property
@@ -51,6 +54,7 @@ class stack_budget:  # noqa: N801 (used like a function)
     @property
     def size(self) -> int: ...
     def __init__(self, size: SupportsIndex | str, /) -> None: ...
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

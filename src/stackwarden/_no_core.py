@@ -6,10 +6,16 @@ that it cannot.
 
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from stackwarden._callables import refuse_undecorated
 from stackwarden._types import Status
 from stackwarden.errors import NotRunningError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _REASON = (
     f"stackwarden has no compiled core for {sys.implementation.name} "
@@ -68,6 +74,20 @@ def sync_on_call(
 ) -> Callable[..., Any]:
     """The function as it is: there is nothing to sync."""
     return sync_on_call if function is None else function
+
+
+def _within(
+    begin: Callable[[], AbstractContextManager[Any]], user: str, func: Callable[P, R]
+) -> Callable[P, R]:
+    """A function each call of which is made within a block of its own: ``begin()`` is the block."""
+    refuse_undecorated(user, func)
+
+    @wraps(func)
+    def within(*args: P.args, **kwargs: P.kwargs) -> R:
+        with begin():
+            return func(*args, **kwargs)
+
+    return within
 
 
 def _stack_ends_first() -> bool:

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NoReturn, SupportsIndex, TypeVar
 
+from stackwarden._callables import refuse_unless_run
 from stackwarden._calls import _call_synced
 from stackwarden._core import _adopt_worker, _begin_task, _is_alive
 from stackwarden._latch import Latch
@@ -62,9 +63,9 @@ def wrap_thread_pool(
     least = settings().get("min-stack", PROTECTION["exact_stack_size"])
     if min_stack is not None:
         least = size_of(min_stack, "min_stack")
-    for hook in (initializer, teardown):
-        if hook is not None and not callable(hook):
-            raise TypeError(f"initializer and teardown must be callable, not {hook!r}")
+    for name_of_hook, hook in (("initializer", initializer), ("teardown", teardown)):
+        if hook is not None:
+            refuse_unless_run(name_of_hook, hook)
     initialize = None if initializer is None else partial(initializer, *initargs)
     return _Wrapped(_way_into(pool), name or _name_of(pool), least, initialize, teardown)
 

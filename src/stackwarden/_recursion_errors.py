@@ -16,11 +16,13 @@ import sys
 from stackwarden.errors import NotRunningError, RecursionOverflow, StackOverflow
 
 try:
+    from stackwarden._calls import _within
     from stackwarden._core import _stack_ends_first, current_stack
     from stackwarden._status import status
 except ModuleNotFoundError:
     from stackwarden._no_core import (
         _stack_ends_first,
+        _within,
         current_stack,
         status,
     )
@@ -29,11 +31,16 @@ TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
-    from typing import ParamSpec, TypeAlias, TypeVar
+    from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, overload
 
     Overflow: TypeAlias = type[StackOverflow] | type[RecursionOverflow]
     P = ParamSpec("P")
     R = TypeVar("R")
+else:
+
+    def overload(function):
+        return function
+
 
 _OF_THE_STACK = "Stack overflow (used "
 _OF_EITHER = "maximum recursion depth exceeded"
@@ -46,8 +53,25 @@ _GENERATORS = (
 def classify_recursion_error(error: BaseException) -> "Overflow | None":
     """``StackOverflow`` or ``RecursionOverflow``; None for one raised by hand, not known, or of another kind.
 
-    To be called on the stack that the exception was raised on, before anybody changes the recursion limit.
+    Where the exception itself says nothing, those that it comes from are asked: its cause, or else its context, as
+    a traceback shows them. To be called on the stack that the exception was raised on, before anybody changes the
+    recursion limit.
     """
+    if not isinstance(error, BaseException):
+        raise TypeError(f"classify_recursion_error() wants an exception, not {error!r}")
+    seen: set[int] = set()
+    while id(error) not in seen:
+        found = _class_of(error)
+        origin = error.__context__ if not error.__suppress_context__ else error.__cause__
+        if found is not None or origin is None:
+            return found
+        seen.add(id(error))
+        error = origin
+    return None
+
+
+def _class_of(error: BaseException) -> "Overflow | None":
+    """By the exception alone."""
     if isinstance(error, (StackOverflow, RecursionOverflow)):
         return type(error)
     if type(error) not in (RecursionError, MemoryError) or _is_by_hand(error.__traceback__):
@@ -116,23 +140,38 @@ def _is_made_up(frame: "FrameType") -> bool:
     return frame.f_back is None and frame.f_lasti <= 0
 
 
+def hint_at_limit(error: RecursionError) -> None:
+    """For _calls.pyx: add a note where it was the recursion limit that ended a call of ``deep_recursion``."""
+    if _class_of(error) is RecursionOverflow:
+        error.add_note(
+            f"stackwarden: the recursion limit ({sys.getrecursionlimit()}) ended this, not the stack; "
+            "deep_recursion(limit=...) raises it for the time of a call"
+        )
+
+
 class precise_recursion_errors:  # noqa: N801 (used like a function)
-    """``with precise_recursion_errors():`` or ``@precise_recursion_errors()``: RecursionError comes out as the
+    """``with precise_recursion_errors():`` or ``@precise_recursion_errors``: RecursionError comes out as the
     class that ``classify_recursion_error()`` tells, StackOverflow or RecursionOverflow, with the original as
     its cause.
 
-    So does the parser's MemoryError. What has no class comes out as it is.
+    So does the parser's MemoryError. What has no class of its own comes out as it is, whatever it comes from. The
+    decorator raises TypeError for what a call does not run: async functions and generator functions.
     """
 
-    def __call__(self, function: "Callable[P, R]") -> "Callable[P, R]":
-        from functools import wraps
+    @overload
+    def __new__(cls, function: None = None, /) -> "Self": ...
 
-        @wraps(function)
-        def precise(*args: "P.args", **kwargs: "P.kwargs") -> "R":
-            with self:
-                return function(*args, **kwargs)
+    @overload
+    def __new__(  # type: ignore[misc]  # noqa: F811
+        cls, function: "Callable[P, R]", /
+    ) -> "Callable[P, R]": ...
 
-        return precise
+    def __new__(cls, function: "Any" = None, /) -> "Any":  # noqa: F811
+        made = super().__new__(cls)
+        return made if function is None else made(function)
+
+    def __call__(self, function: "Callable[P, R]", /) -> "Callable[P, R]":
+        return _within(type(self), "precise_recursion_errors", function)
 
     def __enter__(self) -> "precise_recursion_errors":
         return self
@@ -144,9 +183,18 @@ class precise_recursion_errors:  # noqa: N801 (used like a function)
         traceback: "TracebackType | None",
     ) -> None:
         if isinstance(error, (RecursionError, MemoryError)):
-            found = classify_recursion_error(error)
-            if found is not None and not isinstance(error, found):
-                raise _described(found, error) from error
+            try:
+                precise = _precise(error)
+            except RecursionError:
+                return  # no room for it here; a block further out has more
+            if precise is not None:
+                raise precise from error
+
+
+def _precise(error: BaseException) -> StackOverflow | RecursionOverflow | None:
+    """What is to be raised in its place; None: nothing."""
+    found = _class_of(error)
+    return None if found is None or isinstance(error, found) else _described(found, error)
 
 
 def _described(kind: "Overflow", error: BaseException) -> StackOverflow | RecursionOverflow:

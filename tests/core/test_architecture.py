@@ -308,6 +308,13 @@ def test_every_name_that_is_cimported_is_used():
                     )
 
 
+def test_calls_have_no_with_statement():
+    """Cython's needs a traceback, and functions of that file add none."""
+    assert not re.findall(
+        r"^\s+with .*:$", (CORE / "calls" / "calls.pyx").read_text(), re.MULTILINE
+    )
+
+
 MOST_LINES = 370
 MOST_LINES_OF_THE_HOOK = 210
 MOST_LINES_OF_A_FUNCTION = 40

@@ -47,19 +47,78 @@ def test_what_is_raised_by_hand_has_no_class(error):
     assert classify_recursion_error(error) is None
 
 
-def test_what_somebody_made_a_class_of_has_none():
-    class DeepError(RecursionError):
-        pass
+class DeepError(Exception):
+    pass
 
+
+class DeepRecursionError(RecursionError):
+    pass
+
+
+def from_its_cause(kind):
+    try:
+        endless()
+    except RecursionError as error:
+        raise kind("too deep") from error
+
+
+def from_its_context(kind):
+    try:
+        endless()
+    except RecursionError:
+        raise kind("too deep")  # noqa: B904
+
+
+def from_nothing(kind):
+    try:
+        endless()
+    except RecursionError:
+        raise kind("too deep") from None
+
+
+def caught_any(function, kind):
+    with pytest.raises(kind) as found:
+        function(kind)
+    return found.value
+
+
+@pytest.mark.parametrize("kind", [DeepError, DeepRecursionError, RecursionError])
+@pytest.mark.parametrize("convert", [from_its_cause, from_its_context])
+def test_what_somebody_made_of_it_has_the_class_of_what_it_comes_from(convert, kind):
+    assert classify_recursion_error(caught_any(convert, kind)) is RecursionOverflow
+
+
+def test_what_somebody_says_comes_from_nothing_has_none():
+    assert classify_recursion_error(caught_any(from_nothing, DeepError)) is None
+
+
+def test_it_may_come_from_far_and_in_a_circle():
+    last = first = DeepError()
+    for _ in range(10_000):
+        last.__cause__ = DeepError()
+        last = last.__cause__
+    last.__cause__ = first
+    assert classify_recursion_error(first) is None
+    last.__cause__ = caught(endless)
+    assert classify_recursion_error(first) is RecursionOverflow
+    last.__cause__ = None
+
+
+@pytest.mark.parametrize("kind", [DeepError, DeepRecursionError, RecursionError])
+def test_what_somebody_made_of_it_comes_out_as_it_is(kind):
+    @precise_recursion_errors
     def convert():
-        try:
-            endless()
-        except RecursionError as error:
-            raise DeepError(str(error)) from error
+        from_its_cause(kind)
 
-    error = caught(convert)
-    assert classify_recursion_error(error) is None
-    assert classify_recursion_error(error.__cause__) is RecursionOverflow
+    with pytest.raises(kind) as found:
+        convert()
+    assert type(found.value) is kind
+
+
+@pytest.mark.parametrize("wrong", [None, RecursionError, "maximum recursion depth exceeded"])
+def test_what_is_no_exception_is_refused(wrong):
+    with pytest.raises(TypeError, match="wants an exception, not "):
+        classify_recursion_error(wrong)
 
 
 def test_the_classes_are_their_own():
@@ -79,8 +138,9 @@ def test_the_original_is_the_cause():
     assert str(found.value) == str(cause)
 
 
-def test_as_a_decorator_it_does_the_same():
-    @precise_recursion_errors()
+@pytest.mark.parametrize("decorator", [precise_recursion_errors, precise_recursion_errors()])
+def test_as_a_decorator_it_does_the_same(decorator):
+    @decorator
     def decorated(*, number):
         """A docstring."""
         return number if number else endless()

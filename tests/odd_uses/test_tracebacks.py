@@ -1,0 +1,103 @@
+"""The traceback of a runaway is that of the undecorated function: Python folds lines that repeat."""
+
+import io
+import sys
+import traceback
+from functools import partial
+
+import pytest
+
+import stackwarden
+from stackwarden import (
+    deep_recursion,
+    growing,
+    precise_recursion_errors,
+    stack_budget,
+    sync_on_call,
+)
+
+DECORATORS = {
+    "deep_recursion": deep_recursion(stack_size="64M", limit=5000),
+    "growing": growing,
+    "precise_recursion_errors": precise_recursion_errors,
+    "stack_budget": stack_budget("1M"),
+    "sync_on_call": sync_on_call,
+}
+FEW = 40  # lines: twice what a plain function's takes
+
+
+def runaway(decorator):
+    @decorator
+    def runs_away(level):
+        return runs_away(level + 1) + 1
+
+    with pytest.raises(RecursionError) as found:
+        runs_away(0)
+    return found.value
+
+
+def own_lines(error):
+    """The names in the traceback below this file's."""
+    return {frame.name for frame in traceback.extract_tb(error.__traceback__)} - {"runaway"}
+
+
+@pytest.fixture(params=DECORATORS)
+def error(request):
+    return runaway(DECORATORS[request.param])
+
+
+def test_it_folds_as_a_plain_functions_does(error):
+    assert (
+        len("".join(traceback.format_exception(runaway(lambda function: function))).splitlines())
+        < FEW
+    )
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    assert len(lines) < 2 * FEW  # of precise_recursion_errors there are two
+    assert any("more times" in line for line in lines)
+
+
+def test_and_where_c_prints_it(error):
+    if isinstance(error, stackwarden.RecursionOverflow):
+        error = error.__cause__
+    text = io.StringIO()
+    stderr, sys.stderr = sys.stderr, text
+    try:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = stderr
+    assert len(text.getvalue().splitlines()) < FEW
+
+
+def test_no_frame_of_ours_is_in_it(error):
+    if isinstance(error, stackwarden.RecursionOverflow):
+        error = error.__cause__
+    assert own_lines(error) == {"runs_away"}
+
+
+@pytest.mark.parametrize("call", [stackwarden.call_on_stack, stackwarden.maybe_grow])
+def test_a_call_on_another_stack_is_no_line(call):
+    def fail():
+        raise KeyError("inside")
+
+    with pytest.raises(KeyError) as found:
+        call(fail)
+    names = [frame.name for frame in traceback.extract_tb(found.value.__traceback__)]
+    assert names == ["test_a_call_on_another_stack_is_no_line", "fail"]
+
+
+def test_recursion_through_c_and_maybe_grow_folds_as_well():
+    def height(node):
+        return 1 + max(map(partial(stackwarden.maybe_grow, height), [node]))
+
+    with pytest.raises(RecursionError) as found:
+        height(0)
+    assert {frame.name for frame in traceback.extract_tb(found.value.__traceback__)[1:]} == {
+        "height"
+    }
+
+
+def test_a_refusal_points_at_the_callers_line():
+    with pytest.raises(stackwarden.StackTooSmallError) as found:
+        stackwarden.call_on_stack(len, (), stack_size=1)
+    frames = traceback.extract_tb(found.value.__traceback__)
+    assert [frame.name for frame in frames] == ["test_a_refusal_points_at_the_callers_line"]
