@@ -117,10 +117,34 @@ def _load(name: str) -> ModuleType:
 
 
 def _entry_point(name: str) -> EntryPoint:
+    if not isinstance(name, str):
+        raise TypeError(f"an adapter is named by a str, not {type(name).__name__}: {name!r}")
     found = tuple(entry_points(group=GROUP, name=name))
     if not found:
-        raise UnknownAdapterError(f"no adapter {name!r} (available: {_listed(available())})")
+        raise UnknownAdapterError(
+            _nothing_to_install(name) or f"no adapter {name!r} (available: {_listed(available())})"
+        )
     return found[0]
+
+
+_BRINGS_ITS_OWN = (
+    "it brings stacks of its own, which are told of. Import stackwarden.adapters.{name}"
+)
+_IS_IN_A_HEADER = "it is told of where it is compiled, by a header of stackwarden.get_include()"
+_STAYS_ON_ITS_STACK = "its coroutines are Python's own, and stay on the stack of their thread"
+_NEEDS_NONE = {
+    "ray": "its switches are seen, not told. Use runtime_env() of stackwarden.adapters.ray",
+    **dict.fromkeys(("asm", "fcontext", "ucontext"), _BRINGS_ITS_OWN),
+    **dict.fromkeys(("boost", "boost_context", "boost_fiber"), _IS_IN_A_HEADER),
+    **dict.fromkeys(("asyncio", "anyio", "curio", "trio", "uvloop"), _STAYS_ON_ITS_STACK),
+    "eventlet": 'it runs on greenlets. Install the adapter "greenlet"',
+}
+
+
+def _nothing_to_install(name: str) -> str | None:
+    """What is said of a system that people look for an adapter of, and that has none."""
+    why = _NEEDS_NONE.get(name.lower())
+    return why and f"there is nothing to install for {name!r}: {why.format(name=name.lower())}"
 
 
 def _listed(names: list[str]) -> str:

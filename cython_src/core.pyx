@@ -47,7 +47,7 @@ from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE
 from switching.checking cimport note_site, sw_checking, sw_contradiction
-from switching.policies cimport default_policy, set_policy_for_good
+from switching.policies cimport default_policy, end_assumed_size, enter_assumed_size, set_policy_for_good
 from switching.registration cimport has_isolation, name_stack
 from switching.sync cimport sync_slow
 from switching.threads cimport (
@@ -153,7 +153,7 @@ cdef _start_process():
         sw_platform_started = 1
     for which in range(SW_POLICY_KINDS):
         sw_process.policies[which] = sw_process.set_policies[which] = default_policy(which)
-    sw_process.assumed_size = SW_ASSUMED_SIZE
+    sw_process.assumed_size = sw_process.set_assumed_size = SW_ASSUMED_SIZE
     sw_process.min_stack = 0
     sw_process.stack_size = SW_DEFAULT_STACK_SIZE
     sw_process.running = 1

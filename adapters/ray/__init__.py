@@ -7,6 +7,7 @@ that came to in each of them. Nothing is installed: the switches are seen, not t
 import json
 import os
 import socket
+import sys
 import threading
 import uuid
 from typing import Any, Literal
@@ -36,7 +37,7 @@ def runtime_env(*, isolation: Literal["none", "frames"] = "none") -> dict[str, A
 def answer() -> None:
     """In a worker: answer ``report()`` from now on. Ray calls it when the worker starts."""
     token = os.environ.get(_TOKEN)
-    if token is None:
+    if token is None or sys.flags.ignore_environment:
         return
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(_SOCKETS.format(token=token, pid=os.getpid()))

@@ -14,7 +14,7 @@
  *                                                                 execution ---> sw_execution (execution.h)
  *                         loaded, incoming, finished ---------> sw_execution
  *                         blocks, policy_requests ------------> sw_request ---> sw_request ...
- *        policy_requests -> sw_request ---> sw_request ...
+ *        policy_requests, size_requests --> sw_request ---> sw_request ...
  */
 #ifndef SW_GUARD_H
 #define SW_GUARD_H
@@ -75,7 +75,8 @@ typedef struct {
 } sw_place;
 
 /* A request of a block of code: a budget of a stack, the bounds of a stack on a thread, a policy of a thread or of the
- * process, a recursion limit of an interpreter. Each ends with its own block, in whatever order and on whatever thread. What is effective is computed from
+ * process, a recursion limit of an interpreter, the assumed size of unknown stacks. Each ends with its own block, in
+ * whatever order and on whatever thread. What is effective is computed from
  * those that are left; no former value is restored. */
 typedef struct sw_request {
     struct sw_request *next; /* the one made before it in the same list; while free: the next free one */
@@ -88,6 +89,7 @@ typedef struct sw_request {
     int32_t calls_withheld; /* ... and calls (3.11 to 3.13) */
     int32_t limit; /* a recursion limit: depth/limits.pxd */
     uint8_t which, policy; /* of a policy: sw_policy_kind, sw_policy */
+    size_t size; /* assumed, of an unknown stack */
 } sw_request;
 
 /* What no switch needs of a record. Found by the record's index. */
@@ -205,7 +207,8 @@ typedef struct {
     SW_ATOMIC(int) own_policies; /* threads that have policies of their own */
     SW_ATOMIC(int) unchecked; /* a policy under which CPython checks no bounds was requested, now or earlier */
     SW_ATOMIC(uint64_t) policy_serial; /* counts changes of policies */
-    size_t assumed_size; /* bytes; of an unknown stack */
+    size_t assumed_size, set_assumed_size; /* bytes; of an unknown stack: effective, and set for good */
+    sw_request *size_requests; /* the newest first */
     size_t min_stack, stack_size; /* bytes; maybe_grow()'s defaults: room, and size of another stack */
     SW_ATOMIC(int) has_foreign; /* a stack that is not native got a record ... */
     SW_ATOMIC(int) first_foreign_done; /* ... and what comes with the first one is done: cpython/first_stack.h */

@@ -189,7 +189,9 @@ cdef class Stack:
         raise TypeError("a Stack cannot be pickled: it names memory of this process")
 
     def __repr__(self):
-        return describe(self.name, self.base, self.size)
+        cdef sw_record *record = record_of(self._handle)
+        return describe(
+            self.name, self.base, self.size, BOUNDS_FROM[record.bounds_from] if record != NULL else "gone")
 
     cdef sw_record *_record(self) except NULL:
         cdef sw_record *record = record_of(self._handle)

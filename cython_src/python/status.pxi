@@ -37,9 +37,16 @@ def _leave_policy(Request request, bint for_good, /):
         sw_table.leave_policy(&request.token)
 
 
-def _set_assumed_size(size_t size, /):
+def _enter_assumed_size(Request request, size_t size, /):
     """Say what an unknown stack is taken for (bytes, rounded up to pages)."""
-    sw_process.assumed_size = (size + SW_PAGE - 1) & ~(SW_PAGE - 1)
+    cdef stackwarden_status status = enter_assumed_size((size + SW_PAGE - 1) & ~(SW_PAGE - 1), &request.token)
+    if status != STACKWARDEN_DONE:
+        _refuse(status, "stack_policy()")
+
+
+def _leave_assumed_size(Request request, bint for_good, /):
+    """On whichever thread; again it does nothing."""
+    end_assumed_size(&request.token, for_good)
 
 
 def _set_stack_sizes(size_t min_stack, size_t stack_size, /):

@@ -83,6 +83,7 @@ cdef extern from "data/guard.h" nogil:
         int32_t limit
         uint8_t which
         uint8_t policy
+        size_t size
 
     ctypedef struct sw_leaf:
         uint64_t *granules
@@ -149,6 +150,8 @@ cdef extern from "data/guard.h" nogil:
         int unchecked
         uint64_t policy_serial
         size_t assumed_size
+        size_t set_assumed_size
+        sw_request *size_requests
         size_t min_stack
         size_t stack_size
         int has_foreign

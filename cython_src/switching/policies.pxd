@@ -1,4 +1,4 @@
-"""Setting policies: for good or for a block of code, in the process or on a thread.
+"""Setting policies, and the assumed size: for good or for a block of code, in the process or on a thread.
 
 Promises: the requests of blocks form a set, of which the newest is effective; each ends with its own block, on
 whichever thread. A change is effective at once on the calling thread if that is attached, elsewhere with the next
@@ -145,3 +145,36 @@ cdef inline stackwarden_status sw_leave_policy(const stackwarden_request *token)
 cdef inline void set_policy_for_good(const stackwarden_request *token) noexcept nogil:
     """End a request; its policy is set for good."""
     end_policy(token, True)
+
+
+# ---- what an unknown stack is taken for ----
+
+cdef inline void compute_assumed_size() noexcept nogil:
+    """Under sw_lock()."""
+    cdef sw_request *newest = sw_process.size_requests
+    sw_process.assumed_size = newest.size if newest != NULL else sw_process.set_assumed_size
+
+
+cdef inline stackwarden_status enter_assumed_size(size_t size, stackwarden_request *token) noexcept nogil:
+    """Until end_assumed_size(): the newest of those that are left is effective."""
+    cdef sw_request *request
+    sw_lock()
+    request = make_request(&sw_process.size_requests, token)
+    if request != NULL:
+        request.size = size
+        compute_assumed_size()
+    sw_unlock()
+    return STACKWARDEN_DONE if request != NULL else STACKWARDEN_NO_MEMORY
+
+
+cdef inline void end_assumed_size(const stackwarden_request *token, bint for_good) noexcept nogil:
+    """Again it does nothing. `for_good`: the size stays, behind those of the blocks that are left."""
+    cdef sw_request *request
+    sw_lock()
+    request = request_of(token)
+    if request != NULL:
+        if for_good:
+            sw_process.set_assumed_size = request.size
+        remove_request(&sw_process.size_requests, request)
+        compute_assumed_size()
+    sw_unlock()

@@ -104,6 +104,13 @@ except ModuleNotFoundError as missing:
         wrap_thread_pool,
     )
 except ImportError as refused:
+    if "Re-importing it is not supported" in str(refused):  # Cython's words
+        raise ImportError(
+            "stackwarden was removed from sys.modules and imported again: its core is in a process once, and "
+            "cannot be loaded a second time. Put the former modules back into sys.modules, or leave them there.",
+            name=refused.name,
+            path=refused.path,
+        ) from refused
     if "does not support loading in subinterpreters" not in str(refused):
         raise
     raise ImportError(

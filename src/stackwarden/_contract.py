@@ -5,9 +5,9 @@ And how refusals of ranges and budgets are worded: errors.py has the classes.
 Promises: each of these lists stands here alone; a test compares them with the header. Needs no core.
 """
 
-import os
 from operator import index
 
+from stackwarden._variables import variable
 from stackwarden.errors import (
     REFUSALS,
     MechanismError,
@@ -22,7 +22,7 @@ from stackwarden.errors import (
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import SupportsIndex
+    from typing import NoReturn, SupportsIndex
 
     from stackwarden._types import Policy
 
@@ -89,13 +89,17 @@ def budget_of(size: "SupportsIndex | str") -> int:
     return size_of(size, "a budget")
 
 
-def describe(name: str | None, base: int, size: int) -> str:
-    """The repr of a Stack."""
-    return (
-        f"<Stack {name!r} {range_text(base, size)}>"
-        if name
-        else f"<Stack {range_text(base, size)}>"
-    )
+def describe(name: str | None, base: int, size: int, bounds_from: str) -> str:
+    """The repr of a Stack; `bounds_from` is "gone" when there is no record any more."""
+    title = f"Stack {name!r}" if name else "Stack"
+    return f"<{title} {range_text(base, size)}, {bounds_from}>"
+
+
+class KnownKeys(dict[str, object]):
+    """What ``status()`` returns: a dict that names its keys where it is asked for another one."""
+
+    def __missing__(self, key: object) -> "NoReturn":
+        raise KeyError(f"status() has no {key!r} (there are {', '.join(self)})")
 
 
 def range_text(base: int, size: int) -> str:
@@ -110,11 +114,11 @@ def policy_number(policy: "Policy", what: str = "policy") -> int:
     return POLICIES.index(policy) + 1
 
 
-def chosen(variable: str, words: "Sequence[str]", default: int) -> int:
+def chosen(name: str, words: "Sequence[str]", default: int) -> int:
     """The place among the words of the one that an environment variable holds. Raises MechanismError."""
-    word = os.environ.get(variable)
+    word = variable(name)
     if not word:
         return default
     if word not in words:
-        raise MechanismError(f"{variable}={word}: must be one of {', '.join(words)}")
+        raise MechanismError(f"{name}={word}: must be one of {', '.join(words)}")
     return words.index(word)

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from stackwarden._callables import refuse_undecorated
+from stackwarden._contract import KnownKeys
 from stackwarden._types import Status
 from stackwarden.errors import NotRunningError
 
@@ -101,7 +102,7 @@ def stacks() -> list[Stack]:
 
 def status() -> Status:
     """What protects this interpreter: nothing, and why."""
-    return {
+    found: Status = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "mechanism": "none",
         "reason": _REASON,
@@ -133,3 +134,4 @@ def status() -> Status:
         "mended_entries": 0,
         "refused_switches": 0,
     }
+    return KnownKeys(found)  # type: ignore[return-value]

@@ -3,25 +3,24 @@
 docs/policies.md says what comes of each policy on which CPython.
 """
 
-import os
-import sys
-
 from stackwarden._contract import policy_number
 from stackwarden._core import (
     Request,
     _check_tellings,
+    _enter_assumed_size,
     _enter_policy,
+    _leave_assumed_size,
     _leave_policy,
-    _set_assumed_size,
     _set_stack_sizes,
 )
-from stackwarden._status import status
+from stackwarden._variables import is_asked_for
 from stackwarden.errors import PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import ClassVar, Literal, Self, SupportsIndex
+    from typing import Literal, NoReturn, Self, SupportsIndex
 
     from stackwarden._types import Policy
 
@@ -67,25 +66,42 @@ class stack_policy:  # noqa: N801 (used like a function)
             raise PolicyError(
                 "foreign_threads and assumed_size are of the process, not of a thread"
             )
-        self._size = None if assumed_size is None else _AssumedSize(assumed_size)
-        self._requests = [Request() for _ in wanted]
+        size = None if assumed_size is None else _bytes_of(assumed_size)
+        self._requests: list[tuple[Request, Callable[[Request, bool], None]]] = []
         try:
-            for request, (which, number) in zip(self._requests, wanted, strict=True):
-                _enter_policy(request, which, number, thread_only)
+            for which, number in wanted:
+                self._requests.append((Request(), _leave_policy))
+                _enter_policy(self._requests[-1][0], which, number, thread_only)
+            if size is not None:
+                self._requests.append((Request(), _leave_assumed_size))
+                _enter_assumed_size(self._requests[-1][0], size)
         except BaseException:
-            self._leave()
+            self._end(for_good=False)
             raise
+
+    def _end(self, *, for_good: bool) -> None:
+        """End all requests. Once: whoever comes first, in whatever thread."""
+        requests = getattr(self, "_requests", [])
+        while requests:
+            try:
+                request, leave = requests.pop()
+            except IndexError:
+                break
+            leave(request, for_good)
+
+    def __call__(self, function: object) -> "NoReturn":
+        """It is no decorator: what it asks for began when it was made, not when the function is called."""
+        self._end(for_good=False)
+        raise TypeError(
+            f"stack_policy() cannot decorate {function!r}: it begins at once. Write a with block in the function"
+        )
 
     def __enter__(self) -> "Self":
         return self
 
     def __del__(self) -> None:
         """Dropped without the end of a block: it is for good."""
-        for request in getattr(self, "_requests", ()):
-            _leave_policy(request, True)
-        size = getattr(self, "_size", None)
-        if size is not None:
-            size.leave(for_good=True)
+        self._end(for_good=True)
 
     def __exit__(
         self,
@@ -94,13 +110,7 @@ class stack_policy:  # noqa: N801 (used like a function)
         traceback: "TracebackType | None",
         /,
     ) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        for request in self._requests:
-            _leave_policy(request, False)
-        if self._size is not None:
-            self._size.leave()
+        self._end(for_good=False)
 
 
 def _is_thread(scope: str) -> bool:
@@ -109,35 +119,15 @@ def _is_thread(scope: str) -> bool:
     return scope == "thread"
 
 
-class _AssumedSize:
-    """What an unknown stack is taken for, until leave(): the newest of those that are left is effective."""
+def _bytes_of(size: "SupportsIndex | str") -> int:
+    from stackwarden._sizes import size_of
 
-    requests: "ClassVar[list[_AssumedSize]]" = []  # noqa: RUF012 (it is not seen in the text)
-    set_for_good = 0  # bytes; as it was when the first of them was made
-
-    def __init__(self, size: "SupportsIndex | str") -> None:
-        from stackwarden._sizes import size_of
-
-        self.size = size_of(size, "assumed_size")
-        if not self.requests:
-            _AssumedSize.set_for_good = status()["assumed_size"]
-        self.requests.append(self)
-        self._apply()
-
-    def leave(self, *, for_good: bool = False) -> None:
-        if self in self.requests:
-            self.requests.remove(self)
-            if for_good:
-                _AssumedSize.set_for_good = self.size
-        self._apply()
-
-    def _apply(self) -> None:
-        _set_assumed_size(self.requests[-1].size if self.requests else self.set_for_good)
+    return size_of(size, "assumed_size")
 
 
 def apply_settings() -> None:
     """Apply what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
-    if not os.environ.get("STACKWARDEN") and "stackwarden" not in sys._xoptions:
+    if not is_asked_for():
         return
     from stackwarden._settings import settings
 

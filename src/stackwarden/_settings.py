@@ -8,7 +8,6 @@ The command line comes after the environment and wins. Promises: what is wrong i
 never keeps a program from starting.
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from stackwarden._contract import POLICIES
 from stackwarden._sizes import size_of
+from stackwarden._variables import variable
 from stackwarden.errors import SettingWarning
 
 
@@ -49,7 +49,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
 
 def settings() -> dict[str, Any]:
     """The settings that were given, by name; sizes in bytes. Warns with SettingWarning of what is wrong."""
-    found = parse(os.environ.get("STACKWARDEN", ""), "STACKWARDEN")
+    found = parse(variable("STACKWARDEN"), "STACKWARDEN")
     option = sys._xoptions.get("stackwarden", "")
     return found | parse("" if option is True else str(option), "-X stackwarden")
 

@@ -4,9 +4,9 @@ Called by the file that ``stackwarden enable`` writes, and by _startup/sitecusto
 process; what cannot be done is a SettingWarning, and never keeps a program from starting.
 """
 
-import os
-import sys
 import warnings
+
+from stackwarden._variables import is_asked_for
 
 _begun = False
 
@@ -14,7 +14,7 @@ _begun = False
 def begin() -> None:
     """Do what is asked for. Cheap where nothing is."""
     global _begun
-    if _begun or not (os.environ.get("STACKWARDEN") or "stackwarden" in sys._xoptions):
+    if _begun or not is_asked_for():
         return
     _begun = True
     from stackwarden import SettingWarning, StackwardenError, interpose

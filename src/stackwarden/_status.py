@@ -1,11 +1,11 @@
 """``status()``: what protects this interpreter, and why not better. _types.py has a line for every key."""
 
-import os
 import sys
 
 from stackwarden._callbacks import living_callbacks
-from stackwarden._contract import POLICIES
+from stackwarden._contract import POLICIES, KnownKeys
 from stackwarden._core import _beacons, _counters, _protection
+from stackwarden._variables import variable
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ ISOLATION_REASON = _isolation_reason()
 
 
 def status() -> "Status":
-    """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes."""
+    """What protects this interpreter, and why not better: a dict of plain values, sizes in bytes.
+
+    The KeyError for another key names those that there are.
+    """
     counters = _counters()
     policy, policy_unknown, policy_foreign_threads = map(_policy, counters["policies"])
     beacons, beacon_faults = _describe(_beacons())
-    return {
+    found: Status = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "mechanism": PROTECTION["mechanism"],
         "reason": _reason(),
@@ -80,6 +83,7 @@ def status() -> "Status":
         "mended_entries": counters["mended_entries"],
         "refused_switches": counters["refused_switches"],
     }
+    return KnownKeys(found)  # type: ignore[return-value]
 
 
 def _policy(number: int) -> "Policy":
@@ -87,7 +91,7 @@ def _policy(number: int) -> "Policy":
 
 
 def _reason() -> str | None:
-    forced = os.environ.get("STACKWARDEN_MECHANISM")
+    forced = variable("STACKWARDEN_MECHANISM")
     return f"STACKWARDEN_MECHANISM={forced}" if forced else PROTECTION["reason"] or None
 
 

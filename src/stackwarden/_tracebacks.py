@@ -31,8 +31,14 @@ def format_stack(stack: "Stack") -> str:
 
 
 def print_stacks(file: "TextIO | None" = None) -> None:
-    """Print the traceback of every suspended stack to a file, sys.stderr by default."""
+    """Print the traceback of every suspended stack to a file, sys.stderr by default; where there is none, a line
+    that says so.
+    """
     from stackwarden import stacks
 
     suspended = [stack for stack in stacks() if stack.frame is not None]
-    print("\n\n".join(map(format_stack, suspended)), file=file if file is not None else sys.stderr)
+    text = (
+        "\n\n".join(map(format_stack, suspended))
+        or "<no stack is suspended in the middle of Python>"
+    )
+    print(text, file=file if file is not None else sys.stderr)

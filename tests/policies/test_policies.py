@@ -291,6 +291,61 @@ def test_blocks_end_in_any_order(scope):
     assert synced_policy() == "exact"
 
 
+def assumed():
+    return stackwarden.status()["assumed_size"]
+
+
+def test_sizes_that_are_dropped_are_for_good_behind_those_of_blocks():
+    before = assumed()
+    with stack_policy(assumed_size="4M"):
+        stack_policy(assumed_size="1M")
+        assert assumed() == 4 * MIB
+    assert assumed() == MIB
+    stack_policy(assumed_size=before)
+    assert assumed() == before
+
+
+def test_sizes_of_blocks_of_many_threads_end_in_any_order():
+    before = assumed()
+    go_on = threading.Barrier(8)
+
+    def work(number):
+        go_on.wait(30)
+        for turn in range(200):
+            with stack_policy(assumed_size=(number + 1) * MIB + turn * 4096):
+                pass
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert assumed() == before
+
+
+def test_a_size_ends_where_another_thread_drops_its_generator():
+    def block():
+        with stack_policy(assumed_size="1M"):
+            yield
+
+    before, box = assumed(), [block()]
+    next(box[0])
+    assert assumed() == MIB
+    thread = threading.Thread(target=box.clear)
+    thread.start()
+    thread.join()
+    assert assumed() == before
+
+
+def test_a_block_that_ends_twice_ends_once():
+    before, policy = assumed(), stack_policy(assumed_size="1M")
+    policy.__exit__(None, None, None)
+    with stack_policy(assumed_size="2M"):
+        policy.__exit__(None, None, None)
+        assert assumed() == 2 * MIB
+    assert assumed() == before
+
+
 def test_sizes_of_blocks_end_in_any_order():
     before = stackwarden.status()["assumed_size"]
     first, second = stack_policy(assumed_size="1M"), stack_policy(assumed_size="2M")
