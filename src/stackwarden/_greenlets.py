@@ -2,14 +2,16 @@
 
 greenlet copies what lies between two addresses and puts it back there: a stack on which one began must
 not be used by others, nor be unmapped, before it is dead. Nobody but greenlet knows of them, so it is
-asked while it is loaded: a tracer sees each switch of the thread for as long as the call lasts.
+asked while it is loaded: a tracer sees each switch of the thread for as long as a call lasts.
 
-Promises: needs no adapter, and nothing happens where greenlet is not loaded.
+Promises: needs no adapter, and nothing happens where greenlet is not loaded. A thread has one tracer of ours, however
+many calls are under way and in whatever order they end; without calls it is gone with the next switch at the latest.
+A tracer that somebody sets before, meanwhile or afterwards is called as without ours, and stays.
 """
 
 import sys
 
-from stackwarden._core import _stack_pointer, current_stack
+from stackwarden._core import _living_threads, _stack_pointer, _thread_serial, current_stack
 from stackwarden.errors import StackLeftInUseError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -19,32 +21,82 @@ if TYPE_CHECKING:
 
 GREENLETS_MODULE = "greenlet"
 
+_tracers: "dict[int, Tracer]" = {}  # by the thread's serial, which is never used again
+_MANY = 64  # from so many on those of ended threads are looked for
 
-class GreenletWatch:
-    """A tracer that notes which greenlets run on the stack, and calls the tracer that there was."""
+
+class Tracer:
+    """What greenlet calls at each switch of a thread: it tells the calls that are under way.
+
+    Somebody may set another tracer over this one, and call it from there. Then the next call sets it over that one: it
+    is called twice for each switch, and passes on to another tracer each time.
+    """
 
     def __init__(self, greenlet: "Any") -> None:
         self.greenlet = greenlet
-        self.stack = current_stack()
-        self.caller = greenlet.getcurrent()
-        self.former = greenlet.gettrace()
-        self.seen: dict[int, weakref.ref[Any]] = {}
-        greenlet.settrace(self)
+        self._layers: list[tuple[Any, list[GreenletWatch]]] = []
+        """Each tracer that it was set over, the newest last, and the calls since that are under way."""
+        self._entered = 0
+
+    def begin(self, call: "GreenletWatch") -> None:
+        """Tell this call of switches from now on."""
+        current = self.greenlet.gettrace()
+        if current is not self:
+            self._layers.append((current, []))
+        self._layers[-1][1].append(call)
+        if current is not self:
+            self.greenlet.settrace(self)
+
+    def end(self, call: "GreenletWatch") -> None:
+        """No more; on whichever thread."""
+        for _, calls in self._layers:
+            if call in calls:
+                calls.remove(call)
+        self._uncover()
+
+    def _uncover(self) -> None:
+        """Where nobody needs this one, and nothing was set over it, the thread goes back to what it was set over."""
+        while self.greenlet.gettrace() is self and not self._layers[-1][1]:
+            self.greenlet.settrace(self._layers.pop()[0])
+            if not self._layers:
+                _tracers.pop(_thread_serial(), None)
 
     def __call__(self, event: str, greenlets: "tuple[Any, Any]") -> "Any":
+        self._entered += 1
+        try:
+            layers = self._layers
+            covered = layers[-self._entered][0] if self._entered <= len(layers) else None
+            if self._entered == 1:
+                for call in [call for _, calls in layers for call in calls]:
+                    call.note(greenlets[1])
+                self._uncover()
+            return covered(event, greenlets) if covered is not None else None
+        finally:
+            self._entered -= 1
+
+
+class GreenletWatch:
+    """One call: which greenlets run on its stack."""
+
+    def __init__(self, greenlet: "Any") -> None:
+        self.stack = current_stack()
+        self.caller = greenlet.getcurrent()
+        self.seen: dict[int, weakref.ref[Any]] = {}
+        self._tracer = _tracer_of_this_thread(greenlet)
+        self._tracer.begin(self)
+
+    def note(self, target: "Any") -> None:
+        """A switch to a greenlet was seen, made at this depth."""
         from weakref import ref
 
-        target = greenlets[1]
         if target is not self.caller and self.stack.base <= _stack_pointer() < self.stack.top:
             self.seen[id(target)] = ref(target)
-        return self.former(event, greenlets) if self.former is not None else None
 
     def remain(self) -> bool:
-        """Are greenlets alive, now that the call is over? Traces no more."""
+        """Are greenlets alive, now that the call is over? Watches no more."""
         import gc
 
-        if self.greenlet.gettrace() is self:
-            self.greenlet.settrace(self.former)
+        self._tracer.end(self)
         if self._alive():
             gc.collect()
         return bool(self._alive())
@@ -59,6 +111,16 @@ class GreenletWatch:
 
     def _alive(self) -> "list[Any]":
         return [found for ref in self.seen.values() if (found := ref())]
+
+
+def _tracer_of_this_thread(greenlet: "Any") -> Tracer:
+    current = greenlet.gettrace()
+    if isinstance(current, Tracer):
+        return current
+    if len(_tracers) > _MANY:
+        for ended in _tracers.keys() - _living_threads():
+            _tracers.pop(ended, None)
+    return _tracers.setdefault(_thread_serial(), Tracer(greenlet))
 
 
 def watch() -> "GreenletWatch | None":

@@ -214,3 +214,162 @@ def test_without_it_greenlet_ends_the_process(child):
     """The unprotected twin. greenlet copies all that lies between the two stacks, and aborts where there is no
     memory for that; where there is, the copying is a SIGSEGV."""
     child(CROSSING, arguments=["none"], ends=-6)
+
+
+# ---- the tracer: one for each thread, however many calls there are ----
+
+
+def suspended_in_a_call():
+    from stackwarden.adapters.ucontext import Coroutine, suspend
+
+    coroutine = Coroutine(lambda: call_on_stack(suspend, 1))
+    coroutine.resume()
+    return coroutine
+
+
+def ours():
+    from stackwarden._greenlets import Tracer
+
+    return isinstance(greenlet.gettrace(), Tracer)
+
+
+def switch():
+    assert greenlet.greenlet(lambda: "over").switch() == "over"
+
+
+@pytest.fixture
+def no_tracer():
+    greenlet.settrace(None)
+    yield
+    assert greenlet.gettrace() is None
+    assert not stackwarden._greenlets._tracers
+
+
+ORDERS = [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_calls_that_overlap_end_in_any_order_and_leave_no_tracer(no_tracer, order):
+    for _ in range(20):
+        calls = [suspended_in_a_call() for _ in order]
+        assert ours()
+        for number in order:
+            assert ours()
+            calls[number].resume()
+        assert greenlet.gettrace() is None
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_tracer_from_before_is_called_once_for_each_switch_and_stays(no_tracer, order):
+    events = []
+
+    def mine(event, pair):
+        events.append(event)
+
+    greenlet.settrace(mine)
+    calls = [suspended_in_a_call() for _ in order]
+    for number in order:
+        switch()
+        calls[number].resume()
+    assert greenlet.settrace(None) is mine
+    assert events == ["switch"] * 6
+
+
+@pytest.mark.parametrize("passes_on", [True, False])
+def test_a_tracer_that_is_set_meanwhile_stays_too(no_tracer, passes_on):
+    events = []
+    first, second = suspended_in_a_call(), suspended_in_a_call()
+
+    def mine(event, pair):
+        events.append(event)
+        if passes_on and former is not None:
+            former(event, pair)
+
+    former = greenlet.settrace(mine)
+    first.resume()
+    third = suspended_in_a_call()
+    switch()
+    second.resume()
+    switch()
+    third.resume()
+    assert greenlet.gettrace() is mine
+    switch()
+    assert events == ["switch"] * 6
+    greenlet.settrace(former)  # ours, which has nothing to do any more
+    switch()
+
+
+def test_a_tracer_that_passes_on_is_covered_by_the_same_one_each_time(no_tracer):
+    """And the number of ours does not grow."""
+
+    def mine(event, pair):
+        seen.append(len(stackwarden._greenlets._tracers))
+        if former is not None:
+            former(event, pair)
+
+    seen, former = [], None
+    outer = suspended_in_a_call()
+    former = greenlet.settrace(mine)
+    for _ in range(1500):  # more than the recursion limit allows if they piled up
+        inner = suspended_in_a_call()
+        switch()
+        inner.resume()
+        assert greenlet.gettrace() is mine
+    outer.resume()
+    greenlet.settrace(former)
+    assert greenlet.gettrace() is former
+    switch()
+    assert set(seen) == {1}
+
+
+def test_greenlets_are_seen_below_a_tracer_that_passes_on(no_tracer):
+    def mine(event, pair):
+        if former is not None:
+            former(event, pair)
+
+    def work():
+        nonlocal former
+        former = greenlet.settrace(mine)
+        alive.append(waiting())
+
+    alive, former = [], None
+    with pytest.raises(stackwarden.StackLeftInUseError):
+        call_on_stack(work)
+    greenlet.settrace(None)
+    alive[0].switch()
+    stackwarden._greenlets._tracers.clear()
+
+
+def test_each_thread_has_its_own(no_tracer):
+    import threading
+
+    def work():
+        for _ in range(50):
+            first, second = suspended_in_a_call(), suspended_in_a_call()
+            first.resume()
+            second.resume()
+            found.append(greenlet.gettrace())
+
+    found, here = [], suspended_in_a_call()
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [None] * 200
+    assert ours()
+    here.resume()
+
+
+def test_a_call_that_ends_on_another_thread_leaves_none_behind(no_tracer):
+    import threading
+
+    from stackwarden.adapters.ucontext import Coroutine, suspend
+
+    coroutine = Coroutine(lambda: call_on_stack(suspend, 1), isolation="thread-state")
+    coroutine.resume()
+    thread = threading.Thread(target=coroutine.resume)
+    thread.start()
+    thread.join()
+    assert coroutine.done
+    switch()
