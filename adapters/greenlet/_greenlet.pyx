@@ -512,17 +512,24 @@ cdef PyObject *REFUSED = <PyObject *>1  # the result of before_switch() when the
 
 
 cdef bint crosses(PyObject *record, PyObject *target, uintptr_t pointer) noexcept:
-    """Is the greenlet of a record on a stack of call_on_stack(), and the target suspended on another one? Then
-    greenlet would copy all memory between the two stacks."""
+    """Is the greenlet of a record on a stack of call_on_stack(), and the target suspended on another one; or on
+    another stack than it began on, below that and the target? Then greenlet would copy all memory between the two
+    stacks."""
     cdef Record mine = <Record>record
+    cdef PyObject *other
     cdef stackwarden.stackwarden_stack here
     if not mine._on_pooled and mine._start - pointer <= mine._start - mine._base:
         return False
-    if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE or not here.pooled:
+    if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE:
+        return False
+    if not here.pooled and pointer >= mine._base:
         return False
     while target != mine._greenlet and not is_active(target):  # a new or a dead one: what counts is its parent
         target = <PyObject *><object>(<object>target).parent
-    return target != mine._greenlet and not is_there(find(target), here.base, here.size)
+    other = find(target)
+    if target == mine._greenlet or is_there(other, here.base, here.size):
+        return False
+    return here.pooled or (other != NULL and (<Record>other)._suspended_at > pointer)
 
 
 cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
@@ -533,8 +540,8 @@ cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
 cdef PyObject *refuse(PyObject *target) noexcept:
     PyErr_Format(
         IsolationRequiredError,
-        "%R is outside of the call_on_stack() that the current greenlet is in, and greenlet cannot switch across "
-        "stacks: wait for it outside of the call", target)
+        "%R is outside of the stack that the current greenlet is on now, by call_on_stack() or another switch of "
+        "stacks, and greenlet cannot switch across stacks: wait for it where the greenlet began", target)
     return REFUSED
 
 

@@ -4,9 +4,9 @@ greenlet copies what lies between two addresses and puts it back there: a stack 
 not be used by others, nor be unmapped, before it is dead. Nobody but greenlet knows of them, so it is
 asked while it is loaded: a tracer sees each switch of the thread for as long as a call lasts.
 
-Promises: needs no adapter, and nothing happens where greenlet is not loaded. A thread has one tracer of ours, however
-many calls are under way and in whatever order they end; without calls it is gone with the next switch at the latest.
-A tracer that somebody sets before, meanwhile or afterwards is called as without ours, and stays.
+Promises: needs no adapter, and nothing happens where greenlet is not loaded. A thread has one tracer of ours,
+however many calls are under way and in whatever order they end; without calls it is gone with the next switch at
+the latest. A tracer that somebody sets before, meanwhile or afterwards is called as without ours, and stays.
 """
 
 import sys
@@ -28,8 +28,8 @@ _MANY = 64  # from so many on those of ended threads are looked for
 class Tracer:
     """What greenlet calls at each switch of a thread: it tells the calls that are under way.
 
-    Somebody may set another tracer over this one, and call it from there. Then the next call sets it over that one: it
-    is called twice for each switch, and passes on to another tracer each time.
+    Somebody may set another tracer over this one, and call it from there. Then the next call sets it over that
+    one: it is called twice for each switch, and passes on to another tracer each time.
     """
 
     def __init__(self, greenlet: "Any") -> None:
@@ -41,8 +41,8 @@ class Tracer:
     def begin(self, call: "GreenletWatch") -> None:
         """Tell this call of switches from now on."""
         current = self.greenlet.gettrace()
-        if current is not self:
-            self._layers.append((current, []))
+        if current is not self or not self._layers:
+            self._layers.append((None if current is self else current, []))
         self._layers[-1][1].append(call)
         if current is not self:
             self.greenlet.settrace(self)
@@ -55,9 +55,9 @@ class Tracer:
         self._uncover()
 
     def _uncover(self) -> None:
-        """Where nobody needs this one, and nothing was set over it, the thread goes back to what it was set over."""
-        while self.greenlet.gettrace() is self and not self._layers[-1][1]:
-            self.greenlet.settrace(self._layers.pop()[0])
+        """Where nobody needs this one, and none was set over it, the thread goes back to what it was set over."""
+        while self.greenlet.gettrace() is self and not (self._layers and self._layers[-1][1]):
+            self.greenlet.settrace(self._layers.pop()[0] if self._layers else None)
             if not self._layers:
                 _tracers.pop(_thread_serial(), None)
 
@@ -116,6 +116,7 @@ class GreenletWatch:
 def _tracer_of_this_thread(greenlet: "Any") -> Tracer:
     current = greenlet.gettrace()
     if isinstance(current, Tracer):
+        _tracers[_thread_serial()] = current
         return current
     if len(_tracers) > _MANY:
         for ended in _tracers.keys() - _living_threads():

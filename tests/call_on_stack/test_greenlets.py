@@ -322,6 +322,18 @@ def test_a_tracer_that_passes_on_is_covered_by_the_same_one_each_time(no_tracer)
     assert set(seen) == {1}
 
 
+def test_one_of_ours_that_somebody_kept_is_set_in_vain(no_tracer):
+    call = suspended_in_a_call()
+    kept = greenlet.gettrace()
+    call.resume()
+    for _ in range(2):
+        greenlet.settrace(kept)
+        switch()
+        assert greenlet.gettrace() is None
+    greenlet.settrace(kept)
+    suspended_in_a_call().resume()
+
+
 def test_greenlets_are_seen_below_a_tracer_that_passes_on(no_tracer):
     def mine(event, pair):
         if former is not None:

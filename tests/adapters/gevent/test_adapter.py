@@ -281,3 +281,22 @@ def test_a_system_that_does_not_do_is_refused(run, broken, error, says):
         except stackwarden.errors.{error} as error:
             print({says!r} in str(error), adapters.installed())
     """, prelude="") == ["True []"]  # fmt: skip
+
+
+def test_a_handler_that_waits_on_a_foreign_stack_is_refused(run):
+    assert run("""
+        from stackwarden.adapters.ucontext import Coroutine
+
+        def handler():
+            try:
+                gevent.sleep(0.001)
+            except stackwarden.IsolationRequiredError as error:
+                return "greenlet cannot switch across stacks" in str(error)
+
+        gevent.sleep(0)
+        print(Coroutine(handler).resume(), stackwarden.sync_stack().bounds_from)
+        gevent.sleep(0.002)
+        worker = gevent.spawn(work, 3)
+        worker.join()
+        print(worker.successful())
+    """) == ["True native", "True"]  # fmt: skip

@@ -114,3 +114,59 @@ def test_switches_go_on_with_a_million_registered_stacks(run):
                 wrong += other.resume() != other.stack_base
         print(wrong, stackwarden.sync_stack().base == native)
     """) == ["True", "0 True"]  # fmt: skip
+
+
+WAITS = """
+import resource, sys
+import greenlet
+import stackwarden
+from stackwarden import adapters
+from stackwarden.adapters.ucontext import Coroutine
+
+if sys.argv[1] == "adapter":
+    adapters.install("greenlet")
+main = greenlet.getcurrent()
+
+def loop():
+    while True:
+        main.switch("hub")
+
+def handler():
+    in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, [in_use + (32 << 20)] * 2)  # no large copies
+    try:
+        return hub.switch()
+    except stackwarden.IsolationRequiredError as error:
+        return "outside of the stack" in str(error)
+
+hub = greenlet.greenlet(loop)
+hub.switch()
+coroutine = Coroutine(handler)
+print(coroutine.stack_base < stackwarden.current_stack().base, flush=True)
+print(coroutine.resume(), hub.switch(), stackwarden.sync_stack().bounds_from)
+"""
+
+
+def test_a_switch_from_a_coroutine_to_a_greenlet_of_the_thread_is_refused(child):
+    assert child(WAITS, arguments=["adapter"]).stdout == "True\nTrue hub native\n"
+
+
+def test_without_the_adapter_greenlet_ends_the_process(child):
+    """The unprotected twin."""
+    done = child(WAITS, arguments=["none"], ends=-6)
+    assert done.stdout == "True\n"
+    assert "Failed low-level slp_switch()" in done.stderr
+
+
+def test_greenlets_that_begin_on_a_coroutines_stack_switch_there(run):
+    assert run("""
+        from stackwarden.adapters.ucontext import Coroutine
+
+        def handler():
+            here = getcurrent()
+            other = greenlet(lambda: here.switch("from there") or "end")
+            return other.switch(), other.switch()
+
+        for _ in range(3):
+            print(Coroutine(handler).resume())
+    """) == ["('from there', 'end')"] * 3  # fmt: skip
