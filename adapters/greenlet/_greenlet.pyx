@@ -299,6 +299,8 @@ cdef size_t _checked_budget(size) except? 0:
     if size is None:
         return 0
     _find_setter()
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise TypeError(f"a budget must be bytes (int), not {type(size).__name__}: {size!r}")
     if size > 2**40:
         raise StackRangeError(f"stack_budget of {size} bytes: must be between 1 and 2**40 (1T)")
     least = status()["least_stack_size"]

@@ -11,7 +11,7 @@ the latest. A tracer that somebody sets before, meanwhile or afterwards is calle
 
 import sys
 
-from stackwarden._core import _living_threads, _stack_pointer, _thread_serial, current_stack
+from stackwarden._core import _stack_pointer, _thread_serial, current_stack
 from stackwarden.errors import StackLeftInUseError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 GREENLETS_MODULE = "greenlet"
 
-_tracers: "dict[int, Tracer]" = {}  # by the thread's serial, which is never used again
-_MANY = 64  # from so many on those of ended threads are looked for
+_tracers: "weakref.WeakValueDictionary[int, Tracer] | None" = None
+"""By the thread's serial, which is never used again. What neither greenlet, nor a call, nor anybody's tracer holds
+is gone."""
 
 
 class Tracer:
@@ -58,8 +59,6 @@ class Tracer:
         """Where nobody needs this one, and none was set over it, the thread goes back to what it was set over."""
         while self.greenlet.gettrace() is self and not (self._layers and self._layers[-1][1]):
             self.greenlet.settrace(self._layers.pop()[0] if self._layers else None)
-            if not self._layers:
-                _tracers.pop(_thread_serial(), None)
 
     def __call__(self, event: str, greenlets: "tuple[Any, Any]") -> "Any":
         self._entered += 1
@@ -114,14 +113,16 @@ class GreenletWatch:
 
 
 def _tracer_of_this_thread(greenlet: "Any") -> Tracer:
+    global _tracers
+    if _tracers is None:
+        from weakref import WeakValueDictionary
+
+        _tracers = WeakValueDictionary()
     current = greenlet.gettrace()
-    if isinstance(current, Tracer):
-        _tracers[_thread_serial()] = current
-        return current
-    if len(_tracers) > _MANY:
-        for ended in _tracers.keys() - _living_threads():
-            _tracers.pop(ended, None)
-    return _tracers.setdefault(_thread_serial(), Tracer(greenlet))
+    if not isinstance(current, Tracer):
+        current = _tracers.get(_thread_serial()) or Tracer(greenlet)
+    _tracers[_thread_serial()] = current
+    return current
 
 
 def watch() -> "GreenletWatch | None":

@@ -17,8 +17,8 @@ _FORM = re.compile(r"\s*(\d{1,20})\s*([KMGT]?)(?:i?B)?\s*", re.ASCII | re.IGNORE
 def size_of(size: SupportsIndex | str, what: str = "size") -> int:
     """Bytes: an integer as it is, or a text such as "65536", "256K", "512M" or "4GiB" (powers of 1,024).
 
-    Raises StackRangeError outside of 1 to 2**40 (1T) and for a text that is no size; TypeError for what is neither,
-    and for True and False.
+    Raises StackRangeError outside of 1 to 2**40 (1T) and for a text that is no size; TypeError for what is
+    neither, and for True and False.
     """
     if isinstance(size, str):
         form = _FORM.fullmatch(size)

@@ -242,6 +242,7 @@ def no_tracer():
     greenlet.settrace(None)
     yield
     assert greenlet.gettrace() is None
+    gc.collect()
     assert not stackwarden._greenlets._tracers
 
 
@@ -349,7 +350,7 @@ def test_greenlets_are_seen_below_a_tracer_that_passes_on(no_tracer):
         call_on_stack(work)
     greenlet.settrace(None)
     alive[0].switch()
-    stackwarden._greenlets._tracers.clear()
+    former = None
 
 
 def test_each_thread_has_its_own(no_tracer):

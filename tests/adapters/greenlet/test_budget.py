@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused(run):
                 print(str(error).rpartition(">")[2])
     """, prelude=LEVELS) == [
         "a budget of 1024 bytes: the least is 49152 []",
-        "'<' not supported between instances of 'str' and 'int' []",
+        "a budget must be bytes (int), not str: 'many' []",
         ": it is not known where its stack begins",
         ": it is not known where its stack begins",
     ]  # fmt: skip
