@@ -7,6 +7,8 @@ It imports without its system, and has three functions:
     install(**options)      from now on the core is told of the system's switches; raises, or is done whole
     uninstall()             and no longer
 
+With ``ONLY_PROTECTS = True`` it is not installed under STACKWARDEN=off: programs run without it, too.
+
 ``install`` raises SystemMissingError, SystemTooOldError or SystemUnfitError where it cannot work. It is called
 from one thread at a time, and not again before ``uninstall``. What only brings stacks of its own (the coroutines
 of ucontext, fcontext and asm) has nothing to install, and is imported.
@@ -23,6 +25,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
+from stackwarden._variables import OFF
 from stackwarden.errors import (
     AdapterError,
     AdapterInstalledError,
@@ -77,8 +80,15 @@ def install(name: str, **options: Any) -> None:
                 f"the adapter {name!r} is installed already; uninstall it first to give it other options"
             )
         adapter = _load(name)
+        if OFF and getattr(adapter, "ONLY_PROTECTS", False):
+            _installed[name] = _nothing
+            return
         adapter.install(**options)
         _installed[name] = adapter.uninstall
+
+
+def _nothing() -> None:
+    """How to uninstall what was not installed: STACKWARDEN=off."""
 
 
 def uninstall(name: str) -> None:

@@ -60,7 +60,7 @@ from switching.threads cimport (
     why_no_block,
 )
 from switching.unknown cimport SW_ASSUMED_SIZE, SW_PAGE
-from table cimport check_tellings, fill_table, stackwarden_table
+from table cimport check_tellings, fill_table, stackwarden_table, turn_off
 
 from stackwarden._contract import (
     BOUNDS_FROM,
@@ -73,6 +73,7 @@ from stackwarden._contract import (
     refusal_of_paint,
     refusal_of_range,
 )
+from stackwarden._variables import OFF
 from stackwarden.errors import MechanismError, StackExit, StackInUseError, StackRangeError, refusal
 
 
@@ -83,6 +84,9 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    /* As in calls/calls.pyx, with the reason: functions of this module add no line of their own to tracebacks. */
+    #define PyTraceBack_Here(frame) ((void)(frame))
+
     static stackwarden_table sw_table;
     static int sw_platform_started;
     static const char *sw_frames_reason; /* why execution state is not swapped in place, or NULL */
@@ -169,13 +173,16 @@ cdef _start_process():
 cdef _start():
     cdef int probe
     if not sw_process.running:
-        probe = chosen("STACKWARDEN_PROBE", _PROBES, SWPY_PROBE_SETTER)
-        _start_protection(probe, chosen("STACKWARDEN_MECHANISM", _MECHANISMS, -1))
+        probe = SWPY_PROBE_SETTER if OFF else chosen("STACKWARDEN_PROBE", _PROBES, SWPY_PROBE_SETTER)
+        _start_protection(probe, 0 if OFF else chosen("STACKWARDEN_MECHANISM", _MECHANISMS, -1))
         _start_isolation(probe)
         _start_process()
         fill_table(&sw_table)
-        start_listening()
-        sw_interposition.preloaded = connect_interposition()
+        if OFF:
+            turn_off(&sw_table)
+        else:
+            start_listening()
+            sw_interposition.preloaded = connect_interposition()
 
 
 _start()

@@ -21,6 +21,7 @@ from records.executions cimport sw_renew_stack
 from stackwarden cimport (
     STACKWARDEN_API_MAJOR,
     STACKWARDEN_API_MINOR,
+    STACKWARDEN_DONE,
     stackwarden_function,
     stackwarden_handle,
     stackwarden_policy,
@@ -53,6 +54,11 @@ from switching.registration cimport (
 )
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_adopt_stack, sw_sync_stack
+
+
+cdef extern from "Python.h" nogil:
+    int Py_EnterRecursiveCall(const char *where) noexcept
+    void Py_LeaveRecursiveCall() noexcept
 
 
 cdef extern from "stackwarden/stackwarden.h":
@@ -146,3 +152,41 @@ cdef inline void check_tellings(stackwarden_table *table) noexcept nogil:
     table.start_switch = sw_start_switch_checked
     table.start_switch_blocking = sw_start_switch_blocking_checked
     table.enter_sync = sw_enter_sync_checked
+
+
+# ---- STACKWARDEN=off: calls are made in place, and nothing is checked. The mechanism is "none" ----
+
+cdef inline stackwarden_status call_in_place(
+        size_t size, stackwarden_function function, void *arg) noexcept nogil:
+    function(arg)
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status grow_in_place(
+        size_t room, size_t size, stackwarden_function function, void *arg) noexcept nogil:
+    function(arg)
+    return STACKWARDEN_DONE
+
+
+cdef inline int check_nothing(const char *where) noexcept nogil:
+    return 0
+
+
+cdef inline stackwarden_status enter_no_budget(uintptr_t low_end, stackwarden_request *token) noexcept nogil:
+    token.id = 0
+    return STACKWARDEN_DONE
+
+
+cdef inline stackwarden_status leave_no_budget(const stackwarden_request *token) noexcept nogil:
+    return STACKWARDEN_DONE
+
+
+cdef inline void turn_off(stackwarden_table *table) noexcept nogil:
+    """What is left keeps records, and swaps the execution state of stacks that suspend in the middle of Python."""
+    table.call_on_stack = call_in_place
+    table.maybe_grow = grow_in_place
+    table.check_stack_depth = check_nothing
+    table.enter_recursive_call = Py_EnterRecursiveCall
+    table.leave_recursive_call = Py_LeaveRecursiveCall
+    table.enter_budget = enter_no_budget
+    table.leave_budget = leave_no_budget

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 LEAST_VERSION = (23, 9)
+ONLY_PROTECTS = True
 
 _brought_greenlet = False  # greenlet's adapter was installed for this one
 _own_format: Any = None  # gevent's format_run_info, while ours stands in its place

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 LEAST_VERSION = (3, 0)
+ONLY_PROTECTS = True
 
 _entries: Any = None  # the compiled part, once the adapter is installed
 

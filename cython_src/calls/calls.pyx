@@ -16,6 +16,7 @@ from stackwarden._callables import refuse_undecorated, refuse_unless_run
 from stackwarden._contract import check_size
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
+from stackwarden._variables import OFF
 from stackwarden.errors import refusal
 
 
@@ -28,7 +29,7 @@ cdef extern from *:
     /* Cython has each function of this module add a line of its own to tracebacks. Python folds lines of a runaway
      * that repeat; with ours between them it would print them all. So an exception of C may have no traceback
      * here, which `except` and `finally` of Cython bear, and its `with` does not: there is none in this file. */
-    #define PyTraceBack_Here(frame) ((void)(frame), 0)
+    #define PyTraceBack_Here(frame) ((void)(frame))
 
     /* Does calling it run it? Unsure: the answer is that of refuse_unless_run(), which takes longer. */
     static inline int surely_runs(PyObject *func)
@@ -297,7 +298,7 @@ cdef PyObject *_call_deep(size_t size, func, tuple args, dict kwargs, bint limit
     if stackwarden.current_stack(&here) == stackwarden.STACKWARDEN_DONE and here.pooled and here.size >= size:
         status = _maybe_grow(GROW_LEAST_ROOM, size, &call)
     else:
-        call.hint_at_limit = not limited
+        call.hint_at_limit = not limited and not OFF
         status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
@@ -321,8 +322,8 @@ def deep_recursion(function=None, /, *, stack_size=None, limit=None):
     For C recursion of the standard library (``repr``, ``json``, ``pickle``) the size is what counts. ``limit`` is
     the recursion limit of the interpreter, all threads included, for as long as a call is under way; a higher one
     stays. Effective is the highest of those of all calls under way and of the user's own, which
-    ``sys.setrecursionlimit()`` may set meanwhile. Where none was given, a RecursionError of the limit has a note that
-    says so.
+    ``sys.setrecursionlimit()`` may set meanwhile. Where none was given, a RecursionError of the limit has a note
+    that says so.
 
     Raises TypeError for what a call does not run: async functions and generator functions. The decorated function
     raises what ``call_on_stack`` raises.
@@ -344,6 +345,6 @@ def deep_recursion(function=None, /, *, stack_size=None, limit=None):
         def limited(*args, **kwargs):
             return call_with_limit(limit, deep, args, kwargs)
 
-        return wraps(func)(deep if limit is None else limited)
+        return wraps(func)(deep if limit is None or OFF else limited)
 
     return decorate if function is None else decorate(function)

@@ -49,8 +49,35 @@ EXPORTED long stackwarden_interpose_off(void)
     return changed;
 }
 
+static int is_word(const char *at, const char *word)
+{
+    const size_t length = strlen(word);
+    return strncmp(at, word, length) == 0 && strchr(", ", at[length]) != NULL;
+}
+
+/* STACKWARDEN=off: is the last of its words about that one that says so? As _variables.py reads it. */
+static int is_turned_off(const char *words)
+{
+    int off = 0;
+    for (const char *at = words; at != NULL; at = strchr(at, ',')) {
+        while (*at == ',' || *at == ' ') {
+            at++;
+        }
+        if (is_word(at, "off") || is_word(at, "off=on")) {
+            off = 1;
+        }
+        else if (is_word(at, "off=off")) {
+            off = 0;
+        }
+    }
+    return off;
+}
+
 __attribute__((constructor)) static void start(void)
 {
+    if (is_turned_off(getenv("STACKWARDEN"))) {
+        return;
+    }
     sw_add_stand_ins(sw_entries, SW_ENTRIES);
     sw_add_stand_ins(sw_switches, SW_SWITCHES);
     sw_add_stand_ins(sw_loading, SW_LOADING);

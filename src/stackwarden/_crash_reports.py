@@ -3,6 +3,7 @@
 import os
 
 from stackwarden._core import _start_crash_reports, _stop_crash_reports
+from stackwarden._variables import OFF
 
 
 def enable_crash_reports() -> None:
@@ -14,7 +15,7 @@ def enable_crash_reports() -> None:
 
     Raises OSError where the operating system refuses, and on Windows.
     """
-    number = _start_crash_reports()
+    number = 0 if OFF else _start_crash_reports()
     if number:
         raise OSError(number, "crash reports: " + os.strerror(number))
 

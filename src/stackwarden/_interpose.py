@@ -7,6 +7,7 @@ Promises: what is on is off again when all that was begun is undone; a second on
 import os
 
 from stackwarden import _paths
+from stackwarden._variables import OFF
 from stackwarden.errors import InterpositionError, IsolationUnavailableError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 class Interposition:
     """What ``interpose()`` began, until ``undo()``, or the end of a with block."""
 
-    def __init__(self, isolation: str) -> None:
+    def __init__(self, isolation: str, *, is_on: bool = True) -> None:
         self.isolation = isolation
-        self._is_on = True
+        self._is_on = is_on
 
     def undo(self) -> None:
         """Undo this one; the last one turns interposition off. Again does nothing.
@@ -63,6 +64,8 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
     """
     if isolation not in ("none", "frames"):
         raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
+    if OFF:
+        return Interposition(isolation, is_on=False)
     try:
         from stackwarden._core import _begin_interposition, _load_interposition
     except ModuleNotFoundError:
@@ -98,6 +101,8 @@ def interposed_environment(
     `environment` defaults to that of this process. Raises InterpositionError where there is no interposition.
     """
     former = os.environ if environment is None else environment
+    if OFF:
+        return {"STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), "off"]))}
     library = _paths.interpose_library()
     if not os.path.exists(library):  # noqa: PTH110
         raise InterpositionError(

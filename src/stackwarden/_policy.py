@@ -13,7 +13,7 @@ from stackwarden._core import (
     _leave_policy,
     _set_stack_sizes,
 )
-from stackwarden._variables import is_asked_for
+from stackwarden._variables import OFF, is_asked_for
 from stackwarden.errors import PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -127,7 +127,7 @@ def _bytes_of(size: "SupportsIndex | str") -> int:
 
 def apply_settings() -> None:
     """Apply what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
-    if not is_asked_for():
+    if OFF or not is_asked_for():
         return
     from stackwarden._settings import settings
 

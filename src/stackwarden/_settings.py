@@ -33,6 +33,7 @@ def _switch(text: str) -> bool:
 
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "off": _switch,  # the whole package; _variables.OFF
     "policy": _one_of(*POLICIES),  # of all stacks that are known
     "unknown": _one_of(*POLICIES),  # of stacks that nobody told of
     "foreign-threads": _one_of(

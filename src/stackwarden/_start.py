@@ -6,7 +6,7 @@ process; what cannot be done is a SettingWarning, and never keeps a program from
 
 import warnings
 
-from stackwarden._variables import is_asked_for
+from stackwarden._variables import OFF, is_asked_for
 
 _begun = False
 
@@ -14,7 +14,7 @@ _begun = False
 def begin() -> None:
     """Do what is asked for. Cheap where nothing is."""
     global _begun
-    if _begun or not is_asked_for():
+    if _begun or OFF or not is_asked_for():
         return
     _begun = True
     from stackwarden import SettingWarning, StackwardenError, interpose

@@ -5,7 +5,7 @@ import sys
 from stackwarden._callbacks import living_callbacks
 from stackwarden._contract import POLICIES, KnownKeys
 from stackwarden._core import _beacons, _counters, _protection
-from stackwarden._variables import variable
+from stackwarden._variables import OFF, variable
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def _policy(number: int) -> "Policy":
 
 
 def _reason() -> str | None:
+    if OFF:
+        return "STACKWARDEN=off"
     forced = variable("STACKWARDEN_MECHANISM")
     return f"STACKWARDEN_MECHANISM={forced}" if forced else PROTECTION["reason"] or None
 
