@@ -42,6 +42,10 @@ cpython-tests: ## run CPython 3.14's own tests of recursion on another stack
 bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one
 	$(call session,bench,3.14 3.15)
 
+.PHONY: soak
+soak: ## a long mix of everything, under 3.14: memory stays flat; ARGS="600 SEED", seconds and seed
+	$(call session,soak,3.14)
+
 .PHONY: compare
 compare: ## compare the core's machine code with that of a commit: OLD=commit
 	@$(harness)/compare.py $(OLD) $(addprefix --python ,$(PYTHON)) $(ARGS)

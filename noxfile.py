@@ -31,6 +31,7 @@ RUNS = {
     "bench": ("cli,bench", [TESTS / "bench" / "run.py"]),
     "suites": ("suites", [TESTS / "suites" / "run.py"]),
     "cpython-tests": ("suites", [TESTS / "suites" / "cpython.py"]),
+    "soak": ("suites", [TESTS / "nets" / "soak.py"]),
     "ray": ("cli,ray-proof", ["-c", ""]),  # tests/adapters/ray uses the environment
 }
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
