@@ -78,8 +78,10 @@ class GreenletWatch:
     """One call: which greenlets run on its stack."""
 
     def __init__(self, greenlet: "Any") -> None:
+        from weakref import ref
+
         self.stack = current_stack()
-        self.caller = greenlet.getcurrent()
+        self.caller = ref(greenlet.getcurrent())  # dropped from here it would end on another stack
         self.seen: dict[int, weakref.ref[Any]] = {}
         self._tracer = _tracer_of_this_thread(greenlet)
         self._tracer.begin(self)
@@ -88,7 +90,7 @@ class GreenletWatch:
         """A switch to a greenlet was seen, made at this depth."""
         from weakref import ref
 
-        if target is not self.caller and self.stack.base <= _stack_pointer() < self.stack.top:
+        if target is not self.caller() and self.stack.base <= _stack_pointer() < self.stack.top:
             self.seen[id(target)] = ref(target)
 
     def remain(self) -> bool:

@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+import children
 import stackwarden
 from availability import unavailable
 from stackwarden import call_on_stack, maybe_grow
@@ -386,3 +387,29 @@ def test_a_call_that_ends_on_another_thread_leaves_none_behind(no_tracer):
     thread.join()
     assert coroutine.done
     switch()
+
+
+def test_a_call_keeps_no_greenlet_alive_that_is_gone_when_it_ends():
+    """Dropped on the other stack, a suspended one would be ended from there, which greenlet cannot."""
+    done = children.run_python("""
+        import greenlet
+        from stackwarden import call_on_stack
+        from stackwarden.adapters.ucontext import Coroutine, suspend
+
+        def work():
+            coroutine.resume()
+            try:
+                main.switch()
+            finally:
+                print("the greenlet ends")
+
+        main = greenlet.getcurrent()
+        for _ in range(3):
+            coroutine = Coroutine(lambda: call_on_stack(suspend))
+            one = greenlet.greenlet(work)
+            one.switch()
+            del one
+            coroutine.resume()
+            print(coroutine.done)
+    """)
+    assert done.stdout == "the greenlet ends\nTrue\n" * 3
