@@ -42,7 +42,7 @@ from records.executions cimport is_suspended
 from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.overlaps cimport check_range
-from records.policy cimport policy_of
+from records.policy cimport effective_policy, policy_of
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE

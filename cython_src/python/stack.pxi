@@ -78,7 +78,8 @@ cdef class Stack:
     def policy(self):
         """The effective policy: "exact"; "estimate" where bounds or budget are not certain to hold; "counted" or
         "disabled" where that was asked for."""
-        return _policies[self._record().policy]
+        cdef sw_record *record = self._record()
+        return _policies[effective_policy(thread_on(record), record)]  # the fast path of a switch sets none
 
     @property
     def isolation(self):

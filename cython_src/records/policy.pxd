@@ -48,12 +48,17 @@ cdef inline int effective(const sw_record *record, int wanted) noexcept nogil:
     return SW_EXACT
 
 
-cdef inline void use_policy(const sw_thread *thread, sw_record *record) noexcept nogil:
-    """Set the effective policy of a record. `thread`: the one that it is current on, or NULL."""
+cdef inline int effective_policy(const sw_thread *thread, const sw_record *record) noexcept nogil:
+    """`thread`: the one that the record is current on, or NULL."""
     cdef int wanted = record.given_policy
     if wanted == SW_INHERITED:
         wanted = policy_of(thread, kind_of(thread, record))
-    record.policy = effective(record, wanted)
+    return effective(record, wanted)
+
+
+cdef inline void use_policy(const sw_thread *thread, sw_record *record) noexcept nogil:
+    """Set the effective policy of a record."""
+    record.policy = effective_policy(thread, record)
 
 
 cdef inline void note_unchecked(int policy) noexcept nogil:

@@ -11,6 +11,7 @@ from libc.stdint cimport uintptr_t
 from records.execution cimport *
 from records.executions cimport forget_callback, has_not_begun, release_execution
 from records.guard cimport *
+from records.policy cimport use_policy
 from records.protection cimport *
 from records.records cimport record_holds
 from stackwarden cimport STACKWARDEN_DONE, STACKWARDEN_NOT_RUNNING, stackwarden_status
@@ -160,6 +161,8 @@ cdef inline stackwarden_status finish_switch_slow "sw_finish_switch_slow"(uintpt
         begins = begins_here(thread, ts, execution, sp)
         ts = load_execution(thread, ts, execution)
     correct_current(thread, sp)
+    if sw_process.own_policies:
+        use_policy(thread, thread.current)
     if ts != NULL:
         if SW_LIKELY(execution.isolation == SW_FRAMES):
             swpy_protect(ts, thread, thread.current)

@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
 from stackwarden import stack_policy
@@ -240,6 +241,21 @@ def test_a_stack_has_the_policy_of_the_thread_that_it_is_on(probe, new_stack, co
     with stack_policy("disabled", scope="thread"):
         assert [here(), companion(here), here()] == ["disabled", "exact", "disabled"]
     assert here() == "exact"
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_policy_of_a_thread_holds_in_coroutines_that_it_resumes(is_checked, word):
+    def work():
+        while True:
+            here = stackwarden.current_stack()
+            suspend((here.policy, COUNTS or is_checked(here)))
+
+    coroutine = Coroutine(work, stack_size=MIB)
+    assert coroutine.resume() == ("exact", True)
+    with stack_policy(word, scope="thread"):
+        assert coroutine.resume() == (word, COUNTS or word in ("exact", "estimate"))
+    assert coroutine.resume() == ("exact", True)
+    coroutine.close()
 
 
 def test_a_thread_that_ends_takes_its_policies_with_it():
