@@ -185,6 +185,9 @@ cdef inline stackwarden_status give_back(const sw_pooled_stack *stack) noexcept 
     if record == NULL or record.retained:
         sw_count(&sw_process.leaked)
         return STACKWARDEN_LOST
+    if sw_cold_of(record).budgets != NULL or sw_cold_of(record).own_budget:
+        end_stack(stack)  # they outlive the call, and must not be the next one's
+        return STACKWARDEN_DONE
     if stack.size > SW_WARM_SIZE:
         sw_discard_stack(<void *>stack.base, stack.size - SW_WARM_SIZE)
     while not put_free(stack):

@@ -12,6 +12,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport record_of
+from records.requests cimport end_requests
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
@@ -127,6 +128,17 @@ cdef inline void release_execution(sw_execution *execution) noexcept nogil:
         swpy_state_release(&state)
 
 
+cdef inline void end_budgets(PyThreadState *ts, sw_record *record) noexcept nogil:
+    """Budgets of blocks that outlive what ran on a stack end with it
+    (test_a_budget_that_outlives_a_coroutine_is_not_the_next_ones)."""
+    cdef sw_record_cold *cold = sw_cold_of(record)
+    if cold.budgets != NULL:
+        sw_lock()
+        end_requests(&cold.budgets)
+        sw_unlock()
+        swpy_apply_budgets(ts, <sw_thread *>sw_thread_local_get(), record, NULL)
+
+
 cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObject *context) noexcept nogil:
     """IDLE or READY becomes READY, with `context` or, for NULL, the one that the stack was registered for."""
     cdef sw_record *record = record_of(handle)
@@ -141,6 +153,7 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_IN_USE
     release_orphans()
     release_execution(record.execution)
+    end_budgets(ts, record)
     if context != NULL:
         Py_XINCREF(context)
     else:

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import stackwarden
-from stackwarden import current_stack, on_stack, stack_budget
+from stackwarden import call_on_stack, current_stack, on_stack, stack_budget
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -177,6 +177,35 @@ def test_a_budget_may_outlive_its_stack():
     free = depth()
     box.clear()
     assert near(depth(), free)
+
+
+def test_a_budget_that_outlives_a_coroutine_is_not_the_next_ones():
+    from stackwarden.adapters.ucontext import Coroutine
+
+    size, box = 1088 * KIB, []
+    free = Coroutine(depth, stack_size=size).resume()
+    Coroutine(lambda: box.append(begun(with_budget(128 * KIB))), stack_size=size).resume()
+    assert near(Coroutine(depth, stack_size=size).resume(), free)
+    box.clear()
+    assert near(Coroutine(depth, stack_size=size).resume(), free)
+
+
+def hold_a_budget(box):
+    box.append(begun(with_budget(128 * KIB)))
+
+
+def set_a_budget(_):
+    current_stack().budget = 128 * KIB
+
+
+@pytest.mark.parametrize("outlive", [hold_a_budget, set_a_budget])
+def test_a_budget_that_outlives_a_call_is_not_the_next_ones(outlive):
+    size, box = 1088 * KIB, []
+    free = call_on_stack(depth, stack_size=size)
+    call_on_stack(outlive, box, stack_size=size)
+    assert near(call_on_stack(depth, stack_size=size), free)
+    box.clear()
+    assert near(call_on_stack(depth, stack_size=size), free)
 
 
 # ---- stacks ----
