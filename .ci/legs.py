@@ -37,7 +37,7 @@ LEGS = (
     Leg("build",           5,     2, "make build"),
     Leg("lint",            3,     1, "make lint"),
     Leg("greenlet",        4,     1, "make suites ARGS=greenlet"),
-    Leg("sanitizers",     10,     1, "make sanitize"),
+    Leg("sanitizers",     12,     1, "make sanitize"),
     Leg("tests",          30,     2, "make test"),
 )  # fmt: skip
 

@@ -149,10 +149,19 @@ void sw_yield(void)
     sched_yield();
 }
 
+/* LeakSanitizer's, where it is loaded: what these pages point at is not lost. */
+extern void __lsan_register_root_region(const void *begin, size_t size) __attribute__((weak));
+
 void *sw_allocate_pages(size_t bytes)
 {
     void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
+    if (pages == MAP_FAILED) {
+        return NULL;
+    }
+    if (__lsan_register_root_region) {
+        __lsan_register_root_region(pages, bytes);
+    }
+    return pages;
 }
 
 #endif

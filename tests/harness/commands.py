@@ -1,5 +1,6 @@
 """Running other programs: their output is returned, a failure names the command and says why."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -13,11 +14,20 @@ class HarnessError(Exception):
 
 
 def output(*command: str | Path, cwd: Path | None = None) -> str:
-    """Run a command without standard input and return its standard output."""
+    """Run a command without standard input and return its standard output.
+
+    Libraries that are preloaded are not for it: a sanitizer would find that compilers and linkers free nothing.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
-            words, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            words,
+            cwd=cwd,
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError as error:
         raise HarnessError(f"cannot run {words[0]}: {error}") from error

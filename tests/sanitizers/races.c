@@ -2,7 +2,9 @@
  *
  * Promises: uses the public header alone, as it may be used. hammer(rounds) starts a thread for each of the jobs
  * below. None has a thread state or holds the GIL, so that nothing but the core orders what they do; each tells of
- * a stack of its own. It returns how many calls of each job did not end as they must. race() races by itself. */
+ * a stack of its own. It returns how many calls of each job did not end as they must. race() races by itself.
+ *
+ * With SW_PLANTED_RACE the two threads that look stacks up race: run.py fails when that is not reported. */
 #include <stackwarden/stackwarden.h>
 
 #include <pthread.h>
@@ -42,12 +44,24 @@ static long use_an_unregistered_stack(char *base, int round)
     return wrong + wrong_unless(stackwarden_leave_stack(&request) == STACKWARDEN_DONE);
 }
 
+#if SW_PLANTED_RACE
+static long finds;
+
+static void count_a_find(void)
+{
+    finds++;
+}
+#else
+static void count_a_find(void) {}
+#endif
+
 /* A lookup among stacks that come and go finds the whole truth or nothing. */
 static long find(char *base, int round)
 {
     stackwarden_stack found;
     const char *address = memory + (size_t)(round % JOBS) * SIZE + SIZE / 2;
     (void)base;
+    count_a_find();
     if (stackwarden_find_stack(address, &found) != STACKWARDEN_DONE) {
         return 0;
     }

@@ -1,0 +1,47 @@
+"""A plugin of pytest: where leaks are no finding, LeakSanitizer looks away, in the tests' process too.
+
+Frames that are lost take along what they hold: those of suspended stacks when the process ends (docs/isolation.md,
+"Letting go"), and those of other threads in the child of a fork. No frame of ours allocated it, so that no
+suppression could tell it from what Python loses by a mistake of ours.
+"""
+
+import ctypes
+import os
+
+import pytest
+
+# The beginnings of their names.
+LEAVE_STACKS_SUSPENDED = (
+    "tests/isolation/test_shutdown.py::",
+    "tests/isolation/test_letting_go.py::test_one_that_cannot_be_ended",
+    "tests/isolation/test_letting_go.py::test_the_frames_of_a_leaked_stack",
+    "tests/isolation/test_threads.py::test_frames_that_are_dropped_on_another_thread",
+    "tests/isolation/test_threads.py::test_frames_of_a_thread_that_is_gone",
+    "tests/isolation_c/test_exit.py::",
+    "tests/isolation_c/test_gil_ownership.py::test_a_refused_switch",
+    "tests/isolation_c/test_inside_finish_switch.py::test_it_may_go_on",
+    "tests/isolation_c/test_order.py::test_a_stack_below_which",
+    "tests/isolation_c/test_own_states.py::test_ensure_in_a_state",
+    "tests/isolation_c/test_reused_memory.py::",
+    "tests/adapters/ucontext/test_ucontext.py::test_the_interpreter_ends_well",
+    "tests/call_on_stack/test_call_on_stack.py::test_the_process_ends_while",
+)
+FORK = ("tests/core/test_fork_and_threads.py::",)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if (
+        not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK)
+        or "ASAN_OPTIONS" not in os.environ
+    ):
+        return (yield)
+    options = os.environ["ASAN_OPTIONS"]
+    os.environ["ASAN_OPTIONS"] = f"{options}:detect_leaks=0"
+    sanitizer = ctypes.CDLL(None)
+    sanitizer.__lsan_disable()
+    try:
+        return (yield)
+    finally:
+        sanitizer.__lsan_enable()
+        os.environ["ASAN_OPTIONS"] = options
