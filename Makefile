@@ -46,6 +46,11 @@ bench: ## run the benchmarks under 3.14 and 3.15; PYTHON=3.14 for one
 soak: ## a long mix of everything, under 3.14: memory stays flat; ARGS="600 SEED", seconds and seed
 	$(call session,soak,3.14)
 
+.PHONY: nets
+nets: ## test under 3.14 in the checking mode, and half a minute of the soak
+	@STACKWARDEN=check=error $(harness)/run_tests.py --python 3.14 -- tests/core tests/isolation tests/isolation_c -q
+	@$(MAKE) --no-print-directory soak ARGS=30
+
 .PHONY: compare
 compare: ## compare the core's machine code with that of a commit: OLD=commit
 	@$(harness)/compare.py $(OLD) $(addprefix --python ,$(PYTHON)) $(ARGS)

@@ -82,6 +82,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("way", ENDS)
+@pytest.mark.usefixtures("unchecked")
 def test_the_interpreter_ends_well(child, way):
     done = child(
         START + textwrap.indent(textwrap.dedent(ENDS[way]), "    ") + '\n    print("end")\n'
@@ -134,6 +135,7 @@ def test_nothing_is_written_to_thread_states_that_were_freed(child):
     assert done.stderr == "0"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_from_the_handlers_for_the_end_on_detached_threads_leave_thread_states_alone(child):
     """So what they tell takes effect with the next call that they make attached."""
     done = child(
