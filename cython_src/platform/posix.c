@@ -10,6 +10,9 @@
 #if SW_HAS_TLS_WORDS
 #include <link.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
 
 /* The initial-exec model puts it into static TLS: 8 bytes of the surplus that glibc has there for libraries that are
  * loaded late. musl has no surplus, and Mach-O no such model. */
@@ -149,18 +152,15 @@ void sw_yield(void)
     sched_yield();
 }
 
-/* LeakSanitizer's, where it is loaded: what these pages point at is not lost. */
-extern void __lsan_register_root_region(const void *begin, size_t size) __attribute__((weak));
-
 void *sw_allocate_pages(size_t bytes)
 {
     void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) {
         return NULL;
     }
-    if (__lsan_register_root_region) {
-        __lsan_register_root_region(pages, bytes);
-    }
+#if defined(__SANITIZE_ADDRESS__)
+    __lsan_register_root_region(pages, bytes); /* what these pages point at is not lost */
+#endif
     return pages;
 }
 

@@ -44,7 +44,7 @@ static long use_an_unregistered_stack(char *base, int round)
     return wrong + wrong_unless(stackwarden_leave_stack(&request) == STACKWARDEN_DONE);
 }
 
-#if SW_PLANTED_RACE
+#if defined(SW_PLANTED_RACE)
 static long finds;
 
 static void count_a_find(void)
