@@ -375,6 +375,10 @@ def test_each_thread_has_its_own(no_tracer):
     here.resume()
 
 
+@pytest.mark.skipif(
+    "thread-state" not in stackwarden.status()["isolation"],
+    reason="nothing moves to another thread",
+)
 def test_a_call_that_ends_on_another_thread_leaves_none_behind(no_tracer):
     import threading
 
