@@ -315,7 +315,15 @@ def test_of_nested_calls_the_outermost_says_it_once():
     assert len(notes_of(outer)) == 1
 
 
-@pytest.mark.parametrize("work", ["a given limit", "the stack", "by hand"])
+# On 3.11 a stack of call_on_stack() has room for all that the limit allows: there the limit ends it.
+ENDED_OTHERWISE = [
+    "a given limit",
+    *(["the stack"] if sys.version_info >= (3, 12) else []),
+    "by hand",
+]
+
+
+@pytest.mark.parametrize("work", ENDED_OTHERWISE)
 def test_where_that_would_not_help_there_is_none(work, high_limit):
     def by_hand():
         raise RecursionError("mine")
