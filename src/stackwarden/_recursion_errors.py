@@ -12,6 +12,7 @@ The parser's MemoryError stands for a stack that ran out (3.12 and later).
 """
 
 import sys
+from itertools import repeat
 
 from stackwarden.errors import NotRunningError, RecursionOverflow, StackOverflow
 
@@ -171,7 +172,8 @@ class precise_recursion_errors:  # noqa: N801 (used like a function)
         return made if function is None else made(function)
 
     def __call__(self, function: "Callable[P, R]", /) -> "Callable[P, R]":
-        return _within(type(self), "precise_recursion_errors", function)
+        begin = repeat(self).__next__  # there is no state; and no call that could be one too many
+        return _within(begin, "precise_recursion_errors", function)
 
     def __enter__(self) -> "precise_recursion_errors":
         return self

@@ -42,8 +42,8 @@ def runaway(decorator):
 
 
 def own_lines(error):
-    """The names in the traceback below this file's."""
-    return {frame.name for frame in traceback.extract_tb(error.__traceback__)} - {"runaway"}
+    """The names in the traceback below this file's, but for the innermost: there it was one call too many."""
+    return {frame.name for frame in traceback.extract_tb(error.__traceback__)[:-1]} - {"runaway"}
 
 
 @pytest.fixture(params=DECORATORS)
