@@ -7,11 +7,12 @@ around it (`outer`). But a stack that became current in another way meanwhile, a
 current; and a block of another chain, suspended meanwhile, changes nothing.
 """
 
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint32_t, uintptr_t
 from libc.string cimport memset
 
 from records.execution cimport *
 from records.guard cimport *
+from records.index cimport find_overlap
 from records.policy cimport use_policy
 from records.protection cimport *
 from records.records cimport handle_of, record_holds, record_of
@@ -131,11 +132,23 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
 
 # ---- its end ----
 
+cdef inline stackwarden_status tell_again(const sw_place *place) noexcept nogil:
+    """Tell of a stack whose record is gone, unless its memory is another stack's by now: that does not give way to
+    the end of a block, and which stack is under the caller is looked up."""
+    cdef uint32_t generation
+    cdef stackwarden_status status
+    if find_overlap(place.base, place.top, &generation) == NULL:
+        status = sw_notify_stack_switch(place.base, place.top - place.base)
+        if status >= 0:
+            return status
+    return sync_slow(sw_stack_pointer(), False)
+
+
 cdef inline stackwarden_status enter_place(sw_thread *thread, const sw_place *place) noexcept nogil:
     """Enter a stack again. An unknown one stays unknown: what was found of it does not become told."""
     cdef sw_record *record = record_of(place.handle)
     if record == NULL and place.bounds_from < SW_FROM_MAP:
-        return sw_notify_stack_switch(place.base, place.top - place.base)
+        return tell_again(place)
     if record == NULL:
         record = renew_transient(thread, place.bounds_from, place.base, place.top)
     return enter_bounds_only(thread, record)

@@ -227,6 +227,19 @@ def test_blocks_on_two_stacks_end_in_any_order(new_stack, first):
     assert current_stack() == native
 
 
+@pytest.mark.parametrize("moved", [0, 512 * KIB])
+def test_the_end_of_a_block_takes_no_memory_from_a_stack_that_has_it_by_now(
+    memory, new_stack, moved
+):
+    base, native = memory(2 * MIB), current_stack()
+    with on_stack(stackwarden.register_stack(base, MIB)):
+        with on_stack(new_stack()):
+            anew = stackwarden.register_stack(base + moved, MIB)
+        assert anew in stackwarden.stacks()
+        assert current_stack() == native
+    anew.unregister()
+
+
 def test_the_middle_one_of_three_ends_first(new_stack):
     stacks, native = [new_stack() for _ in range(3)], current_stack()
     blocks = [begun(on(stack)) for stack in stacks]
