@@ -73,6 +73,8 @@ class Budgets(Machine):
         budgets = self.budgets_of(place)
         if POINTER:
             return max([place.free, *(budget.low_end for budget in budgets)])
+        if place.free is None:
+            return None
         return min([place.free, *(budget.calls for budget in budgets)])
 
     def compare(self):
@@ -101,7 +103,7 @@ class Budget:
         self.held, self.stack = held, place.here
         self.low_end = pointer - size
         # A wider one than those that are effective: what it would withhold by itself is not seen.
-        self.calls = after if after < before else place.free
+        self.calls = after if after < before or place.free is None else place.free
 
 
 def begin_and_look(held):

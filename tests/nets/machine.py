@@ -91,15 +91,17 @@ class Thread:
         self.levels = []  # its own stack, and those of the calls that it is in
         self.arrive()
         self.native = self.current = self.here
-        self.outer = None  # the stack around the oldest of ...
-        self.blocks = []  # ... the on_stack() blocks, the newest last
+        self.blocks = []  # of on_stack(), the newest last
         self.told = 0  # how often counters were moved to another stack and back
         self.policies = {}  # set for good
         self.pending = None  # callback_rules.py
 
     def arrive(self):
         """It does things on another stack from now on."""
-        self.levels.append((here(self), self.do(read_bounds)))
+        stack, bounds = here(self), self.do(read_bounds)
+        for same in [known for known, _ in self.levels if known.handle == stack.handle]:
+            stack, bounds = same, None  # a call that stayed on it; budgets may hold there already
+        self.levels.append((stack, bounds))
 
     @property
     def here(self):
@@ -152,7 +154,8 @@ def here(place):
 
 
 def free_of(stack, bounds):
-    """What CPython checks without budgets: the address below which it raises, or the calls that remain."""
+    """What CPython checks without budgets: the address below which it raises, or the calls that remain; None: that
+    is not known."""
     return stack.base + 2 * PROTECTION["margin"] if POINTER else bounds
 
 

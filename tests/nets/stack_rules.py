@@ -5,7 +5,7 @@ import mmap
 
 from blocks import KINDS, WAYS, Held
 from hypothesis import strategies as st
-from machine import KIB, MIB, Place, a_thread, anywhere, error_of, pick, some, step, when
+from machine import KIB, MIB, Place, a_thread, anywhere, error_of, here, pick, some, step, when
 from policy_rules import Policies
 
 import stackwarden
@@ -69,8 +69,9 @@ class Stacks(Policies):
             return
         thread.do(held.begin)
         thread.told += 1
-        thread.outer = thread.outer if thread.blocks else thread.current
-        block = Block(held, thread, stack)
+        around = thread.blocks[-1] if thread.blocks else None
+        nests = around is not None and thread.current == around.stack.place
+        block = Block(held, thread, stack, around.outer if nests else thread.current)
         thread.blocks.append(block)
         self.blocks.append(block)
         self.enter(thread, stack.place)
@@ -117,23 +118,24 @@ class Stacks(Policies):
             self.blocks.remove(block)
             lies = place is thread and not thread.is_honest
             if thread.current == block.stack.place or lies:
-                stack = self._effective_stack(thread)
-                if place.thread is thread:
+                stack = thread.blocks[-1].stack.place if thread.blocks else block.outer
+                if place.thread is not thread:
+                    self.enter_elsewhere(thread, thread.here if self._is_gone(stack) else stack)
+                elif not self._is_gone(stack):
                     self.enter(thread, stack)
+                elif self._is_used_anew(stack, thread):
+                    self.synced(place)
                 else:
-                    self.enter_elsewhere(thread, stack)
-
-    def _effective_stack(self, thread):
-        """That of the newest block whose stack is there still, else the one around the first."""
-        for block in reversed(thread.blocks):
-            if not block.stack.is_stale:
-                return block.stack.place
-        return (
-            thread.native if thread.outer is None or self._is_gone(thread.outer) else thread.outer
-        )
+                    self.enter(thread, here(thread))  # told again: another record
+                    assert thread.current == stack
 
     def _is_gone(self, place):
-        return any(stack.is_stale for stack in self.stacks if stack.place is place)
+        return place.handle in [stack.place.handle for stack in self.stacks if stack.is_stale]
+
+    def _is_used_anew(self, place, by):
+        others = [thread.current for thread in self.threads if thread is not by]
+        others += [stack.place for stack in self._registered()]
+        return any(other.overlaps(place.base, place.top) for other in others)
 
     def enter_elsewhere(self, thread, stack):
         """The same, and that thread does not hear of it."""
@@ -181,5 +183,6 @@ class Stack:
 
 
 class Block:
-    def __init__(self, held, thread, stack):
-        self.held, self.thread, self.stack = held, thread, stack
+    def __init__(self, held, thread, stack, outer):
+        """`outer`: the current stack around it."""
+        self.held, self.thread, self.stack, self.outer = held, thread, stack, outer
