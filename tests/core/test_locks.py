@@ -62,6 +62,7 @@ WORDS = {
     *("sw_callback", "sw_place"),
 }
 COMPILERS = (
+    "__lsan_register_root_region",
     "__atomic_",
     "__builtin_",
     "_Interlocked",
