@@ -218,6 +218,7 @@ cdef inline void call_on(const sw_pooled_stack *stack, stackwarden_function func
     describe_record(this_thread().current, &caller)
     if is_unknown(this_thread().current):
         status = STACKWARDEN_UNKNOWN_STACK
+    swpy_nest_calls(swpy_attached(), this_thread(), record_of(stack.handle))
     sw_run_on_stack(<void *>stack.base, stack.size, run_call, &call)
     return_to(&caller, status)
 

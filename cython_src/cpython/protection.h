@@ -38,6 +38,8 @@
  *   swpy_forget_counters(thread)       the thread is new
  *
  * The user's recursion limit, attached (3.11 alone, where it counts C calls too):
+ *   swpy_nest_calls(ts, thread, to)    `to` is entered by a nested call: the calls of the stacks below count on it too.
+ *                                      `ts` may be NULL
  *   swpy_guard_limit()                 with the first foreign stack: stacks keep their counters from now on when the
  *                                      limit is set. -1: an exception is pending
  *   swpy_limit_changing(), swpy_limit_changed()   before and after it is set

@@ -30,6 +30,17 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->recursion_remaining;
 }
 
+/* Else a runaway through growing stacks would have the whole limit on each of them. */
+static inline void swpy_nest_calls(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    if (ts == NULL || swpy_protection.mechanism == SWPY_NONE) {
+        return;
+    }
+    const sw_counter *counter = swpy_find_counter(ts, thread);
+    int used = counter != NULL ? swpy_depth_used(ts, counter) : ts->recursion_limit - ts->recursion_remaining;
+    to->depth_used = used > 0 ? used : 0;
+}
+
 static inline int swpy_stack_ends_first(sw_thread *thread)
 {
     PyThreadState *ts = swpy_attached();

@@ -16,6 +16,13 @@ static inline int swpy_most_levels(const sw_record *record, int limit)
     return record->pooled ? SWPY_MOST_LEVELS : swpy_protection.native_levels;
 }
 
+static inline void swpy_nest_calls(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    (void)ts;
+    (void)thread;
+    (void)to;
+}
+
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
 {
     (void)ts;

@@ -142,6 +142,13 @@ static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintp
     return sp > swpy_low_end(record) ? sp - swpy_low_end(record) : 0;
 }
 
+static inline void swpy_nest_calls(PyThreadState *ts, sw_thread *thread, sw_record *to)
+{
+    (void)ts;
+    (void)thread;
+    (void)to;
+}
+
 static inline size_t swpy_size_for_limit(PyThreadState *ts)
 {
     (void)ts;

@@ -47,6 +47,7 @@ cdef extern from "cpython/protection.h" nogil:
     bint swpy_stack_ends_first(sw_thread *thread)
     void swpy_protect(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_adopt(PyThreadState *ts, sw_thread *thread, sw_record *to)
+    void swpy_nest_calls(PyThreadState *ts, sw_thread *thread, sw_record *to)
     size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
     size_t swpy_size_for_limit(PyThreadState *ts)
     bint swpy_has_fast_path()

@@ -23,11 +23,6 @@ DECORATORS = {
     "stack_budget": stack_budget("1M"),
     "sync_on_call": sync_on_call,
 }
-if sys.version_info < (
-    3,
-    12,
-):  # there each new stack has the whole limit: a runaway ends where memory ends
-    del DECORATORS["deep_recursion"], DECORATORS["growing"]
 FEW = 40  # lines: twice what a plain function's takes
 
 
@@ -90,7 +85,6 @@ def test_a_call_on_another_stack_is_no_line(call):
     assert names == ["test_a_call_on_another_stack_is_no_line", "fail"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="a runaway ends where memory ends")
 def test_recursion_through_c_and_maybe_grow_folds_as_well():
     def height(node):
         return 1 + max(map(partial(stackwarden.maybe_grow, height), [node]))
