@@ -305,10 +305,10 @@ def test_calls_of_threads_that_a_child_does_not_have_end_with_the_fork(child):
 
 
 RUNAWAYS = {
-    "growing": "growing(room='256K', stack_size='16M')(run)(0)",
-    "maybe_grow": "run(0)",
-    "call_on_stack": "run(0)",
-    "a limit": "deep_recursion(stack_size='16M', limit=2000)(run)(0)",
+    "growing": "growing(room='256K', stack_size='16M')(run)",
+    "maybe_grow": "lambda depth: maybe_grow(run, depth)",
+    "call_on_stack": "lambda depth: call_on_stack(run, depth, stack_size='1M')",
+    "a limit": "deep_recursion(stack_size='16M', limit=1500)(run)",
 }
 
 
@@ -319,23 +319,17 @@ def test_a_runaway_from_stack_to_stack_ends_at_the_limit(child, way):
         import resource, sys
         from stackwarden import call_on_stack, deep_recursion, growing, maybe_grow
 
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        sys.setrecursionlimit(1000)
-        deepest = 0
-
         def run(depth):
             global deepest
             deepest = depth
-            if {way!r} == "maybe_grow":
-                return maybe_grow(run, depth + 1)
-            if {way!r} == "call_on_stack":
-                return call_on_stack(run, depth + 1, stack_size="1M")
             return again(depth + 1)
 
-        again = growing(room="256K", stack_size="16M")(run) if {way!r} == "growing" else run
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        sys.setrecursionlimit(1000)
+        again = {RUNAWAYS[way]}
         try:
-            {RUNAWAYS[way]}
+            again(0)
         except RecursionError:
-            print(100 < deepest <= (2000 if {way!r} == "a limit" else 1000))
+            print(100 < deepest <= 1500)
         """
     assert child(program).stdout == "True\n"
