@@ -106,8 +106,8 @@ except ModuleNotFoundError as missing:
 except ImportError as refused:
     if "Re-importing it is not supported" in str(refused):  # Cython's words
         raise ImportError(
-            "stackwarden was removed from sys.modules and imported again: its core is in a process once, and "
-            "cannot be loaded a second time. Put the former modules back into sys.modules, or leave them there.",
+            "stackwarden was removed from sys.modules and imported again, or Python was started again: its core "
+            "can be loaded once in a process. Put the former modules back into sys.modules, or leave them there.",
             name=refused.name,
             path=refused.path,
         ) from refused

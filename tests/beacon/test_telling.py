@@ -49,7 +49,8 @@ print(stackwarden.status()["beacon_faults"])
 """
     )
     assert beacon_child(program, library()) == [
-        "one: 2 calls refused, the last one: the range is empty, wraps around or lies beyond 2**48 native",
+        "one: 2 calls refused, the last one: the range is empty, larger than 2**40 bytes,"
+        " wraps around or lies beyond 2**48 native",
         "one: 3 calls refused, the last one: the stack is smaller than this interpreter can protect",
     ]
 

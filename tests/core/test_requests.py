@@ -206,6 +206,8 @@ def test_a_budget_that_outlives_a_call_is_not_the_next_ones(outlive):
     assert near(call_on_stack(depth, stack_size=size), free)
     box.clear()
     assert near(call_on_stack(depth, stack_size=size), free)
+    call_on_stack(set_a_budget, box, stack_size=size)  # so that the pool does not retain the stack
+    assert stackwarden.status()["registered"] == 0
 
 
 # ---- stacks ----

@@ -31,7 +31,7 @@ def test_a_second_import_says_why_it_cannot_be(child):
     )
     first, second, last = done.stdout.splitlines()
     assert first == second
-    assert first.startswith("stackwarden was removed from sys.modules and imported again: ")
+    assert first.startswith("stackwarden was removed from sys.modules and imported again, ")
     assert last == "4"
 
 
