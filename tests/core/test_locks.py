@@ -18,6 +18,7 @@ HARMLESS = {
     *("calloc", "malloc", "free", "memcpy", "memmove", "memset", "memcmp", "strcmp", "strlen"),
     *(
         "mmap",
+        "__lsan_register_root_region",
         "VirtualAlloc",
         "pthread_setspecific",
         "FlsSetValue",
