@@ -1,4 +1,7 @@
-"""Interposition: begun and undone in any order, on any thread."""
+"""Interposition: begun and undone in any order, on any thread.
+
+Nobody lies meanwhile: every module in C that lets go of the GIL and takes it again syncs then.
+"""
 
 from fiber_rules import Calls
 from hypothesis import strategies as st
@@ -15,12 +18,15 @@ class Interpositions(Calls):
 
     @step(where=anywhere, isolation=st.sampled_from(["none", "frames"]))
     def interpose(self, where, isolation):
+        if self.blocks or not all(thread.is_honest for thread in self.threads):
+            return
         with self.on(self.place(where)) as do:
             if self.isolation not in (None, isolation):
                 assert do(error_of, begin, isolation) is stackwarden.InterpositionError
                 return
             self.interpositions.append(do(begin, isolation))
             self.isolation = isolation
+            self.may_lie = False
 
     @when("interpositions")
     @step(which=some, where=anywhere)
@@ -33,6 +39,7 @@ class Interpositions(Calls):
         do(interposition.undo)
         if not any("undone" not in repr(each) for each in self.interpositions):
             self.isolation = None
+            self.may_lie = True
 
     def expected_status(self, thread):
         names = {None: "off", "none": "on", "frames": "frames"}

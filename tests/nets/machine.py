@@ -98,7 +98,7 @@ class Thread:
 
     def arrive(self):
         """It does things on another stack from now on."""
-        stack, bounds = here(self), self.do(read_bounds)
+        stack, bounds = here(self), self.do(synced_bounds)
         for same in [known for known, _ in self.levels if known.handle == stack.handle]:
             stack, bounds = same, None  # a call that stayed on it; budgets may hold there already
         self.levels.append((stack, bounds))
@@ -135,7 +135,7 @@ class Fiber:
         self.suspended = Suspended(thread.actor, isolation)
         self.here = here(self)
         assert self.here.base == self.suspended.base
-        self._bounds = self.do(read_bounds)
+        self._bounds = self.do(synced_bounds)
 
     @property
     def free(self):
@@ -192,6 +192,8 @@ def synced_bounds():
 
 
 class Machine(RuleBasedStateMachine):
+    may_lie = True  # may a thread be told to be on another stack than it is?
+
     def __init__(self):
         super().__init__()
         say("example")

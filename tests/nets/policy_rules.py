@@ -106,9 +106,10 @@ class Policies(Budgets):
         }
 
     def expected_bounds(self, place):
-        if not POINTER or self.policies_of(place.thread)["policy"] not in ("counted", "disabled"):
+        is_checked = self.policies_of(place.thread)["policy"] in ("exact", "estimate")
+        if is_checked or (POINTER and self.budgets_of(place)):
             return super().expected_bounds(place)
-        return super().expected_bounds(place) if self.budgets_of(place) else None
+        return None
 
     def compare(self):
         super().compare()

@@ -59,8 +59,10 @@ class Stacks(Policies):
     def begin_a_block(self, which, where, kind):
         """Whose code does not go there: nothing is told of the stack under it."""
         stack, thread = pick(which, self.stacks), self.threads[where]
-        if len(thread.levels) > 1 or any(
-            b.stack is stack for b in self.blocks if b.thread is not thread
+        if (
+            not self.may_lie
+            or len(thread.levels) > 1
+            or any(b.stack is stack for b in self.blocks if b.thread is not thread)
         ):
             return  # WAITING in model.py
         held = Held(kind, functools.partial(stackwarden.on_stack, stack.stack))
@@ -87,8 +89,9 @@ class Stacks(Policies):
         holding = [stack.stack for stack in self._registered() if stack.place.holds(BASE + offset)]
         with self.on(place) as do:
             assert do(stackwarden.find_stack, BASE + offset) == (holding[0] if holding else None)
-        if place in self.threads and resets:
+        if place in self.threads and resets and self.may_lie:
             place.do(stackwarden.reset_stack)
+            place.told += 1
             self.enter(place, place.native)
         else:
             with self.on(place) as do:

@@ -40,6 +40,7 @@ def run(probe_folder, *arguments, ends=0, seconds=300):
     return lines, done.stderr
 
 
+@pytest.mark.timeout(1600)
 def test_the_interface_does_what_the_model_does(probe_folder):
     if os.environ.get("STACKWARDEN_MATRIX") == "full":
         seed = str(random.randrange(2**32))

@@ -41,6 +41,7 @@ class Leg(NamedTuple):
     plant: tuple[str, str] | None = None  # a test that must leave a report, and what that must name
 
 
+GDB = "tests/adapters/ucontext/test_ucontext.py::test_gdb_ends_at_the_entry_however_deep_the_resumer_is"
 LEGS = {
     "address": Leg(
         "libasan.so",
@@ -75,7 +76,7 @@ LEGS = {
         # RTLD_DEEPBIND is refused, address space taken (20 TB), memory that was freed held back. gdb, a million
         # stacks, and objects that are put off take minutes here; plain runs have them.
         (
-            "tests/adapters/ucontext/test_ucontext.py::test_gdb_ends_at_the_entry_however_deep_the_resumer_is",
+            GDB,
             *(
                 f"tests/interpose/{test}"
                 for test in (
@@ -99,6 +100,7 @@ LEGS = {
             *("tests/adapters/ucontext/test_ucontext.py", "tests/core/test_fork_and_threads.py"),
             *("tests/isolation_c/test_moving.py", "tests/sanitizers/test_thread.py"),
         ),
+        (GDB,),
         plant=("tests/sanitizers/planted_race.py", "count_a_find"),
     ),
 }
