@@ -98,7 +98,7 @@ class Thread:
 
     def arrive(self):
         """It does things on another stack from now on."""
-        stack, bounds = here(self), self.do(synced_bounds)
+        stack, bounds = here(self), self.do(free_bounds)
         for same in [known for known, _ in self.levels if known.handle == stack.handle]:
             stack, bounds = same, None  # a call that stayed on it; budgets may hold there already
         self.levels.append((stack, bounds))
@@ -135,7 +135,7 @@ class Fiber:
         self.suspended = Suspended(thread.actor, isolation)
         self.here = here(self)
         assert self.here.base == self.suspended.base
-        self._bounds = self.do(synced_bounds)
+        self._bounds = self.do(free_bounds)
 
     @property
     def free(self):
@@ -189,6 +189,13 @@ def read_bounds():
 def synced_bounds():
     stackwarden.sync_stack()
     return read_bounds()
+
+
+def free_bounds():
+    """None where a policy has CPython check nothing now."""
+    stackwarden.sync_stack()
+    bounds = read_bounds()
+    return bounds if stackwarden.current_stack().policy in ("exact", "estimate") else None
 
 
 class Machine(RuleBasedStateMachine):

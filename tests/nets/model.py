@@ -22,7 +22,8 @@ MINUTES = 25  # a step that hangs is shown then
 RULES = (Limits,)
 
 # What is not known of yet: coroutines that another thread drops, which end later: callbacks hear of it then. In
-# stack_rules.py: blocks on a stack that another thread has; blocks in coroutines and in calls.
+# stack_rules.py: blocks on a stack that another thread has; blocks in coroutines and in calls. In fiber_rules.py:
+# isolation "thread-state" on 3.12 and 3.13, where a sync and the end of a budget move calls between thread states.
 WAITING = (Dropped,)
 
 

@@ -41,7 +41,6 @@ class Leg(NamedTuple):
     plant: tuple[str, str] | None = None  # a test that must leave a report, and what that must name
 
 
-GDB = "tests/adapters/ucontext/test_ucontext.py::test_gdb_ends_at_the_entry_however_deep_the_resumer_is"
 LEGS = {
     "address": Leg(
         "libasan.so",
@@ -76,7 +75,7 @@ LEGS = {
         # RTLD_DEEPBIND is refused, address space taken (20 TB), memory that was freed held back. gdb, a million
         # stacks, and objects that are put off take minutes here; plain runs have them.
         (
-            GDB,
+            "tests/adapters/ucontext/test_ucontext.py::test_gdb_ends_at_the_entry_however_deep_the_resumer_is",
             *(
                 f"tests/interpose/{test}"
                 for test in (
@@ -96,11 +95,9 @@ LEGS = {
         {"TSAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0"},
         (
             *("tests/isolation/test_crowd.py", "tests/isolation/test_threads.py"),
-            *("tests/core/test_requests.py", "tests/core/test_registry_threads.py"),
-            *("tests/adapters/ucontext/test_ucontext.py", "tests/core/test_fork_and_threads.py"),
-            *("tests/isolation_c/test_moving.py", "tests/sanitizers/test_thread.py"),
+            *("tests/core/test_requests.py", "tests/isolation_c/test_moving.py"),
+            "tests/sanitizers/test_thread.py",
         ),
-        (GDB,),
         plant=("tests/sanitizers/planted_race.py", "count_a_find"),
     ),
 }
