@@ -18,7 +18,6 @@ HARMLESS = {
     *("calloc", "malloc", "free", "memcpy", "memmove", "memset", "memcmp", "strcmp", "strlen"),
     *(
         "mmap",
-        "__lsan_register_root_region",
         "VirtualAlloc",
         "pthread_setspecific",
         "FlsSetValue",
