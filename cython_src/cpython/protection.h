@@ -19,8 +19,8 @@
  *   swpy_is_applied(ts, thread, record)   does a thread state of that thread check the bounds of a record?
  *
  * Budgets, attached:
- *   swpy_fill_budget(ts, to, sp, low_end, request)
- *                                      on the stack of `to`: what a budget withholds that ends at `low_end`
+ *   swpy_fill_budget(ts, thread, to, sp, low_end, request)
+ *                                      on the stack of `to`: what a budget allows that ends at `low_end`
  *   swpy_apply_budgets(ts, thread, to, own)
  *                                      the budgets of blocks have changed for `to`, which is current on any thread or
  *                                      on none; `own`: the stack's own thread state, or NULL

@@ -46,8 +46,7 @@ static inline int swpy_stack_ends_first(sw_thread *thread)
     PyThreadState *ts = swpy_attached();
     const sw_counter *counter = swpy_find_counter(ts, thread);
     const sw_record *record = counter != NULL ? counter->record : thread->native;
-    return sw_cold_of(record)->calls_withheld > 0
-        || swpy_levels_within(thread, record, ts->recursion_limit) < ts->recursion_limit;
+    return swpy_levels_within(thread, record, ts->recursion_limit) < ts->recursion_limit;
 }
 
 static void swpy_protection_start(swpy_probe probe)

@@ -53,7 +53,9 @@ static inline int swpy_levels_within(const sw_thread *thread, const sw_record *r
 {
     int most = swpy_most_levels(record, limit);
     int levels = swpy_has_most_levels(thread, record) ? most : swpy_levels_of(record);
-    return levels < most ? levels : most;
+    int budget = sw_cold_of(record)->calls;
+    levels = levels < most ? levels : most;
+    return budget != 0 && budget < levels ? budget : levels;
 }
 
 /* The counter of a thread state. NULL: it counts down for the native stack, as CPython has set it. */
@@ -84,7 +86,7 @@ static inline sw_counter *swpy_new_counter(PyThreadState *ts, sw_thread *thread)
 static inline int swpy_is_effective(const sw_thread *thread, const sw_counter *counter, const sw_record *record)
 {
     if (counter == NULL) {
-        return record == thread->native && swpy_has_most_levels(thread, record);
+        return record == thread->native && swpy_has_most_levels(thread, record) && sw_cold_of(record)->calls == 0;
     }
     return counter->record == record && counter->levels == swpy_levels_within(thread, record, counter->limit);
 }
@@ -181,57 +183,57 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
     return counter != NULL ? counter->record == record : record == thread->native;
 }
 
-/* A budget withholds all levels that the stack has left, those that other budgets withhold included, but for as many as
- * fit between `sp` and `low_end`. What is withheld counts as used until the budget ends. */
-static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end,
-                                    sw_request *request)
+/* A budget allows as many calls in all as are in use now and fit between `sp` and `low_end`. Counted from the first
+ * call, not from those that are left: how many the stack has changes with its policy and the user's recursion limit. */
+static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp,
+                                    uintptr_t low_end, sw_request *request)
 {
-    int left = *swpy_remaining(ts) + sw_cold_of(to)->calls_withheld;
+    sw_counter *counter = swpy_find_counter(ts, thread);
+    int is_own = to->isolation == SW_THREAD_STATE;
+    if (counter == NULL && !is_own) {
+        counter = swpy_new_counter(ts, thread);
+    }
+    int used = is_own ? swpy_levels_within(thread, to, swpy_limit(ts)) - *swpy_remaining(ts)
+                      : swpy_depth_used(ts, counter);
     size_t levels = sp > low_end ? (sp - low_end) / SWPY_BYTES_PER_LEVEL : 0;
-    request->calls_withheld = left > 0 && levels < (size_t)left ? left - (int)levels : 0;
+    request->calls = (used > 0 ? used : 0) + (int)(levels < SWPY_MOST_LEVELS ? levels : SWPY_MOST_LEVELS);
+    request->calls = request->calls > 0 ? request->calls : 1;
 }
 
-/* Withhold calls of a stack (give back: < 0): in the thread state that counts down for it, else where its calls in use
- * are noted. */
-static inline void swpy_withhold(sw_record *record, PyThreadState *own, int calls)
+/* How many levels a stack is allowed has changed: whichever thread state counts down for it has so many from now on. */
+static inline void swpy_allow_levels(const sw_record *record)
 {
-    if (own != NULL) {
-        *swpy_remaining(own) -= calls;
-        return;
-    }
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
         for (sw_thread *thread = sw_process.threads; thread != NULL; thread = thread->next) {
-            if (thread->ident == 0 || thread->ident != ts->thread_id) {
-                continue;
-            }
-            if (swpy_is_applied(ts, thread, record)) {
-                *swpy_remaining(ts) -= calls;
-                return;
-            }
-            if (record == thread->native) {
-                swpy_find_counter(ts, thread)->native_depth_used += calls;
-                return;
+            sw_counter *counter = thread->ident != 0 ? swpy_find_counter(ts, thread) : NULL;
+            if (counter != NULL && counter->record == record) {
+                int levels = swpy_levels_within(thread, record, counter->limit);
+                *swpy_remaining(ts) += levels - counter->levels;
+                counter->levels = levels;
             }
         }
     }
-    record->depth_used += calls;
 }
 
 static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
 {
     sw_record_cold *cold = sw_cold_of(to);
-    int most = 0;
-    (void)ts;
-    (void)thread;
+    int before = swpy_levels_within(thread, to, swpy_limit(ts));
     swpy_sum_requests(cold);
+    cold->calls = 0;
     for (const sw_request *request = cold->budgets; request != NULL; request = request->next) {
-        most = request->calls_withheld > most ? request->calls_withheld : most;
+        cold->calls = cold->calls == 0 || request->calls < cold->calls ? request->calls : cold->calls;
     }
-    if (swpy_protection.mechanism != SWPY_NONE) {
-        swpy_withhold(to, own, most - cold->calls_withheld);
+    if (swpy_protection.mechanism == SWPY_NONE) {
+        return;
     }
-    cold->calls_withheld = most;
+    if (own != NULL) {
+        *swpy_remaining(own) += swpy_levels_within(thread, to, swpy_limit(ts)) - before;
+    }
+    else {
+        swpy_allow_levels(to);
+    }
 }
 
 #define SWPY_SPARE_LEVELS 60 /* must remain: below 0 CPython aborts the process in a handler of an overflow */
@@ -268,7 +270,7 @@ static inline void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
 static inline int swpy_counts_the_stack(PyThreadState *ts, const sw_record *record)
 {
     return ts != NULL && swpy_protection.mechanism != SWPY_NONE
-        && (swpy_limit(ts) == 0 || swpy_levels_of(record) < swpy_limit(ts));
+        && (swpy_limit(ts) == 0 || swpy_levels_of(record) < swpy_limit(ts) || sw_cold_of(record)->calls != 0);
 }
 
 static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)

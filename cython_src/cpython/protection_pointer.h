@@ -93,10 +93,11 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
     return swpy_protection.mechanism == SWPY_POINTER && swpy_bounds(ts)[SWPY_TOP] == record->top;
 }
 
-static inline void swpy_fill_budget(PyThreadState *ts, sw_record *to, uintptr_t sp, uintptr_t low_end,
-                                    sw_request *request)
+static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp,
+                                    uintptr_t low_end, sw_request *request)
 {
     (void)ts;
+    (void)thread;
     (void)to;
     (void)sp;
     (void)low_end;

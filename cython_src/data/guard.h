@@ -86,7 +86,7 @@ typedef struct sw_request {
     sw_place outer; /* of bounds: the stack around the block, and around those that it is nested in */
     const struct sw_execution *chain; /* of bounds: loaded when the block began */
     uint32_t withheld; /* by a budget: bytes / 16 above the base ... */
-    int32_t calls_withheld; /* ... and calls (3.11 to 3.13) */
+    int32_t calls; /* ... and the calls that its stack may have in all (3.11 to 3.13) */
     int32_t limit; /* a recursion limit: depth/limits.pxd */
     uint8_t which, policy; /* of a policy: sw_policy_kind, sw_policy */
     size_t size; /* assumed, of an unknown stack */
@@ -100,7 +100,7 @@ typedef struct sw_record_cold {
     uint32_t own_budget; /* Stack.budget: bytes / 16 from the top that may be used; 0: all of the stack */
     uint32_t withheld_by_requests; /* bytes / 16: the most that one of `budgets` withholds */
     uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
-    int32_t calls_withheld; /* the most calls that one of `budgets` withholds (3.11 to 3.13) */
+    int32_t calls; /* the fewest that one of `budgets` allows in all (3.11 to 3.13); 0: there is none */
 } sw_record_cold;
 
 #define SW_CHUNK_BITS 12

@@ -73,7 +73,7 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
     if request != NULL:
         request.stack.handle = handle_of(record)
         request.withheld = withheld_above(record, low_end)
-        swpy_fill_budget(ts, record, sp, low_end, request)
+        swpy_fill_budget(ts, thread, record, sp, low_end, request)
     sw_unlock()
     if request == NULL:
         return STACKWARDEN_NO_MEMORY

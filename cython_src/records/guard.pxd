@@ -79,7 +79,7 @@ cdef extern from "data/guard.h" nogil:
         sw_place outer
         const sw_execution *chain
         uint32_t withheld
-        int32_t calls_withheld
+        int32_t calls
         int32_t limit
         uint8_t which
         uint8_t policy
@@ -99,7 +99,7 @@ cdef extern from "data/guard.h" nogil:
         uint32_t own_budget
         uint32_t withheld_by_requests
         uint32_t painted
-        int32_t calls_withheld
+        int32_t calls
 
     ctypedef struct sw_middle:
         sw_leaf **leaves

@@ -10,7 +10,14 @@ import threading
 import pytest
 
 import stackwarden
-from stackwarden import call_on_stack, current_stack, on_stack, stack_budget
+from stackwarden import (
+    call_on_stack,
+    current_stack,
+    deep_recursion,
+    on_stack,
+    stack_budget,
+    stack_policy,
+)
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -208,6 +215,55 @@ def test_a_budget_that_outlives_a_call_is_not_the_next_ones(outlive):
     assert near(call_on_stack(depth, stack_size=size), free)
     call_on_stack(set_a_budget, box, stack_size=size)  # so that the pool does not retain the stack
     assert stackwarden.status()["registered"] == 0
+
+
+def test_a_budget_that_begins_under_a_higher_limit_outlives_it():
+    sys.setrecursionlimit(1000)
+    free, box = depth(), []
+    deep_recursion(stack_size=MIB, limit=3000)(
+        lambda: box.append(begun(with_budget(448 * KIB)))
+    )()
+    sys.setrecursionlimit(1500)
+    sys.setrecursionlimit(1000)
+    box.clear()
+    assert near(depth(), free)
+
+
+def test_a_budget_that_begins_under_a_policy_with_more_calls_outlives_it():
+    """On 3.11 to 3.13 it withheld calls that the stack did not have any more: CPython 3.11 aborts there."""
+    from stackwarden.adapters.ucontext import Coroutine
+
+    def work():
+        free, box = depth(), []
+        with stack_policy("disabled"):
+            box.append(begun(with_budget(256 * KIB)))
+        narrow = depth()
+        box.clear()
+        return free, narrow, depth()
+
+    free, narrow, again = Coroutine(work, stack_size=MIB).resume()
+    assert narrow < free / 2
+    assert near(again, free)
+
+
+@pytest.mark.skipif(
+    "thread-state" not in stackwarden.status()["isolation"],
+    reason="no thread state of a coroutine's own on 3.11",
+)
+def test_a_budget_of_a_thread_ends_inside_a_coroutine_with_a_thread_state_of_its_own():
+    from stackwarden.adapters.ucontext import Coroutine, suspend
+
+    def work():
+        free = depth()
+        suspend().clear()
+        return free, depth()
+
+    free, box = depth(), [begun(with_budget(256 * KIB))]
+    coroutine = Coroutine(work, isolation="thread-state", stack_size=MIB)
+    coroutine.resume()
+    there, again = coroutine.resume(box)
+    assert near(again, there)
+    assert near(depth(), free)
 
 
 # ---- stacks ----

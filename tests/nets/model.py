@@ -23,9 +23,8 @@ RULES = (Limits,)
 
 # What does not hold yet, or is not known: coroutines that another thread drops, which end later, and
 # callbacks hear of it then. In stack_rules.py: blocks on a stack that another thread has; blocks in
-# coroutines and in calls. Where calls are counted, what a budget withholds stays as it was when it began:
-# isolation "thread-state" (fiber_rules.py), a policy that gives more calls (policy_rules.py), and on 3.11 a
-# limit (limit_rules.py) move the count under it.
+# coroutines and in calls. Where calls are counted: isolation "thread-state" (fiber_rules.py), for a sync
+# there forgets the calls in use, and on 3.11 a limit (limit_rules.py), which changes how many calls remain.
 WAITING = (Dropped,)
 
 

@@ -9,8 +9,7 @@ from machine import KIB, POINTER, anywhere, error_of, pick, some, step, when
 
 import stackwarden
 
-# Where calls are counted, those without bounds: WAITING in model.py.
-WORDS = ("exact", "estimate", "counted", "disabled") if POINTER else ("exact", "estimate")
+WORDS = ("exact", "estimate", "counted", "disabled")
 KEYS = ("policy", "unknown", "foreign_threads", "assumed_size")
 DEFAULTS = {"policy": "exact", "unknown": "estimate", "foreign_threads": "exact"}
 PAGE = 4 * KIB
