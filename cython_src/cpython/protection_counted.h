@@ -193,8 +193,8 @@ static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_rec
     if (counter == NULL && !is_own) {
         counter = swpy_new_counter(ts, thread);
     }
-    int used = is_own ? swpy_levels_within(thread, to, swpy_limit(ts)) - *swpy_remaining(ts)
-                      : swpy_depth_used(ts, counter);
+    int used =
+        is_own ? swpy_levels_within(thread, to, swpy_limit(ts)) - *swpy_remaining(ts) : swpy_depth_used(ts, counter);
     size_t levels = sp > low_end ? (sp - low_end) / SWPY_BYTES_PER_LEVEL : 0;
     request->calls = (used > 0 ? used : 0) + (int)(levels < SWPY_MOST_LEVELS ? levels : SWPY_MOST_LEVELS);
     request->calls = request->calls > 0 ? request->calls : 1;

@@ -220,9 +220,7 @@ def test_a_budget_that_outlives_a_call_is_not_the_next_ones(outlive):
 def test_a_budget_that_begins_under_a_higher_limit_outlives_it():
     sys.setrecursionlimit(1000)
     free, box = depth(), []
-    deep_recursion(stack_size=MIB, limit=3000)(
-        lambda: box.append(begun(with_budget(448 * KIB)))
-    )()
+    deep_recursion(stack_size=MIB, limit=3000)(lambda: box.append(begun(with_budget(448 * KIB))))()
     sys.setrecursionlimit(1500)
     sys.setrecursionlimit(1000)
     box.clear()
