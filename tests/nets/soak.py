@@ -139,6 +139,8 @@ def main() -> int:
     faulthandler.dump_traceback_later(seconds + 120, exit=True)
     log, begun = Log(seconds), time.monotonic()
     play_round(f"{seed} first", ROUND)  # what is imported and pooled once
+    while time.monotonic() < begun + seconds / 10:
+        figures()  # CPython's free lists fill up with some hundred of these
     before = sane()
     while log.rounds < MOST_ROUNDS and time.monotonic() < begun + seconds:
         play_round(f"{seed} {log.rounds}", ROUND)

@@ -33,7 +33,8 @@ LEAVE_STACKS_SUSPENDED = (
 )
 FORK = ("tests/core/test_fork_and_threads.py::",)
 
-# Greenlets that are suspended when the process ends: range iterators of their frames. And one tuple of a thread of C.
+# Greenlets that are suspended when the process ends, and range iterators of their frames, it seems; and a tuple
+# that a thread of C leaves.
 NOT_EXPLAINED = (
     "tests/adapters/greenlet/test_adapter.py::test_a_record_tells_name_place_switches_and_stack",
     "tests/adapters/greenlet/test_adapter.py::test_greenlets_that_were_made_before_have_records_too",
