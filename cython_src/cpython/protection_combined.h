@@ -30,15 +30,21 @@ static inline int *swpy_remaining(PyThreadState *ts)
     return &ts->recursion_remaining;
 }
 
-/* Else a runaway through growing stacks would have the whole limit on each of them. */
+#define SWPY_CALLS_OF_A_LEVEL 3 /* at most: the user's function, and what calls it on another stack */
+
+/* Else a runaway through growing stacks would have the whole limit on each of them. Calls of ours do not count, so that
+ * nobody's recursion ends earlier than without us: of what was called since the last nested call a third counts on. */
 static inline void swpy_nest_calls(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     if (ts == NULL || swpy_protection.mechanism == SWPY_NONE) {
         return;
     }
     const sw_counter *counter = swpy_find_counter(ts, thread);
+    int below = counter != NULL ? sw_cold_of(counter->record)->calls_below : 0;
     int used = counter != NULL ? swpy_depth_used(ts, counter) : ts->recursion_limit - ts->recursion_remaining;
-    to->depth_used = used > 0 ? used : 0;
+    int own = used > below ? used - below : 0;
+    to->depth_used = below + (own + SWPY_CALLS_OF_A_LEVEL - 1) / SWPY_CALLS_OF_A_LEVEL;
+    sw_cold_of(to)->calls_below = to->depth_used;
 }
 
 static inline int swpy_stack_ends_first(sw_thread *thread)

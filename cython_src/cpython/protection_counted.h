@@ -266,17 +266,10 @@ static inline void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
     (void)sp;
 }
 
-/* Where the user's limit is reached before the stack's own levels, another stack has no more calls either. */
-static inline int swpy_counts_the_stack(PyThreadState *ts, const sw_record *record)
-{
-    return ts != NULL && swpy_protection.mechanism != SWPY_NONE
-        && (swpy_limit(ts) == 0 || swpy_levels_of(record) < swpy_limit(ts) || sw_cold_of(record)->calls != 0);
-}
-
 static inline size_t swpy_room(PyThreadState *ts, const sw_record *record, uintptr_t sp)
 {
     size_t room = sp > record->base ? sp - record->base : 0;
-    int remaining = swpy_counts_the_stack(ts, record) ? *swpy_remaining(ts) : SWPY_MOST_LEVELS;
+    int remaining = ts != NULL && swpy_protection.mechanism != SWPY_NONE ? *swpy_remaining(ts) : SWPY_MOST_LEVELS;
     size_t counted = remaining > 0 ? (size_t)remaining * SWPY_BYTES_PER_LEVEL : 0;
     return room < counted ? room : counted;
 }

@@ -101,6 +101,7 @@ typedef struct sw_record_cold {
     uint32_t withheld_by_requests; /* bytes / 16: the most that one of `budgets` withholds */
     uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
     int32_t calls; /* the fewest that one of `budgets` allows in all (3.11 to 3.13); 0: there is none */
+    int32_t calls_below; /* of the stacks that it was entered from by nested calls, which count here too (3.11) */
 } sw_record_cold;
 
 #define SW_CHUNK_BITS 12

@@ -100,6 +100,7 @@ cdef extern from "data/guard.h" nogil:
         uint32_t withheld_by_requests
         uint32_t painted
         int32_t calls
+        int32_t calls_below
 
     ctypedef struct sw_middle:
         sw_leaf **leaves

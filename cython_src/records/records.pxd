@@ -157,12 +157,13 @@ cdef inline sw_record *take_record() noexcept nogil:
 
 cdef inline void clear_cold(sw_record_cold *cold) noexcept nogil:
     """Written only where it is not zero: most of these pages are never touched, and take no memory."""
-    if cold.own_budget or cold.budgets != NULL or cold.painted or cold.calls:
+    if cold.own_budget or cold.budgets != NULL or cold.painted or cold.calls or cold.calls_below:
         cold.budgets = NULL
         cold.own_budget = 0
         cold.withheld_by_requests = 0
         cold.painted = 0
         cold.calls = 0
+        cold.calls_below = 0
 
 
 cdef inline void set_bounds(

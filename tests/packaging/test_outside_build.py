@@ -24,7 +24,8 @@ memory = mmap.mmap(-1, 1 << 20)
 base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 native = stackwarden.current_stack()
 for module in outside_c, outside_cxx:
-    assert module.there_and_back(base, 1 << 20) == (0, 0, base), module
+    # Bounds are told, but nobody goes there: the current stack is still the one under the caller.
+    assert module.there_and_back(base, 1 << 20) == (0, 0, native.base), module
     assert stackwarden.current_stack() == native
 print("both modules work")
 """
