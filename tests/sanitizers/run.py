@@ -46,7 +46,7 @@ LEGS = {
         "libasan.so",
         {
             # Tests of crashes look for the signal that ends the child, not for a report of it.
-            "ASAN_OPTIONS": "detect_leaks=1:verify_asan_link_order=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0"
+            "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0"
             # Workloads look whether freed memory goes back to the system.
             ":quarantine_size_mb=8:thread_local_quarantine_size_kb=64"
             ":allocator_release_to_os_interval_ms=0",

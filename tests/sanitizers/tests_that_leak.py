@@ -1,14 +1,11 @@
-"""A plugin of pytest: where leaks are no finding, LeakSanitizer looks away, in the tests' process too.
+"""A plugin of pytest: LeakSanitizer looks at the children of tests, but not where leaks are no finding.
 
 Frames that are lost take along what they hold: those of suspended stacks when the process ends (docs/isolation.md,
 "Letting go"), and those of other threads in the child of a fork. No frame of ours allocated it, so that no
 suppression could tell it from what Python loses by a mistake of ours.
 """
 
-import ctypes
 import os
-import threading
-from contextlib import contextmanager
 
 import pytest
 
@@ -45,31 +42,16 @@ NOT_EXPLAINED = (
 )
 
 
+def pytest_configure():
+    """Leaks are looked for in the children of the tests. pytest's own process, where a thousand tests leave what
+    they like, would tell of no test."""
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    if (
-        not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK + NOT_EXPLAINED)
-        or "ASAN_OPTIONS" not in os.environ
-    ):
+    if not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK + NOT_EXPLAINED):
         return (yield)
-    options = os.environ["ASAN_OPTIONS"]
-    with unseen(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(os.environ, "ASAN_OPTIONS", f"{options}:detect_leaks=0")
-        patch.setattr(threading.Thread, "run", run_unseen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASAN_OPTIONS", f"{os.environ['ASAN_OPTIONS']}:detect_leaks=0")
         return (yield)
-
-
-@contextmanager
-def unseen():
-    """What the calling thread allocates is no leak."""
-    sanitizer = ctypes.CDLL(None)
-    sanitizer.__lsan_disable()
-    try:
-        yield
-    finally:
-        sanitizer.__lsan_enable()
-
-
-def run_unseen(thread, run=threading.Thread.run):
-    with unseen():
-        run(thread)
