@@ -38,9 +38,12 @@ def runaway(decorator):
 
 def own_lines(error):
     """The names in the traceback below this file's, but for the innermost: there it was one call too many. On 3.11
-    that may be several of ours deep: the limit is for all calls there."""
-    innermost = -1 if sys.version_info >= (3, 12) else -8
-    frames = traceback.extract_tb(error.__traceback__)[:innermost]
+    that may be several deep in ours: the limit is for all calls there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if sys.version_info >= (3, 12):
+        frames.pop()
+    while frames[-1].filename != __file__ and sys.version_info < (3, 12):
+        frames.pop()
     return {frame.name for frame in frames} - {
         "runaway",
         "test_recursion_through_c_and_maybe_grow_folds_as_well",
