@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from itertools import pairwise
 
 import pytest
 
@@ -275,12 +276,15 @@ def test_calls_leave_nothing_behind():
 
     rounds(100)
     gc.collect()
-    before, objects, status = resident(), len(gc.get_objects()), stackwarden.status()
-    rounds(3_000)
-    gc.collect()
+    objects, status, memory = len(gc.get_objects()), stackwarden.status(), [resident()]
+    for _ in range(3):
+        rounds(1_000)
+        gc.collect()
+        memory.append(resident())
     assert stackwarden.status() == status
     assert len(gc.get_objects()) - objects < 100
-    assert resident() - before < MIB
+    # What a call leaves is left each time; what the heap of this process takes by chance is not.
+    assert min(after - before for before, after in pairwise(memory)) < MIB // 3
 
 
 # ---- what belongs to the caller ----
