@@ -53,6 +53,7 @@ from switching.sync cimport sync_slow
 from switching.threads cimport (
     end_other_threads,
     end_thread,
+    running_thread,
     stop_detached_writes,
     this_thread,
     thread_on,

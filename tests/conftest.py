@@ -29,6 +29,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def high_limit():
+    """The recursion limit is not what ends the recursion."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6 if sys.version_info >= (3, 12) else 3000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.fixture
 def unchecked(monkeypatch):
     """The test tells of stacks that it is not on, on purpose: the checking mode lets it and its children pass."""
     import children

@@ -17,7 +17,7 @@ from records.index cimport find_stack
 from records.protection cimport *
 from records.records cimport note_depth, record_holds
 from switching.sync cimport sync_slow
-from switching.threads cimport this_thread, thread_on
+from switching.threads cimport running_thread, this_thread, thread_on
 
 
 cdef extern from "cpython/overflow.h" nogil:
@@ -66,7 +66,7 @@ cdef inline bint bounds_under(uintptr_t sp, uintptr_t *base, uintptr_t *top) noe
 cdef inline bint bounds_slow "sw_bounds_slow"(uintptr_t sp, uintptr_t *base, uintptr_t *top) noexcept nogil:
     """The current stack does not hold the stack pointer: a registered one, or the native one?"""
     cdef sw_handle handle
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
         return False
     if find_stack(sp, &handle, base, top):
@@ -109,7 +109,7 @@ cdef inline int check_slow "sw_check_slow"(const char *where) noexcept nogil:
     """The stack pointer is on another stack than the current one, or that is nearly used up."""
     cdef swpy_overflow overflow
     cdef uintptr_t sp = sw_stack_pointer()
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread == NULL or (not record_holds(thread.current, sp) and sync_slow(sp, False) < 0):
         return 0
     note_depth(thread.current, sp)
@@ -166,11 +166,9 @@ cdef inline uintptr_t used_of(sw_record *record, uintptr_t sp) noexcept nogil:
 
 
 cdef inline bint may_paint(sw_record *record, uintptr_t sp) noexcept nogil:
-    """Are its bounds told, is it known how much is in use, and does no other thread run on it?"""
+    """Is it known how much of a stack is in use, and does no other thread run on it?"""
     cdef const sw_thread *runs_on = thread_on(record)
     cdef bint is_here = record_holds(record, sp)
-    if record.bounds_from >= SW_FROM_MAP:
-        return False
     if runs_on != NULL:
         return is_here and runs_on is sw_thread_local_get()
     return is_here or record.switches == 0 or (

@@ -19,7 +19,7 @@ from stackwarden cimport (
     stackwarden_request,
     stackwarden_status,
 )
-from switching.threads cimport this_thread, why_no_block
+from switching.threads cimport running_thread, why_no_block
 
 
 cdef extern from "Python.h" nogil:
@@ -109,7 +109,7 @@ cdef inline stackwarden_status enter_limit(int limit, stackwarden_request *token
     """Requires: attached."""
     cdef int64_t interpreter = PyInterpreterState_GetID(PyInterpreterState_Get())
     cdef int now = Py_GetRecursionLimit()
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     cdef sw_request *request = NULL
     cdef sw_limits *limits
     cdef int most

@@ -41,7 +41,7 @@ from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.start_switch cimport has_to_release, start_switch_to, sw_start_switch_blocking, thread_to_switch
 from switching.sync cimport is_right, sync_slow
 from switching.target cimport execution_of
-from switching.threads cimport this_thread
+from switching.threads cimport running_thread, this_thread
 from switching.unknown cimport fits
 
 
@@ -111,7 +111,7 @@ cdef inline uint64_t name_of_stack(const sw_record *record) noexcept nogil:
 
 
 cdef inline uint64_t interposed_current() noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     return name_of_stack(thread.current) if thread != NULL else 0
 
 

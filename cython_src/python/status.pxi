@@ -59,7 +59,7 @@ def _set_stack_sizes(size_t min_stack, size_t stack_size, /):
 
 cdef int _policy_of(int kind):
     """In force on the calling thread."""
-    return policy_of(this_thread() if sw_process.running else NULL, kind)
+    return policy_of(running_thread(), kind)
 
 
 def _protection():

@@ -8,7 +8,6 @@ from stackwarden cimport (
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
     STACKWARDEN_NOT_REGISTERED,
-    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_TOO_SMALL,
     STACKWARDEN_UNMAPPED,
     stackwarden_stack,
@@ -47,7 +46,7 @@ def _register(base, size, bytes name, bytes system, unsigned flags, context, /):
 cdef Stack _view_of(uintptr_t low, uintptr_t length):
     """Of the record with these bounds; without one its handle is 0, and it is to be filled."""
     cdef stackwarden_stack seen
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     memset(&seen, 0, sizeof(seen))
     if sw_table.find_stack(low, &seen) != STACKWARDEN_DONE and thread != NULL:
         describe_record(thread.native, &seen)
@@ -133,9 +132,9 @@ def sync_stack():
 def current_stack():
     """The Stack that was told last for this thread; its native stack when none was."""
     cdef stackwarden_stack seen
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
-        _refuse(why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING, "current stack")
+        _refuse(why_no_block(), "current stack")
     describe_record(thread.current, &seen)
     return _stack(&seen)
 

@@ -21,7 +21,6 @@ from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
     STACKWARDEN_NOT_REGISTERED,
-    STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_TOO_SMALL,
     stackwarden_request,
@@ -30,7 +29,7 @@ from stackwarden cimport (
 )
 from switching.hook cimport enter_bounds_only, sw_notify_stack_switch, sw_switch_to
 from switching.sync cimport is_right, sw_sync_stack, sync_slow
-from switching.threads cimport renew_transient, this_thread, thread_with_serial, why_no_block
+from switching.threads cimport renew_transient, running_thread, thread_with_serial, why_no_block
 
 
 cdef extern from * nogil:
@@ -85,12 +84,12 @@ cdef inline void cancel_block(sw_thread *thread, sw_request *request, stackwarde
 cdef inline stackwarden_status sw_enter_stack(
         const stackwarden_stack *stack, stackwarden_request *token) noexcept nogil:
     """The request is made first: once the stack is entered nothing may fail."""
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     cdef sw_request *request
     cdef stackwarden_status status
     memset(token, 0, sizeof(stackwarden_request))
     if thread == NULL:
-        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block()
     request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
@@ -114,11 +113,11 @@ cdef inline stackwarden_status sw_enter_sync(stackwarden_request *token) noexcep
 
 cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
         uintptr_t sp, stackwarden_request *token) noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     cdef sw_request *request
     cdef stackwarden_status status
     if thread == NULL:
-        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block()
     request = begin_block(thread, token)
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
@@ -200,13 +199,13 @@ cdef inline stackwarden_status remove_block(
 
 
 cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) noexcept nogil:
-    cdef sw_thread *own = this_thread() if sw_process.running else NULL
+    cdef sw_thread *own = running_thread()
     cdef bint attached = own != NULL and swpy_attached() != NULL
     cdef sw_thread *thread
     cdef sw_place place
     cdef stackwarden_status status
     if own == NULL:
-        return why_no_block() if sw_process.running else STACKWARDEN_NOT_RUNNING
+        return why_no_block()
     sw_lock()
     status = remove_block(own, token, attached, &thread, &place)
     sw_unlock()

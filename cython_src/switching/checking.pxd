@@ -28,7 +28,7 @@ from switching.evidence cimport find_stack_of
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack, sw_switch_to
 from switching.start_switch cimport sw_start_switch, sw_start_switch_blocking
 from switching.sync cimport sw_sync_stack
-from switching.threads cimport this_thread
+from switching.threads cimport running_thread
 
 
 cdef extern from "Python.h" nogil:
@@ -122,7 +122,7 @@ cdef inline void compare_told(uintptr_t to_base, uintptr_t to_top) noexcept nogi
 
 cdef inline void note_telling(const void *caller) noexcept nogil:
     """The current stack was told by the caller."""
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
         return
     if thread.telling == NULL:
@@ -135,7 +135,7 @@ cdef inline void note_telling(const void *caller) noexcept nogil:
 
 cdef inline void note_site(const char *site) noexcept nogil:
     """Where in Python the last telling of this thread was."""
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread != NULL and thread.telling != NULL:
         strncpy(thread.telling.site, site, SW_SITE - 1)
 
@@ -163,7 +163,7 @@ cdef inline stackwarden_status sw_switch_to_checked(stackwarden_handle handle) n
 
 
 cdef inline stackwarden_status sw_reset_checked() noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     if thread != NULL:
         compare_told(thread.native.base, thread.native.top)
     return sw_reset_stack()

@@ -16,14 +16,13 @@ from stackwarden cimport (
     STACKWARDEN_BOUNDS_ESTIMATE,
     STACKWARDEN_BOUNDS_MAP,
     STACKWARDEN_DONE,
-    STACKWARDEN_NOT_RUNNING,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
 )
 from switching.callbacks cimport note_switch
 from switching.hook cimport count_switch
-from switching.threads cimport this_thread, why_no_block
+from switching.threads cimport running_thread, why_no_block
 
 
 cdef inline bint is_told_and_holds(sw_record *record, uintptr_t sp) noexcept nogil:
@@ -100,10 +99,7 @@ cdef inline void describe_stack(
 
 
 cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexcept nogil:
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
         return why_no_block()
     describe_stack(thread, stack_under(thread, sw_stack_pointer()), stack)
@@ -111,5 +107,5 @@ cdef inline stackwarden_status sw_current_stack(stackwarden_stack *stack) noexce
 
 
 cdef inline stackwarden_handle sw_current_handle() noexcept nogil:
-    cdef sw_thread *thread = this_thread() if sw_process.running else NULL
+    cdef sw_thread *thread = running_thread()
     return handle_of(stack_under(thread, sw_stack_pointer())) if thread != NULL else 0

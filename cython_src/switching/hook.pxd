@@ -29,7 +29,7 @@ from stackwarden cimport (
     stackwarden_status,
 )
 from switching.callbacks cimport report_switch
-from switching.threads cimport renew_transient, this_thread, why_no_block
+from switching.threads cimport renew_transient, running_thread, this_thread, why_no_block
 from switching.unknown cimport SW_PAGE, estimate_of
 
 
@@ -161,9 +161,7 @@ cdef inline stackwarden_status notify_slow "sw_notify_slow"(
     cdef stackwarden_status status = check_range(base, size)
     if status != STACKWARDEN_DONE:
         return status
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
+    thread = running_thread()
     if thread == NULL:
         return why_no_block()
     if record == NULL or record.base != base or record.top != base + size:
@@ -194,10 +192,7 @@ cdef inline stackwarden_status switch_to_slow "sw_switch_to_slow"(sw_record *rec
 
 
 cdef inline stackwarden_status sw_reset_stack() noexcept nogil:
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
         return why_no_block()
     return enter_bounds_only(thread, thread.native)

@@ -48,7 +48,7 @@ from stackwarden cimport (
 )
 from switching.callbacks cimport add_callback
 from switching.hook cimport on_first_foreign_stack
-from switching.threads cimport this_thread, thread_on, why_no_block
+from switching.threads cimport running_thread, thread_on, why_no_block
 
 
 cdef inline char *join_names(const char *name, const char *system) noexcept nogil:
@@ -194,10 +194,7 @@ cdef inline bint name_stack(sw_handle handle, const char *name, const char *syst
 
 cdef inline stackwarden_status sw_register_switch_callback(
         stackwarden_switch_callback function, void *arg, int all_threads) noexcept nogil:
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    thread = this_thread()
+    cdef sw_thread *thread = running_thread()
     if thread == NULL:
         return why_no_block()
     return add_callback(function, arg, 0 if all_threads else thread.serial)

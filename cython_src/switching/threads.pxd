@@ -24,7 +24,7 @@ from records.records cimport (
     why_no_records,
 )
 from records.requests cimport end_requests
-from stackwarden cimport stackwarden_status
+from stackwarden cimport STACKWARDEN_NOT_RUNNING, stackwarden_status
 from switching.callbacks cimport end_callbacks_of
 
 
@@ -193,9 +193,16 @@ cdef inline sw_thread *this_thread() noexcept nogil:
     return thread if thread != NULL else make_thread()
 
 
+cdef inline sw_thread *running_thread() noexcept nogil:
+    """The same, but NULL too where Python is not running."""
+    return this_thread() if sw_process.running else NULL
+
+
 cdef inline stackwarden_status why_no_block() noexcept nogil:
-    """The status of a call on a thread that got no block: FULL or NO_MEMORY."""
+    """The status of a call on a thread that got no block: NOT_RUNNING, FULL or NO_MEMORY."""
     cdef stackwarden_status status
+    if not sw_process.running:
+        return STACKWARDEN_NOT_RUNNING
     sw_lock()
     status = why_no_records(SW_RECORDS_OF_A_THREAD)
     sw_unlock()

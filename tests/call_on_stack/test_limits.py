@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from forks import IN_CHILD
 from stackwarden import deep_recursion
 
 MIB = 1 << 20
@@ -219,31 +220,19 @@ def test_a_handler_may_make_such_a_call_itself_at_any_moment(child):
     assert done.stdout == "1000\n"
 
 
-FORK = """
-    import os, signal, sys, threading, warnings
+FORK = (
+    IN_CHILD
+    + """
+    import sys, threading
     import stackwarden
 
-    warnings.simplefilter("ignore")  # fork with threads
     sys.setrecursionlimit(1000)
 
     @stackwarden.deep_recursion(stack_size="1M", limit=5000)
     def work(function, *arguments):
         return function(*arguments)
-
-    def in_child(function):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)
-            status = 1
-            try:
-                function()
-                status = 0
-            except BaseException as error:
-                print(repr(error), flush=True)
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
+)
 
 
 def test_a_fork_while_others_begin_and_end_leaves_nothing_locked(child):
@@ -333,3 +322,19 @@ def test_a_runaway_from_stack_to_stack_ends_at_the_limit(child, way):
             print(100 < deepest <= 1500)
         """
     assert child(program).stdout == "True\n"
+
+
+def test_after_the_end_of_the_core_it_is_refused_as_not_running(child):
+    done = child("""
+        import stackwarden, stackwarden._core
+
+        raised = stackwarden.deep_recursion(stack_size="1M", limit=5000)(lambda: 0)
+        assert raised() == 0
+        stackwarden._core._stop()
+        for call in (raised, stackwarden.current_stack):
+            try:
+                call()
+            except stackwarden.NotRunningError:
+                print("not running")
+    """)
+    assert done.stdout == "not running\n" * 2

@@ -5,30 +5,19 @@ import threading
 import pytest
 
 import stackwarden
+from forks import IN_CHILD
 
 MIB = 1 << 20
 
 
-FORK = """
-    import os, threading, warnings
+FORK = (
+    IN_CHILD
+    + """
+    import threading
     import stackwarden, capi, cpython_bounds, capi_probe as probe
 
-    warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
     probe.import_table()
     MIB = 1 << 20
-
-    def in_child(function):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                function()
-                status = 0
-            except BaseException as error:
-                print(repr(error), flush=True)
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     stack = stackwarden.register_stack(probe.map_memory(MIB), MIB, name="mine")
     other = stackwarden.register_stack(probe.map_memory(MIB), MIB, name="another thread's")
@@ -44,6 +33,7 @@ FORK = """
     holder.start()
     answered.acquire()
 """
+)
 
 
 def test_child_and_parent_of_a_fork_both_keep_the_stack_that_was_told(child):

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 import stackwarden
+from c_recursion import depth
 from stackwarden import (
     call_on_stack,
     current_stack,
@@ -22,32 +23,7 @@ from stackwarden import (
 KIB, MIB = 1 << 10, 1 << 20
 
 
-class Deep:
-    """Recursion through C: each addition is a call of CPython's."""
-
-    def __init__(self):
-        self.depth = 0
-
-    def __add__(self, other):
-        self.depth += 1
-        return self + other
-
-
-def depth():
-    """How deep C recursion goes here and now."""
-    deep = Deep()
-    with pytest.raises(RecursionError):
-        deep + 1
-    return deep.depth
-
-
-@pytest.fixture(autouse=True)
-def high_limit():
-    """The recursion limit is not what ends the recursion."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(10**6 if sys.version_info >= (3, 12) else 3000)
-    yield
-    sys.setrecursionlimit(before)
+pytestmark = pytest.mark.usefixtures("high_limit")
 
 
 def with_budget(size):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import stackwarden
+from c_recursion import Deep, depth
 from stackwarden import (
     call_on_stack,
     deep_recursion,
@@ -109,31 +110,6 @@ def test_an_exception_passes_through(decorator):
 
 
 # ---- a budget as a decorator ----
-
-
-class Deep:
-    def __init__(self):
-        self.depth = 0
-
-    def __add__(self, other):
-        self.depth += 1
-        return self + other
-
-
-def depth():
-    deep = Deep()
-    with pytest.raises(RecursionError):
-        deep + 1
-    return deep.depth
-
-
-@pytest.fixture
-def high_limit():
-    """The recursion limit is not what ends the recursion."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(10**6 if sys.version_info >= (3, 12) else 3000)
-    yield
-    sys.setrecursionlimit(before)
 
 
 def test_each_call_has_the_budget(high_limit):

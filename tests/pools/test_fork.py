@@ -1,31 +1,20 @@
 """Executors in the child of a fork, and in signal handlers: nothing is found locked."""
 
-IN_CHILD = """
-    import concurrent.futures, os, signal, sys, threading, time, warnings
+from forks import IN_CHILD
+
+PRELUDE = (
+    IN_CHILD
+    + """
+    import concurrent.futures, sys, threading, time
     import stackwarden
     from stackwarden import wrap_thread_pool
-
-    warnings.simplefilter("ignore")  # fork with threads
-
-    def in_child(function):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)
-            status = 1
-            try:
-                function()
-                status = 0
-            except BaseException as error:
-                print(repr(error), flush=True)
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
+)
 
 
 def test_a_fork_while_others_use_the_executor_leaves_it_usable_in_the_child(child):
     done = child(
-        IN_CHILD
+        PRELUDE
         + """
     executor = wrap_thread_pool(lambda task: task(), name="at once")
 
@@ -62,7 +51,7 @@ def test_a_fork_while_others_use_the_executor_leaves_it_usable_in_the_child(chil
 
 def test_a_fork_while_others_wait_leaves_nobody_waiting_in_the_child(child):
     done = child(
-        IN_CHILD
+        PRELUDE
         + """
     from stackwarden._latch import Latch
 
@@ -96,7 +85,7 @@ def test_a_fork_while_others_wait_leaves_nobody_waiting_in_the_child(child):
 
 def test_a_handler_may_use_the_executor_that_it_interrupts(child):
     done = child(
-        IN_CHILD
+        PRELUDE
         + """
     executor, handled = wrap_thread_pool(lambda task: task(), name="at once"), []
     signal.signal(signal.SIGALRM, lambda *_: handled.append(executor.submit(int).result()))

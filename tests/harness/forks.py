@@ -1,0 +1,24 @@
+"""What programs that fork begin with: in_child(function) is the exit status of a child that runs it, 0 or 1.
+
+A child that hangs is ended by SIGALRM after 20 seconds, and its status is minus that number.
+"""
+
+IN_CHILD = """
+    import os, signal, warnings
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
+
+    def in_child(function):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            status = 1
+            try:
+                function()
+                status = 0
+            except BaseException as error:
+                print(repr(error), flush=True)
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
