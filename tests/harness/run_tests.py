@@ -36,6 +36,8 @@ def main() -> int:
     commands.say(_expectation(told))
     results = _run(told)
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
+    for failure in verdicts.failures(results):
+        print(failure)
     print(verdicts.line(results))
     return 0 if all(result.succeeded for result in results) else 1
 

@@ -91,11 +91,15 @@ def test_ci_skips_only_for_systems_that_are_listed(monkeypatch, tmp_path, ci, li
 @pytest.mark.parametrize(
     ("ended_well", "cases", "verdict"),
     [
-        (True, "<testcase/><testcase><skipped/></testcase>", ("1 passed 1 skipped", True)),
-        (True, '<testcase><skipped type="pytest.xfail"/></testcase>', ("1 xfailed", False)),
-        (False, "<testcase/><testcase><failure/></testcase>", ("1 failed 1 passed", False)),
-        (False, "<testcase/>", ("1 passed", False)),
-        (False, "", ("no tests", False)),
+        (True, "<testcase/><testcase><skipped/></testcase>", ("1 passed 1 skipped", True, ())),
+        (True, '<testcase><skipped type="pytest.xfail"/></testcase>', ("1 xfailed", False, ())),
+        (
+            False,
+            '<testcase/><testcase classname="a" name="b"><failure message="1&#10;2"/></testcase>',
+            ("1 failed 1 passed", False, ("a::b: 1",)),
+        ),
+        (False, "<testcase/>", ("1 passed", False, ())),
+        (False, "", ("no tests", False, ())),
     ],
 )
 def test_a_run_succeeds_only_if_a_test_passed(tmp_path, ended_well, cases, verdict):
@@ -108,7 +112,7 @@ def test_a_run_succeeds_only_if_a_test_passed(tmp_path, ended_well, cases, verdi
 @pytest.mark.parametrize(("ended_well", "said"), [(False, "no result"), (None, "out of time")])
 def test_a_run_that_reported_nothing_is_no_success(tmp_path, ended_well, said):
     verdict = verdicts.of_session("3.14", ended_well, tmp_path / "none.xml")
-    assert verdict == ("3.14", said, False)
+    assert verdict == ("3.14", said, False, ())
 
 
 def test_the_last_line_says_what_ran_where_and_whether_all_is_green():
@@ -117,6 +121,14 @@ def test_the_last_line_says_what_ran_where_and_whether_all_is_green():
     assert verdicts.line([good]) == "stackwarden: 3.11.7 9 passed : all green"
     said = "stackwarden: 3.11.7 9 passed | 3.15 no result : NOT GREEN"
     assert verdicts.line([good, bad]) == said
+
+
+def test_before_it_each_failure_has_a_line():
+    good = verdicts.Verdict("3.11.7", "9 passed", succeeded=True)
+    bad = verdicts.Verdict(
+        "3.15.2", "2 failed", succeeded=False, failures=("a::b: why", "c::d: why")
+    )
+    assert verdicts.failures([good, bad]) == ["3.15.2 FAILED a::b: why", "3.15.2 FAILED c::d: why"]
 
 
 def test_nox_says_which_sessions_ended_well(tmp_path):

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+FAILURE_AT_MOST = 300  # characters
+
 
 class Verdict(NamedTuple):
-    """Under which release tests ran, how many there were of each outcome, and whether the run succeeded."""
+    """Under which release tests ran, how many of each outcome there were, whether all went well, what failed."""
 
     python: str
     summary: str
     succeeded: bool
+    failures: tuple[str, ...] = ()
 
 
 def of_session(version: str, ended_well: bool | None, report: Path) -> Verdict:
@@ -24,7 +27,19 @@ def of_session(version: str, ended_well: bool | None, report: Path) -> Verdict:
     counts = Counter(map(_outcome, suite.iter("testcase")))
     summary = " ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     succeeded = bool(ended_well) and counts["passed"] > 0
-    return Verdict(suite.get("name", version), summary or "no tests", succeeded)
+    failures = tuple(
+        _failure(case) for case in suite.iter("testcase") if _outcome(case) == "failed"
+    )
+    return Verdict(suite.get("name", version), summary or "no tests", succeeded, failures)
+
+
+def _failure(case: ElementTree.Element) -> str:
+    """The test's name, and the first line of why it failed."""
+    reasons = [
+        reason.get("message", "") for kind in ("failure", "error") for reason in case.iter(kind)
+    ]
+    why = next(iter("".join(reasons).splitlines()), "")
+    return f"{case.get('classname', '')}::{case.get('name', '')}: {why}"[:FAILURE_AT_MOST]
 
 
 def _outcome(case: ElementTree.Element) -> str:
@@ -32,6 +47,13 @@ def _outcome(case: ElementTree.Element) -> str:
     if skipped is not None:
         return "xfailed" if skipped.get("type") == "pytest.xfail" else "skipped"
     return "passed" if case.find("failure") is None and case.find("error") is None else "failed"
+
+
+def failures(verdicts: Iterable[Verdict]) -> list[str]:
+    """A line for each test that failed: what is cut short from above still has them all."""
+    return [
+        f"{verdict.python} FAILED {failure}" for verdict in verdicts for failure in verdict.failures
+    ]
 
 
 def ended_well(nox_report: Path) -> dict[str, bool]:
