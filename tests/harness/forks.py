@@ -4,9 +4,7 @@ A child that hangs is ended by SIGALRM after 20 seconds, and its status is minus
 """
 
 IN_CHILD = """
-    import os, signal, warnings
-
-    warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads
+    import os, signal
 
     def in_child(function):
         pid = os.fork()

@@ -351,8 +351,7 @@ def test_in_the_child_of_a_fork_those_of_other_threads_are_leaked_and_counted(qu
     go.set()
     thread.join()
     print(leaked())
-    """,
-        options=["-W", "ignore::DeprecationWarning"],
+    """
     )
     assert printed == "2\nother ended\nlater ended\n0\n"
 
