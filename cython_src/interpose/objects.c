@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include "objects.h"
 
+#include "walk.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -181,8 +183,8 @@ void *sw_find_definition(const char *name)
 {
     search self = {name, NULL};
     if (__atomic_load_n(&own_path, __ATOMIC_ACQUIRE) == NULL) {
-        dl_iterate_phdr(note_own_path, NULL);
+        sw_walk(note_own_path, NULL);
     }
-    dl_iterate_phdr(search_object, &self);
+    sw_walk(search_object, &self);
     return self.found;
 }

@@ -1,7 +1,7 @@
 /* objects.h: the loaded objects of the process: the executable, its libraries, and what dlopen() added.
  *
  * Promises: reads what the dynamic linker reads; changes nothing, allocates nothing. 64-bit ELF alone, with relocations
- * that have addends (Elf64_Rela). Whoever includes this defines _GNU_SOURCE first, for dl_iterate_phdr(). */
+ * that have addends (Elf64_Rela). Whoever includes this defines _GNU_SOURCE first, for dl_phdr_info. */
 #ifndef SW_OBJECTS_H
 #define SW_OBJECTS_H
 

@@ -11,13 +11,14 @@
  * - Objects of libc, of the dynamic linker, of sanitizers and of this package are left as they are.
  * - Other threads may call through a slot at any time: it is written as one word. A slot in a read-only page is written
  *   without a change of the page's protection, which a thread that loads the object at that moment might undo.
- * - Two threads never do this at the same time: dl_iterate_phdr() holds glibc's dl_load_write_lock.
+ * - Two threads never do this at the same time: a pass is a walk (walk.h).
  * - Allocates nothing. */
 #define _GNU_SOURCE
 #include "patch.h"
 
 #include "machine.h"
 #include "objects.h"
+#include "walk.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -207,15 +208,18 @@ static int patch_object(struct dl_phdr_info *info, size_t size, void *context)
 static long patch_all(int back)
 {
     pass self = {back, 0};
-    dl_iterate_phdr(patch_object, &self);
+    sw_walk(patch_object, &self);
     return self.changed;
 }
 
 long sw_patch(void)
 {
+    sw_begin_walk();
     find_definitions();
     atomic_store(&is_patching, 1);
-    return patch_all(0);
+    long changed = patch_all(0);
+    sw_end_walk();
+    return changed;
 }
 
 long sw_unpatch(void)
@@ -234,6 +238,9 @@ static int read_loads(struct dl_phdr_info *info, size_t size, void *loads)
 int sw_has_unpatched(void)
 {
     unsigned long long loads = 0;
-    dl_iterate_phdr(read_loads, &loads);
-    return atomic_load(&is_patching) && loads != atomic_load(&loads_seen);
+    if (!atomic_load(&is_patching)) {
+        return 0;
+    }
+    sw_walk(read_loads, &loads);
+    return loads != atomic_load(&loads_seen);
 }

@@ -14,4 +14,7 @@ extern const sw_stand_in sw_entries[SW_ENTRIES]; /* entries.c */
 extern const sw_stand_in sw_switches[SW_SWITCHES]; /* switches.c */
 extern const sw_stand_in sw_loading[SW_LOADING]; /* loading.c */
 
+/* What was loaded is patched before a fork, not in its child. Called once, after sw_hold_forks(). */
+void sw_patch_before_forks(void);
+
 #endif

@@ -11,13 +11,16 @@
  *      active_hooks.c                           the hooks that are called now
  *      fallback.c   patch.c                     the hooks without a core; the slots of loaded objects
  *      objects.c                                loaded objects, their symbols, definitions of functions
+ *      walk.c                                   walks over loaded objects, and forks
  *      hooks.h      machine.h                   the contract with the core; what depends on the processor
  *
  * connect.h is the core's way to the library. */
+#define _GNU_SOURCE
 #include "active_hooks.h"
 #include "fallback.h"
 #include "patch.h"
 #include "stand_ins.h"
+#include "walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +81,8 @@ __attribute__((constructor)) static void start(void)
     if (is_turned_off(getenv("STACKWARDEN"))) {
         return;
     }
+    sw_hold_forks();
+    sw_patch_before_forks();
     sw_add_stand_ins(sw_entries, SW_ENTRIES);
     sw_add_stand_ins(sw_switches, SW_SWITCHES);
     sw_add_stand_ins(sw_loading, SW_LOADING);

@@ -221,7 +221,7 @@ def test_version_macros_are_looked_at_in_one_folder():
 
 # The library of interposition: its files, the lowest first. A header belongs to its .c file's layer.
 LAYERS = [
-    {"hooks", "machine"},
+    {"hooks", "machine", "walk"},
     {"objects"},
     {"patch", "fallback"},
     {"active_hooks", "stand_ins"},
