@@ -131,11 +131,6 @@ uint32_t sw_find_defined(const sw_object *self, const char *name)
     return 0;
 }
 
-uint32_t sw_unhashed_symbols(const sw_object *self)
-{
-    return self->gnu_hash != NULL ? self->gnu_hash[1] : self->hash != NULL ? self->hash[1] : 0;
-}
-
 /* ---- the package's own objects ---- */
 
 static const char *own_path; /* of this library; it is never unloaded (-z nodelete), so the text stays */

@@ -36,9 +36,6 @@ int sw_is_own_object(const sw_object *self);
 /* The symbol of the object's own definition of a function, or 0. */
 uint32_t sw_find_defined(const sw_object *self, const char *name);
 
-/* How many symbols come before the ones in the hash table: all undefined ones are among them. */
-uint32_t sw_unhashed_symbols(const sw_object *self);
-
 const char *sw_symbol_name(const sw_object *self, uint32_t symbol);
 
 /* The first definition of a function in the process, the package's own objects left out; or NULL. */

@@ -101,27 +101,6 @@ typedef struct {
     long changed;
 } pass;
 
-/* For each stand-in, the object's symbol of that name; 0: it has none. Returns whether there is any. */
-static int find_symbols(const sw_object *in, uint32_t symbols[SW_STAND_INS_AT_MOST])
-{
-    int any = 0;
-    uint32_t unhashed = sw_unhashed_symbols(in);
-    for (int i = 0; i < stand_in_count; i++) {
-        symbols[i] = in->gnu_hash != NULL ? sw_find_defined(in, stand_ins[i]->name) : 0;
-        any |= symbols[i] != 0;
-    }
-    for (uint32_t symbol = 1; symbol < unhashed; symbol++) {
-        const char *name = sw_symbol_name(in, symbol);
-        for (int i = 0; begins_a_name[(unsigned char)*name] && i < stand_in_count; i++) {
-            if (strcmp(name, stand_ins[i]->name) == 0) {
-                symbols[i] = symbol;
-                any = 1;
-            }
-        }
-    }
-    return any;
-}
-
 static uint32_t symbol_of(const ElfW(Rela) *relocation)
 {
     return (uint32_t)ELF64_R_SYM(relocation->r_info);
@@ -158,15 +137,19 @@ static void patch_slot(pass *self, const sw_object *in, const ElfW(Rela) *reloca
     }
 }
 
-static void patch_relocations(pass *self, const sw_object *in, const ElfW(Rela) *relocations, size_t size,
-                              const uint32_t symbols[SW_STAND_INS_AT_MOST])
+/* Each relocation names its symbol itself: hash tables hold what an object defines, and may be empty
+ * (test_executables_are_interposed_however_they_were_linked). */
+static void patch_relocations(pass *self, const sw_object *in, const ElfW(Rela) *relocations, size_t size)
 {
     for (size_t i = 0; i < size / sizeof *relocations; i++) {
         uint32_t symbol = symbol_of(&relocations[i]);
-        for (int k = 0; symbol != 0 && k < stand_in_count; k++) {
-            if (symbols[k] == symbol && holds_address(&relocations[i])) {
-                patch_slot(self, in, &relocations[i], stand_ins[k]);
-            }
+        if (symbol == 0 || !holds_address(&relocations[i])) {
+            continue;
+        }
+        const char *name = sw_symbol_name(in, symbol);
+        const sw_stand_in *function = begins_a_name[(unsigned char)*name] ? sw_find_stand_in(name) : NULL;
+        if (function != NULL) {
+            patch_slot(self, in, &relocations[i], function);
         }
     }
 }
@@ -195,12 +178,11 @@ static int patch_object(struct dl_phdr_info *info, size_t size, void *context)
 {
     pass *self = context;
     sw_object in;
-    uint32_t symbols[SW_STAND_INS_AT_MOST] = {0};
     (void)size;
     atomic_store(&loads_seen, info->dlpi_adds);
-    if (sw_read_object(&in, info) && !is_excluded(&in) && find_symbols(&in, symbols)) {
-        patch_relocations(self, &in, in.calls, in.calls_size, symbols);
-        patch_relocations(self, &in, in.data, in.data_size, symbols);
+    if (sw_read_object(&in, info) && !is_excluded(&in)) {
+        patch_relocations(self, &in, in.calls, in.calls_size);
+        patch_relocations(self, &in, in.data, in.data_size);
     }
     return 0;
 }
