@@ -25,6 +25,12 @@ static int no_is_attached(void)
     return 0;
 }
 
+static int no_is_unmended(uint64_t *effective)
+{
+    (void)effective;
+    return 0;
+}
+
 static void no_outermost_exit(void) {}
 
 static void no_made(uintptr_t base, uintptr_t top)
@@ -45,6 +51,7 @@ static const sw_interpose_hooks no_hooks = {
     .go_back = no_go_back,
     .current = no_current,
     .is_attached = no_is_attached,
+    .is_unmended = no_is_unmended,
     .outermost_exit = no_outermost_exit,
     .made = no_made,
     .start_switch = no_start_switch,

@@ -1,6 +1,7 @@
 """The core's hooks for libstackwarden_interpose (hooks.h), for foreign code that tells nothing.
 
     entered()         foreign code has entered Python: sync
+    is_unmended()     it lets the GIL go: has it come to an unknown stack without entering Python there?
     go_back()         a nested entry has ended: the bounds of the stack before it
     outermost_exit()  the thread state may be deleted next: empty its trashcan
     made()            a stack was made: register its bounds
@@ -61,6 +62,7 @@ cdef extern from "interpose/connect.h" nogil:
         void (*go_back)(uint64_t former) noexcept nogil
         uint64_t (*current)() noexcept nogil
         int (*is_attached)() noexcept nogil
+        int (*is_unmended)(uint64_t *effective) noexcept nogil
         void (*outermost_exit)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
         void (*start_switch)(uintptr_t to) noexcept nogil
@@ -160,6 +162,23 @@ cdef inline void interposed_go_back(uint64_t former) noexcept nogil:
 
 cdef inline int interposed_is_attached() noexcept nogil:
     return sw_process.running and swpy_attached() != NULL
+
+
+cdef inline int interposed_is_unmended(uint64_t *effective) noexcept nogil:
+    cdef uintptr_t sp = sw_stack_pointer()
+    if SW_LIKELY(is_right(sp)):
+        return False
+    return is_unmended_slow(sp, effective)
+
+
+cdef inline bint is_unmended_slow(uintptr_t sp, uint64_t *effective) noexcept nogil:
+    """False on a stack that was told, too: whoever tells of a stack tells of the way back."""
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    if thread == NULL or record_holds(thread.current, sp) or find_stack_of(thread, sp) != NULL:
+        return False
+    effective[0] = name_of_stack(thread.current)
+    return True
 
 
 cdef inline void interposed_outermost_exit() noexcept nogil:
@@ -305,6 +324,7 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.go_back = interposed_go_back
     sw_core_hooks.current = interposed_current
     sw_core_hooks.is_attached = interposed_is_attached
+    sw_core_hooks.is_unmended = interposed_is_unmended
     sw_core_hooks.outermost_exit = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
     sw_core_hooks.start_switch = interposed_start_switch

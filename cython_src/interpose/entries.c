@@ -1,7 +1,8 @@
 /* entries.c: stands in for the functions through which foreign code enters Python, or goes on in it after a pause
  * without the GIL.
  *
- * Promises: after a function that leaves the thread attached, the bounds are those of the stack under the caller.
+ * Promises: after a function that leaves the thread attached, the bounds are those of the stack under the caller; but
+ * after a pause that began with those of another stack, they are that one's again (pauses.h).
  *
  * A nested entry (the thread was attached already) may come after a jump from another stack that is linked statically.
  * Nobody sees the jump back, so the end of the entry applies the former stack's bounds
@@ -9,6 +10,7 @@
  * each thread has a list of them, and any link of it may go
  * (test_entries_that_interleave_leave_the_native_bounds_behind). */
 #include "active_hooks.h"
+#include "pauses.h"
 #include "stand_ins.h"
 
 #include <stdatomic.h>
@@ -110,9 +112,44 @@ static inline void entered(int was_attached)
     check(was_attached, 0);
 }
 
-static inline void reattached(void)
+static __attribute__((noinline)) void go_on_unmended(const sw_interpose_hooks *hooks, uint64_t effective)
 {
-    check(0, 1);
+    if (hooks->current() != effective) {
+        hooks->go_back(effective);
+    }
+}
+
+static inline void reattached(const void *ts, uintptr_t sp)
+{
+    uint64_t effective;
+    if (__builtin_expect(sw_end_pause(ts, sp, &effective), 0)) {
+        go_on_unmended(sw_hooks(), effective);
+    }
+    else {
+        check(0, 1);
+    }
+}
+
+/* What is_unmended() says of a thread that is about to be detached, until it is. */
+typedef struct {
+    int unmended;
+    uint64_t effective;
+} leaving;
+
+static inline leaving leave(void)
+{
+    leaving this = {0, 0};
+    this.unmended = sw_hooks()->is_unmended(&this.effective);
+    return this;
+}
+
+static inline void left(leaving this, const void *ts, uintptr_t sp)
+{
+    uint64_t stale;
+    sw_end_pause(ts, sp, &stale); /* of a coroutine that ended inside it, on the same memory */
+    if (__builtin_expect(this.unmended && ts != NULL, 0)) {
+        sw_note_pause(ts, sp, this.effective);
+    }
 }
 
 /* The thread state may be deleted next, and with it CPython's trashcan: what waits there for a stack with more room
@@ -126,10 +163,13 @@ static inline void exit_outermost(void)
 
 /* ---- the functions ---- */
 
+#define STACK_POINTER ((uintptr_t)__builtin_frame_address(0))
+
 static int (*real_gilstate_ensure)(void);
 static void (*real_gilstate_release)(int state);
 static void (*real_restore_thread)(void *ts), (*real_acquire_thread)(void *ts);
-static void *(*real_swap)(void *ts);
+static void (*real_release_thread)(void *ts);
+static void *(*real_save_thread)(void), *(*real_swap)(void *ts);
 static void *(*real_ensure)(void *guard), *(*real_ensure_from_view)(void *view);
 static void (*real_release)(void *token);
 
@@ -158,20 +198,37 @@ static void gilstate_release(int state)
 static void restore_thread(void *ts)
 {
     real_restore_thread(ts);
-    reattached();
+    reattached(ts, STACK_POINTER);
 }
 
 static void acquire_thread(void *ts)
 {
     real_acquire_thread(ts);
-    reattached();
+    reattached(ts, STACK_POINTER);
+}
+
+static void *save_thread(void)
+{
+    leaving this = leave();
+    void *ts = real_save_thread();
+    left(this, ts, STACK_POINTER);
+    return ts;
+}
+
+static void release_thread(void *ts)
+{
+    leaving this = leave();
+    real_release_thread(ts);
+    left(this, ts, STACK_POINTER);
 }
 
 static void *swap(void *ts)
 {
+    leaving this = leave();
     void *former = real_swap(ts);
+    left(this, former, STACK_POINTER);
     if (ts != NULL) {
-        reattached();
+        reattached(ts, STACK_POINTER);
     }
     return former;
 }
@@ -204,6 +261,8 @@ static void release(void *token)
 const sw_stand_in sw_entries[SW_ENTRIES] = {
     {"PyGILState_Ensure", gilstate_ensure, (void **)&real_gilstate_ensure, NULL},
     {"PyGILState_Release", gilstate_release, (void **)&real_gilstate_release, NULL},
+    {"PyEval_SaveThread", save_thread, (void **)&real_save_thread, NULL},
+    {"PyEval_ReleaseThread", release_thread, (void **)&real_release_thread, NULL},
     {"PyEval_RestoreThread", restore_thread, (void **)&real_restore_thread, NULL},
     {"PyEval_AcquireThread", acquire_thread, (void **)&real_acquire_thread, NULL},
     {"PyThreadState_Swap", swap, (void **)&real_swap, NULL},

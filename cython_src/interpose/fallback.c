@@ -63,16 +63,32 @@ static void apply(applied *own, void *ts, uintptr_t base)
     }
 }
 
+/* The attached thread state, if its bounds can be set. */
+static void *thread_state(void)
+{
+    return set_bounds != NULL && reset_bounds != NULL && id_of != NULL && attached != NULL ? attached() : NULL;
+}
+
+static uintptr_t effective_base(const applied *own, void *ts)
+{
+    return own->ts_id == id_of(ts) ? own->base : 0;
+}
+
+static int is_effective(applied *own, uintptr_t base, uintptr_t sp)
+{
+    return base != 0 ? sp - base < ASSUMED_SIZE && sp - base >= ASSUMED_SIZE / 4 : is_native(own, sp);
+}
+
 /* Apply the bounds of the stack that holds `sp`. */
 static sw_entry cover(uintptr_t sp, uint64_t *former)
 {
-    void *ts = set_bounds != NULL && reset_bounds != NULL && id_of != NULL && attached != NULL ? attached() : NULL;
+    void *ts = thread_state();
     if (ts == NULL) {
         return SW_RIGHT;
     }
     applied *own = this_applied();
-    uintptr_t base = own->ts_id == id_of(ts) ? own->base : 0;
-    if (base != 0 ? sp - base < ASSUMED_SIZE && sp - base >= ASSUMED_SIZE / 4 : is_native(own, sp)) {
+    uintptr_t base = effective_base(own, ts);
+    if (is_effective(own, base, sp)) {
         return SW_RIGHT;
     }
     *former = base;
@@ -91,6 +107,19 @@ static sw_entry fallback_entered(uint64_t *former, int reattached)
 static int fallback_is_attached(void)
 {
     return attached != NULL && attached() != NULL;
+}
+
+static int fallback_is_unmended(uint64_t *effective)
+{
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+    void *ts = thread_state();
+    applied *own = this_applied();
+    if (ts == NULL || is_native(own, sp)) {
+        return 0;
+    }
+    uintptr_t base = effective_base(own, ts);
+    *effective = base;
+    return base != 0 ? sp - base >= ASSUMED_SIZE : 1;
 }
 
 static uint64_t fallback_current(void)
@@ -130,6 +159,7 @@ const sw_interpose_hooks sw_fallback_hooks = {
     .go_back = fallback_go_back,
     .current = fallback_current,
     .is_attached = fallback_is_attached,
+    .is_unmended = fallback_is_unmended,
     .outermost_exit = fallback_outermost_exit,
     .made = fallback_made,
     .start_switch = fallback_start_switch,

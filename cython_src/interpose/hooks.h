@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define SW_INTERPOSE_VERSION 3u /* of all that this file says: core and library must agree */
+#define SW_INTERPOSE_VERSION 4u /* of all that this file says: core and library must agree */
 
 typedef enum {
     SW_RIGHT, /* the bounds were right */
@@ -25,6 +25,9 @@ typedef struct {
     void (*go_back)(uint64_t former); /* a nested entry has ended: apply the bounds of the stack before it */
     uint64_t (*current)(void); /* names the stack whose bounds are applied, as `former` does */
     int (*is_attached)(void);
+    /* The thread is about to be detached. Has it come to a stack that nobody told of, without entering Python there?
+     * Guarantees: then `effective` names the stack whose bounds are applied, for go_back(). */
+    int (*is_unmended)(uint64_t *effective);
     void (*outermost_exit)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
 
     void (*made)(uintptr_t base, uintptr_t top); /* a new stack; nothing runs on it yet */

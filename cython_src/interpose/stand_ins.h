@@ -6,7 +6,7 @@
 
 #include "patch.h"
 
-#define SW_ENTRIES 8
+#define SW_ENTRIES 10
 #define SW_SWITCHES 6
 #define SW_LOADING 2
 

@@ -9,7 +9,8 @@
  *      entries.c    switches.c    loading.c     stand-ins for the ways into Python, for switches, for dlopen and dlsym
  *                                               (stand_ins.h)
  *      active_hooks.c                           the hooks that are called now
- *      fallback.c   patch.c                     the hooks without a core; the slots of loaded objects
+ *      fallback.c   pauses.c    patch.c         the hooks without a core; pauses without the GIL; the slots of loaded
+ *                                               objects
  *      objects.c                                loaded objects, their symbols, definitions of functions
  *      walk.c                                   walks over loaded objects, and forks
  *      hooks.h      machine.h                   the contract with the core; what depends on the processor

@@ -223,7 +223,7 @@ def test_version_macros_are_looked_at_in_one_folder():
 LAYERS = [
     {"hooks", "machine", "walk"},
     {"objects"},
-    {"patch", "fallback"},
+    {"patch", "fallback", "pauses"},
     {"active_hooks", "stand_ins"},
     {"entries", "switches", "loading"},
     {"start"},

@@ -65,6 +65,26 @@ def test_the_resumers_own_stack_is_protected_after_a_nested_entry(any_jump, plac
     assert done.stdout.split()[2:] == ["RecursionError", "freed"]
 
 
+@pytest.mark.parametrize("enters", ["break", "calls in a break"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_pause_on_a_fiber_leaves_the_resumers_bounds_effective(any_jump, place, enters):
+    """The fiber came with the GIL held, and with the jump compiled in nobody sees the way back: the bounds stay those
+    of the resumer's stack, as without interposition."""
+    program = f"""
+    def both():
+        sys.setrecursionlimit(10**6)  # the stack alone ends recursion
+        for _ in range(3):
+            foreign.resume(foreign.make(list, enters={enters!r}))
+            print(workloads.add(), workloads.containers())
+
+    """
+    program = textwrap.dedent(program) + PLACES[place].format("both")
+    if COUNTS:
+        program = program.replace("sys.setrecursionlimit(10**6)", "pass")
+    for first in ("", ON) if enters == "break" else (ON,):
+        assert run(any_jump, first + program).stdout.split() == ["RecursionError", "freed"] * 3
+
+
 def test_an_entry_inside_an_entry_goes_back_to_the_outer_ones_stack(seen):
     run(
         seen,

@@ -2,7 +2,8 @@
  *
  *      make(function, size=262144, enters="straight", guard_inside=False) -> coroutine
  *          enters: "straight" calls into Python with the GIL held, "ensure" through PyGILState_Ensure, "own" through a
- *          thread state of its own; "park" parks between PyGILState_Ensure and _Release, and calls nothing
+ *          thread state of its own; "park" parks between PyGILState_Ensure and _Release, and calls nothing; "break" lets
+ *          the GIL go and takes it again, "calls in a break" calls meanwhile, through PyGILState_Ensure
  *          guard_inside: the range that makecontext or make_fcontext is told of begins with the guard
  *      resume(coroutine, detached=False, ontop=False) -> is it done?    result(coroutine)
  *      bounds(coroutine) -> (base, size)
@@ -19,6 +20,7 @@
 #include <Python.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -80,6 +82,16 @@ static void park_in_ensured(coroutine *self)
     PyGILState_Release(state);
 }
 
+static void pause_and_enter(coroutine *self)
+{
+    Py_BEGIN_ALLOW_THREADS
+    if (self->enters == 'c') {
+        call_in_ensured(self);
+    }
+    sched_yield();
+    Py_END_ALLOW_THREADS
+}
+
 static void call_in_own_state(coroutine *self)
 {
     PyThreadState *own = PyThreadState_New(self->interpreter);
@@ -95,6 +107,8 @@ static void body(void *argument)
     switch (self->enters) {
     case 'e': call_in_ensured(self); break;
     case 'p': park_in_ensured(self); break;
+    case 'b':
+    case 'c': pause_and_enter(self); break;
     case 'o': call_in_own_state(self); break;
     default: call(self);
     }
