@@ -11,8 +11,9 @@
  * At a switch or sync, attached or not, without allocation, lock or system call; `ts` is the caller's own:
  *   swpy_protect(ts, thread, to)       apply the bounds of `to`
  *   swpy_adopt(ts, thread, to)         the same where somebody else has swapped CPython's counters, as greenlet does
- *   swpy_protect_own(ts, thread, to, is_new)
- *                                      the same for a thread state that belongs to the stack of `to` alone
+ *   swpy_protect_own(ts, thread, to, counter, is_new)
+ *                                      the same for the own thread state of a coroutine that runs on `to`; `counter`
+ *                                      is kept with it
  *   swpy_covers(ts, thread, sp)        are the applied bounds those of the stack that holds `sp`, and no estimate?
  *   swpy_has_bounds_of(ts, record)     are they those of a record, an estimate or not? 0 also where that can't be told
  *   swpy_protect_fast, swpy_covers_fast   the same where swpy_has_fast_path(): a few loads and stores

@@ -58,13 +58,21 @@ static inline int swpy_levels_within(const sw_thread *thread, const sw_record *r
     return budget != 0 && budget < levels ? budget : levels;
 }
 
-/* The counter of a thread state. NULL: it counts down for the native stack, as CPython has set it. */
+static inline int swpy_is_counter_of(const sw_counter *counter, const PyThreadState *ts)
+{
+    return counter->ts_id == ts->id && counter->interpreter == ts->interp;
+}
+
+/* The counter of a thread state. NULL: it counts down for the native stack, as CPython has set it. That of a
+ * coroutine's own thread state is kept with the coroutine: a thread has any number of these. */
 static inline sw_counter *swpy_find_counter(PyThreadState *ts, sw_thread *thread)
 {
+    if (thread->own_counter != NULL && swpy_is_counter_of(thread->own_counter, ts)) {
+        return thread->own_counter;
+    }
     for (int i = 0; i < SW_COUNTERS; i++) {
-        sw_counter *counter = &thread->counters[i];
-        if (counter->ts_id == ts->id && counter->interpreter == ts->interp) {
-            return counter;
+        if (swpy_is_counter_of(&thread->counters[i], ts)) {
+            return &thread->counters[i];
         }
     }
     return NULL;
@@ -93,6 +101,7 @@ static inline int swpy_is_effective(const sw_thread *thread, const sw_counter *c
 
 static inline void swpy_forget_counters(sw_thread *thread)
 {
+    thread->own_counter = NULL;
     memset(thread->counters, 0, sizeof thread->counters);
 }
 
@@ -169,11 +178,22 @@ static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
     record->depth_used = swpy_levels(record->top - record->base) - swpy_levels(sp - record->base);
 }
 
-/* A thread state that belongs to one stack alone counts down for it all the time. */
-static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
+/* A coroutine's own thread state counts down for its stack, and for those of calls that are nested there. */
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, sw_counter *counter,
+                                    int is_new)
 {
-    if (is_new && swpy_protection.mechanism != SWPY_NONE) {
-        *swpy_remaining(ts) = swpy_levels_within(thread, to, swpy_limit(ts));
+    if (swpy_protection.mechanism == SWPY_NONE) {
+        return;
+    }
+    if (is_new) {
+        counter->interpreter = ts->interp;
+        counter->ts_id = ts->id;
+        counter->native_depth_used = 0;
+        to->depth_used = 0;
+        swpy_count_down(ts, thread, counter, to);
+    }
+    else {
+        swpy_protect(ts, thread, to);
     }
 }
 
@@ -189,18 +209,17 @@ static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_rec
                                     uintptr_t low_end, sw_request *request)
 {
     sw_counter *counter = swpy_find_counter(ts, thread);
-    int is_own = to->isolation == SW_THREAD_STATE;
-    if (counter == NULL && !is_own) {
+    if (counter == NULL) {
         counter = swpy_new_counter(ts, thread);
     }
-    int used =
-        is_own ? swpy_levels_within(thread, to, swpy_limit(ts)) - *swpy_remaining(ts) : swpy_depth_used(ts, counter);
+    int used = swpy_depth_used(ts, counter);
     size_t levels = sp > low_end ? (sp - low_end) / SWPY_BYTES_PER_LEVEL : 0;
     request->calls = (used > 0 ? used : 0) + (int)(levels < SWPY_MOST_LEVELS ? levels : SWPY_MOST_LEVELS);
     request->calls = request->calls > 0 ? request->calls : 1;
 }
 
-/* How many levels a stack is allowed has changed: whichever thread state counts down for it has so many from now on. */
+/* How many levels a stack is allowed has changed: whichever thread state counts down for it has so many from now on;
+ * a coroutine's own one that is suspended has them when it is resumed (swpy_protect_own). */
 static inline void swpy_allow_levels(const sw_record *record)
 {
     PyThreadState *ts = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
@@ -219,19 +238,15 @@ static inline void swpy_allow_levels(const sw_record *record)
 static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
 {
     sw_record_cold *cold = sw_cold_of(to);
-    int before = swpy_levels_within(thread, to, swpy_limit(ts));
+    (void)ts;
+    (void)thread;
+    (void)own;
     swpy_sum_requests(cold);
     cold->calls = 0;
     for (const sw_request *request = cold->budgets; request != NULL; request = request->next) {
         cold->calls = cold->calls == 0 || request->calls < cold->calls ? request->calls : cold->calls;
     }
-    if (swpy_protection.mechanism == SWPY_NONE) {
-        return;
-    }
-    if (own != NULL) {
-        *swpy_remaining(own) += swpy_levels_within(thread, to, swpy_limit(ts)) - before;
-    }
-    else {
+    if (swpy_protection.mechanism != SWPY_NONE) {
         swpy_allow_levels(to);
     }
 }

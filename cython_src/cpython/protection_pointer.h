@@ -171,8 +171,10 @@ static inline void swpy_assume_used(sw_record *record, uintptr_t sp)
     (void)sp;
 }
 
-static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, int is_new)
+static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, sw_counter *counter,
+                                    int is_new)
 {
+    (void)counter;
     (void)is_new;
     swpy_protect(ts, thread, to);
 }

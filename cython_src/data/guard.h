@@ -177,6 +177,7 @@ typedef struct sw_thread {
     uint64_t ident; /* as threading.get_ident(); 0: the thread has ended, and the block is free */
     uint64_t serial; /* never used again, as idents are */
     uint64_t checked_version; /* the registry's when the transient records were last compared with it */
+    sw_counter *own_counter; /* of the own thread state that was loaded last; NULL: none yet */
     sw_counter counters[SW_COUNTERS];
     unsigned next_counter; /* modulo SW_COUNTERS: the one to replace next */
     uint64_t pending_switches; /* that no callback was called for: the thread was detached, say */

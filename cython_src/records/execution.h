@@ -28,12 +28,14 @@
 
 #include "cpython/own_state.h"
 #include "cpython/state.h"
+#include "data/guard.h"
 
 typedef enum { SW_IDLE, SW_READY, SW_LOADED, SW_SUSPENDED } sw_execution_status;
 
 typedef struct sw_execution {
     swpy_state state; /* what was saved of `ts` */
     PyThreadState *ts; /* its own (SW_THREAD_STATE), else the one it was suspended in; NULL: none yet. Free: a link */
+    sw_counter counter; /* of its own thread state (SW_THREAD_STATE, 3.12 and 3.13) */
     uint64_t ts_id; /* PyThreadState_GetID: the address of a dead thread state is used again at once. Orphan: a link */
     uintptr_t entered_at; /* stack pointer when it began */
     uintptr_t suspended_at; /* stack pointer when it was suspended; 0: not known */

@@ -14,12 +14,16 @@ cdef extern from "records/execution.h" nogil:
         SW_SUSPENDED
         SW_THREAD_STATE
 
+    ctypedef struct sw_counter:
+        pass
+
     ctypedef struct swpy_state:
         PyObject *context
 
     ctypedef struct sw_execution:
         swpy_state state
         PyThreadState *ts
+        sw_counter counter
         uint64_t ts_id
         uintptr_t entered_at
         uintptr_t suspended_at

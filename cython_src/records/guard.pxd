@@ -1,6 +1,6 @@
 """The data of the core as Cython sees it. The words and the layout are explained in guard.h."""
 
-from records.execution cimport sw_execution
+from records.execution cimport sw_counter, sw_execution
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
@@ -114,6 +114,7 @@ cdef extern from "data/guard.h" nogil:
 
     ctypedef struct sw_thread:
         sw_record *current
+        sw_counter *own_counter
         sw_record *native
         sw_record *transient
         sw_record *spare

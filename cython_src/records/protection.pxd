@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uintptr_t
 
-from records.execution cimport PyThreadState
+from records.execution cimport PyThreadState, sw_counter
 from records.guard cimport sw_record, sw_request, sw_thread
 
 
@@ -55,7 +55,8 @@ cdef extern from "cpython/protection.h" nogil:
     PyThreadState *swpy_attached_fast()
     bint swpy_covers_fast(PyThreadState *ts, uintptr_t sp)
     void swpy_protect_fast(PyThreadState *ts, const sw_record *to)
-    void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_record *to, bint is_new)
+    void swpy_protect_own(
+        PyThreadState *ts, sw_thread *thread, sw_record *to, sw_counter *counter, bint is_new)
     void swpy_native_bounds(PyThreadState *ts, uintptr_t *base, uintptr_t top)
     void swpy_assume_used(sw_record *record, uintptr_t sp)
     bint swpy_is_foreign(PyThreadState *ts)

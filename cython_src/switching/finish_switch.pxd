@@ -85,6 +85,7 @@ cdef inline PyThreadState *load_execution(
         execution.holds = False
     elif execution.isolation == SW_THREAD_STATE:
         swpy_shared_load(&execution.state)
+        thread.own_counter = &execution.counter
     execution.status = SW_LOADED
     thread.loaded = execution
     return home
@@ -167,7 +168,7 @@ cdef inline stackwarden_status finish_switch_slow "sw_finish_switch_slow"(uintpt
         if SW_LIKELY(execution.isolation == SW_FRAMES):
             swpy_protect(ts, thread, thread.current)
         else:
-            swpy_protect_own(ts, thread, thread.current, begins)
+            swpy_protect_own(ts, thread, thread.current, &execution.counter, begins)
         if not SW_LIKELY(thread.finished == NULL and sw_process.callbacks == 0 and not thread.current.detached):
             complete_switch(thread)
     return STACKWARDEN_DONE

@@ -169,7 +169,7 @@ cdef inline stackwarden_status begin_execution(sw_thread *thread, sw_record *rec
         status = STACKWARDEN_DONE if execution.ts != NULL else STACKWARDEN_NO_MEMORY
         if status == STACKWARDEN_DONE:
             # Before it is attached: for one without bounds CPython asks the system, which reads /proc/self/maps.
-            swpy_protect_own(execution.ts, thread, record, True)
+            swpy_protect_own(execution.ts, thread, record, &execution.counter, True)
     return status
 
 
