@@ -208,6 +208,7 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
 static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp,
                                     uintptr_t low_end, sw_request *request)
 {
+    (void)to;
     sw_counter *counter = swpy_find_counter(ts, thread);
     if (counter == NULL) {
         counter = swpy_new_counter(ts, thread);

@@ -58,7 +58,8 @@ def levels(every, interrupt):
 
 
 @pytest.mark.parametrize(
-    "interrupt", [stackwarden.sync_stack, with_a_budget, on_another_stack, with_other_coroutines, suspend]
+    "interrupt",
+    [stackwarden.sync_stack, with_a_budget, on_another_stack, with_other_coroutines, suspend],
 )
 @pytest.mark.parametrize("every", [50, 100])
 def test_an_interruption_forgets_no_calls(coroutine, interrupt, every):
