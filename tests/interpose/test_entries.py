@@ -68,8 +68,8 @@ def test_the_resumers_own_stack_is_protected_after_a_nested_entry(any_jump, plac
 @pytest.mark.parametrize("enters", ["break", "calls in a break"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_pause_on_a_fiber_leaves_the_resumers_bounds_effective(any_jump, place, enters):
-    """The fiber came with the GIL held, and with the jump compiled in nobody sees the way back: the bounds stay those
-    of the resumer's stack, as without interposition."""
+    """The fiber came with the GIL held, and with the jump compiled in nobody sees the way back: the bounds stay
+    those of the resumer's stack, as without interposition."""
     program = f"""
     def both():
         sys.setrecursionlimit(10**6)  # the stack alone ends recursion

@@ -40,7 +40,7 @@ FLAGS_OF_HEADERS = ["-Wno-unused-function", "-Wno-unused-variable"]
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.M)
 _FOREIGN_IS_MISSING = re.compile(
-    r"error: '?((abt\.h|(benchmark|boost|myth|nanobind|pybind11|tbb)/)\S*?)'?"
+    r"error: '?((abt\.h|systemc|(benchmark|boost|myth|nanobind|pybind11|tbb)/)\S*?)'?"
     r"(: No such file| file not found)"
 )
 

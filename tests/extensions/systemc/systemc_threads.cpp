@@ -29,10 +29,7 @@ void step()
 }
 
 struct steps : sc_core::sc_module {
-    SC_CTOR(steps)
-    {
-        SC_THREAD(run);
-    }
+    SC_CTOR(steps) { SC_THREAD(run); }
 
     void run()
     {
@@ -59,9 +56,10 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "systemc_threads", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "systemc_threads", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
-}  // namespace
+} // namespace
 
 extern "C" __attribute__((visibility("default"))) int sc_main(int, char **)
 {
