@@ -235,6 +235,10 @@ LOCKS = re.compile(
     r"|\bPyThread_allocate_lock\b|\bPyMutex\b|\bReentrantLock\(|\bSpinLock\("
 )
 IN_A_CHILD = {
+    "cython_src/interpose/walk.c": (
+        "tests/interpose/test_forks.py",
+        "test_children_that_are_forked_during_loads_do_not_hang",
+    ),
     "cython_src/platform/posix.c": (
         "tests/core/test_fork_and_threads.py",
         "test_forking_while_others_register_leaves_the_lock_free",
