@@ -30,9 +30,6 @@ LEAVE_STACKS_SUSPENDED = (
 )
 FORK = ("tests/core/test_fork_and_threads.py::",)
 
-# LeakSanitizer itself ends in them, beside other processes: "Tracer caught signal 11", and no leak is named.
-TRACER_ENDS = ("tests/interpose/test_frames.py::test_what_a_finished_coroutine_held_is_freed",)
-
 # Greenlets that are suspended when the process ends, and range iterators of their frames, it seems; and a tuple
 # that a thread of C leaves.
 NOT_EXPLAINED = (
@@ -53,7 +50,7 @@ def pytest_configure():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    if not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK + TRACER_ENDS + NOT_EXPLAINED):
+    if not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK + NOT_EXPLAINED):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASAN_OPTIONS", f"{os.environ['ASAN_OPTIONS']}:detect_leaks=0")
