@@ -4,8 +4,6 @@ Where CPython counts calls, a stack whose calls were counted anew would be overr
 RecursionError.
 """
 
-import sys
-
 import pytest
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
@@ -14,12 +12,7 @@ import stackwarden
 STACK = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def high_limit():
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(100_000)
-    yield
-    sys.setrecursionlimit(before)
+pytestmark = pytest.mark.usefixtures("high_limit")
 
 
 def with_a_budget():

@@ -10,6 +10,7 @@ from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
 from availability import unavailable
+from forks import IN_CHILD
 from stackwarden.errors import CoroutineError
 from stackwarden.testing.child import in_thread
 
@@ -282,9 +283,9 @@ def test_they_end_in_a_switch_callback():
     assert log == [threading.get_ident()]
 
 
-FORKED = """
-    import os
-
+FORKED = (
+    IN_CHILD
+    + """
     def work(name):
         try:
             suspend()
@@ -300,15 +301,8 @@ FORKED = """
 
     def leaked():
         return stackwarden.status()["leaked_stacks"]
-
-    def in_child(function):
-        child = os.fork()
-        if not child:
-            function()
-            sys.stdout.flush()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
 """
+)
 
 
 def test_in_the_child_of_a_fork_the_thread_that_forked_ends_its_own(quiet_child):
@@ -316,7 +310,7 @@ def test_in_the_child_of_a_fork_the_thread_that_forked_ends_its_own(quiet_child)
         FORKED
         + """
     dropped("mine")
-    in_child(lambda: coroutine(int).resume())
+    assert in_child(lambda: coroutine(int).resume()) == 0
     print("parent")
     coroutine(int).resume()
     """
@@ -341,12 +335,12 @@ def test_in_the_child_of_a_fork_those_of_other_threads_are_leaked_and_counted(qu
         coroutine(int).resume()
         box.clear()
         coroutine(int).resume()
-        print(leaked())
+        print(leaked(), flush=True)
 
     thread = threading.Thread(target=live)
     thread.start()
     waiting.wait()
-    in_child(look)
+    assert in_child(look) == 0
     box.clear()
     go.set()
     thread.join()
