@@ -196,11 +196,11 @@ static long patch_all(int back)
 
 long sw_patch(void)
 {
-    sw_begin_walk();
+    sw_walking before = sw_begin_walk();
     find_definitions();
     atomic_store(&is_patching, 1);
     long changed = patch_all(0);
-    sw_end_walk();
+    sw_end_walk(&before);
     return changed;
 }
 

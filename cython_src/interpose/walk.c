@@ -7,7 +7,6 @@
 #include "walk.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -33,41 +32,29 @@ static void let_go(void)
     }
 }
 
-/* What the outermost walk puts back. */
-static sigset_t former_signals;
-static int former_cancelling;
-static unsigned walks;
-
-void sw_begin_walk(void)
+sw_walking sw_begin_walk(void)
 {
-    sigset_t all, signals;
-    int cancelling;
+    sw_walking before;
+    sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &signals); /* a signal's handler may fork */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    pthread_sigmask(SIG_BLOCK, &all, &before.signals); /* a signal's handler may fork */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before.cancelling);
     hold();
-    if (walks++ == 0) {
-        former_signals = signals;
-        former_cancelling = cancelling;
-    }
+    return before;
 }
 
-void sw_end_walk(void)
+void sw_end_walk(const sw_walking *before)
 {
-    sigset_t signals = former_signals;
-    int cancelling = former_cancelling, is_outermost = --walks == 0;
     let_go();
-    if (is_outermost) {
-        pthread_setcancelstate(cancelling, NULL);
-        pthread_sigmask(SIG_SETMASK, &signals, NULL);
-    }
+    pthread_setcancelstate(before->cancelling, NULL);
+    pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
 }
 
 void sw_walk(sw_visit visit, void *context)
 {
-    sw_begin_walk();
+    sw_walking before = sw_begin_walk();
     dl_iterate_phdr(visit, context);
-    sw_end_walk();
+    sw_end_walk(&before);
 }
 
 void sw_hold_forks(void)

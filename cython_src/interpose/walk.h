@@ -10,13 +10,20 @@
 #define SW_WALK_H
 
 #include <link.h>
+#include <signal.h>
 #include <stddef.h>
 
 typedef int (*sw_visit)(struct dl_phdr_info *info, size_t size, void *context);
 
+/* What the end of a walk puts back on its thread. */
+typedef struct {
+    sigset_t signals;
+    int cancelling;
+} sw_walking;
+
 /* A walk, or several that belong together, stands between the two; they nest. */
-void sw_begin_walk(void);
-void sw_end_walk(void);
+sw_walking sw_begin_walk(void);
+void sw_end_walk(const sw_walking *before);
 
 void sw_walk(sw_visit visit, void *context);
 
