@@ -20,11 +20,10 @@
  *   swpy_is_applied(ts, thread, record)   does a thread state of that thread check the bounds of a record?
  *
  * Budgets, attached:
- *   swpy_fill_budget(ts, thread, to, sp, low_end, request)
- *                                      on the stack of `to`: what a budget allows that ends at `low_end`
- *   swpy_apply_budgets(ts, thread, to, own)
- *                                      the budgets of blocks have changed for `to`, which is current on any thread or
- *                                      on none; `own`: the stack's own thread state, or NULL
+ *   swpy_fill_budget(ts, thread, sp, low_end, request)
+ *                                      on the current stack: what a budget allows that ends at `low_end`
+ *   swpy_apply_budgets(ts, thread, to)   the budgets of blocks have changed for `to`, which is current on any thread or
+ *                                      on none
  *   swpy_set_budget(ts, thread, to, budget)
  *                                      the stack's own budget, in bytes / 16; 0: refused, too many calls are active
  *   swpy_drop_passed_budget(to, sp)    `sp` is below the low end of a budget: all budgets of `to` are dropped

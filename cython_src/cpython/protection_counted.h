@@ -78,13 +78,18 @@ static inline sw_counter *swpy_find_counter(PyThreadState *ts, sw_thread *thread
     return NULL;
 }
 
+static inline void swpy_begin_counter(PyThreadState *ts, sw_counter *counter)
+{
+    counter->interpreter = ts->interp;
+    counter->ts_id = ts->id;
+    counter->native_depth_used = 0;
+}
+
 static inline sw_counter *swpy_new_counter(PyThreadState *ts, sw_thread *thread)
 {
     sw_counter *counter = &thread->counters[thread->next_counter++ % SW_COUNTERS];
-    counter->interpreter = ts->interp;
-    counter->ts_id = ts->id;
+    swpy_begin_counter(ts, counter);
     counter->record = thread->native;
-    counter->native_depth_used = 0;
     counter->limit = swpy_limit(ts);
     counter->levels = swpy_most_levels(thread->native, counter->limit);
     return counter;
@@ -186,9 +191,7 @@ static inline void swpy_protect_own(PyThreadState *ts, sw_thread *thread, sw_rec
         return;
     }
     if (is_new) {
-        counter->interpreter = ts->interp;
-        counter->ts_id = ts->id;
-        counter->native_depth_used = 0;
+        swpy_begin_counter(ts, counter);
         to->depth_used = 0;
         swpy_count_down(ts, thread, counter, to);
     }
@@ -205,10 +208,9 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
 
 /* A budget allows as many calls in all as are in use now and fit between `sp` and `low_end`. Counted from the first
  * call, not from those that are left: how many the stack has changes with its policy and the user's recursion limit. */
-static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp,
-                                    uintptr_t low_end, sw_request *request)
+static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, uintptr_t sp, uintptr_t low_end,
+                                    sw_request *request)
 {
-    (void)to;
     sw_counter *counter = swpy_find_counter(ts, thread);
     if (counter == NULL) {
         counter = swpy_new_counter(ts, thread);
@@ -236,12 +238,11 @@ static inline void swpy_allow_levels(const sw_record *record)
     }
 }
 
-static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     sw_record_cold *cold = sw_cold_of(to);
     (void)ts;
     (void)thread;
-    (void)own;
     swpy_sum_requests(cold);
     cold->calls = 0;
     for (const sw_request *request = cold->budgets; request != NULL; request = request->next) {

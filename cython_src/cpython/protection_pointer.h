@@ -93,20 +93,18 @@ static inline int swpy_is_applied(PyThreadState *ts, sw_thread *thread, const sw
     return swpy_protection.mechanism == SWPY_POINTER && swpy_bounds(ts)[SWPY_TOP] == record->top;
 }
 
-static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp,
-                                    uintptr_t low_end, sw_request *request)
+static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, uintptr_t sp, uintptr_t low_end,
+                                    sw_request *request)
 {
     (void)ts;
     (void)thread;
-    (void)to;
     (void)sp;
     (void)low_end;
     (void)request; /* its `withheld` says all */
 }
 
-static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
-    (void)own;
     swpy_sum_requests(sw_cold_of(to));
     to->withheld = swpy_withheld_by_budgets(to);
     for (sw_thread *other = sw_process.threads; other != NULL; other = other->next) {

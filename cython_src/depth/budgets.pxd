@@ -11,7 +11,7 @@ blocks form a set, of which the narrowest is effective; each ends with its own b
 from libc.stdint cimport uint32_t, uintptr_t
 
 from depth.checks cimport used_of
-from records.execution cimport *
+from records.execution cimport PyThreadState
 from records.guard cimport *
 from records.protection cimport *
 from records.records cimport handle_of, record_of
@@ -45,12 +45,6 @@ cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t low_end) 
     return <uint32_t>((base - record.base) >> 4) if low_end > record.base + swpy_protection.reserve else 0
 
 
-cdef inline void apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *record) noexcept nogil:
-    """The budgets of a stack have changed: apply the narrowest, wherever the stack runs. Requires: attached."""
-    swpy_apply_budgets(
-        ts, thread, record, record.execution.ts if record.isolation == SW_THREAD_STATE else NULL)
-
-
 cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_request *token) noexcept nogil:
     """Syncs first: the budget is that of the stack under the caller."""
     cdef uintptr_t sp = sw_stack_pointer()
@@ -73,11 +67,11 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
     if request != NULL:
         request.stack.handle = handle_of(record)
         request.withheld = withheld_above(record, low_end)
-        swpy_fill_budget(ts, thread, record, sp, low_end, request)
+        swpy_fill_budget(ts, thread, sp, low_end, request)
     sw_unlock()
     if request == NULL:
         return STACKWARDEN_NO_MEMORY
-    apply_budgets(ts, thread, record)
+    swpy_apply_budgets(ts, thread, record)
     return STACKWARDEN_DONE
 
 
@@ -98,7 +92,7 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
     remove_request(&sw_cold_of(record).budgets if record != NULL else &gone, request)
     sw_unlock()
     if record != NULL:
-        apply_budgets(ts, thread, record)
+        swpy_apply_budgets(ts, thread, record)
     return STACKWARDEN_DONE
 
 

@@ -136,7 +136,7 @@ cdef inline void end_budgets(PyThreadState *ts, sw_record *record) noexcept nogi
         sw_lock()
         end_requests(&cold.budgets)
         sw_unlock()
-        swpy_apply_budgets(ts, <sw_thread *>sw_thread_local_get(), record, NULL)
+        swpy_apply_budgets(ts, <sw_thread *>sw_thread_local_get(), record)
 
 
 cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObject *context) noexcept nogil:

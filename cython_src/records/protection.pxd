@@ -38,9 +38,8 @@ cdef extern from "cpython/protection.h" nogil:
     bint swpy_has_bounds_of(PyThreadState *ts, const sw_record *record)
     bint swpy_covers(PyThreadState *ts, const sw_thread *thread, uintptr_t sp)
     void swpy_fill_budget(
-        PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t sp, uintptr_t low_end,
-        sw_request *request)
-    void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to, PyThreadState *own)
+        PyThreadState *ts, sw_thread *thread, uintptr_t sp, uintptr_t low_end, sw_request *request)
+    void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_protect_elsewhere(sw_thread *thread, const sw_record *record, sw_record *to)
     bint swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
     void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
