@@ -14,9 +14,6 @@ from pathlib import Path
 SECONDS = 120
 CHECKED = "check=error" if "check=error" in os.environ.get("STACKWARDEN", "") else ""
 
-# 3.12 and later warn of a fork beside threads; join() there may return before the thread is gone (3.12).
-FORKS = ("-W", "ignore:This process:DeprecationWarning")
-
 Done = subprocess.CompletedProcess[str]
 
 
@@ -58,6 +55,6 @@ def run_python(
     arguments: Sequence[str | Path] = (),
     **how,
 ) -> Done:
-    """Run a Python program, a file or its text; the rest is as run() is told. It may fork beside threads."""
+    """Run a Python program, a file or its text; the rest is told as run() is told it."""
     script = [program] if isinstance(program, Path) else ["-c", textwrap.dedent(program)]
-    return run(*python, "-X", "faulthandler", *FORKS, *options, *script, *arguments, **how)
+    return run(*python, "-X", "faulthandler", *options, *script, *arguments, **how)

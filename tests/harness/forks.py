@@ -4,7 +4,10 @@ A child that hangs is ended by SIGALRM after 20 seconds, and its status is minus
 """
 
 IN_CHILD = """
-    import os, signal
+    import os, signal, warnings
+
+    # 3.12 and later warn of a fork beside threads, and 3.12's join() may return before the thread is gone.
+    warnings.simplefilter("ignore", DeprecationWarning)
 
     def in_child(function):
         pid = os.fork()
