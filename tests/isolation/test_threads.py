@@ -3,6 +3,7 @@
 import gc
 import queue
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import MODES
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
+from forks import IN_CHILD
 from stackwarden import IsolationUnavailableError, OtherThreadError
 from stackwarden.errors import StackExit
 
@@ -260,3 +262,23 @@ else:
         with pytest.raises(IsolationUnavailableError, match=r"3\.11"):
             stackwarden.register_stack(1 << 20, 1 << 20, isolation="thread-state")
         assert stackwarden.status()["isolation"] == ("none", "frames")
+
+
+@pytest.mark.skipif("thread-state" not in MODES, reason="3.11 has no isolation of this kind")
+def test_forked_in_a_thread_state_of_its_own_the_child_resumes_no_frames(quiet_child):
+    """CPython deletes all other thread states in the child: also the one that frames are resumed in."""
+    program = """
+        def resume(isolation):
+            return Coroutine(lambda: isolation, isolation=isolation).resume()
+
+        def look():
+            print(resume("thread-state"), flush=True)
+            try:
+                resume("frames")
+            except stackwarden.OtherThreadError:
+                print("refused", flush=True)
+
+        print(coroutine(lambda: in_child(look)).resume(), resume("frames"))
+    """
+    printed = quiet_child(textwrap.dedent(IN_CHILD) + textwrap.dedent(program), mode="thread-state")
+    assert printed == "thread-state\nrefused\n0 frames\n"
