@@ -46,8 +46,10 @@ def test_what_a_thread_state_held_goes_with_it(fiber_child, native, fiber):
 
         stack = Stack(isolation="frames")
         go(50)
+        gc.collect()
         before = sys.getallocatedblocks()
         go(200)
+        gc.collect()
         print((sys.getallocatedblocks() - before) // 20)
     """
     assert fiber_child(program) == ["0"]
@@ -140,8 +142,10 @@ def test_threads_that_end_leave_nothing(fiber_child):
                 assert run_threads("0", [[fiber]], None) == [(DONE, "")]
                 assert fiber.done
         go(50)
+        gc.collect()
         before = sys.getallocatedblocks(), len(stackwarden.stacks())
         go(100)
+        gc.collect()
         after = sys.getallocatedblocks(), len(stackwarden.stacks())
         print((after[0] - before[0]) // 20, after[1] - before[1])
     """
