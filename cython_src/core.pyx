@@ -33,9 +33,9 @@ from interpose.core_hooks cimport (
     suspended_by_interposition,
     sw_interpose_find,
     sw_interpose_load,
-    sw_interposition,
     turn_interposition,
 )
+from interpose.seen_stacks cimport sw_interposition
 from records.ends cimport end_retired, finish_ends
 from records.execution cimport *
 from records.executions cimport is_suspended

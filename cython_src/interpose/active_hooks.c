@@ -39,12 +39,11 @@ static void no_made(uintptr_t base, uintptr_t top)
     (void)top;
 }
 
-static void no_start_switch(uintptr_t to)
+static void no_jump(uintptr_t from, uintptr_t to)
 {
+    (void)from;
     (void)to;
 }
-
-static void no_finish_switch(void) {}
 
 static const sw_interpose_hooks no_hooks = {
     .entered = no_entered,
@@ -54,8 +53,7 @@ static const sw_interpose_hooks no_hooks = {
     .is_unmended = no_is_unmended,
     .outermost_exit = no_outermost_exit,
     .made = no_made,
-    .start_switch = no_start_switch,
-    .finish_switch = no_finish_switch,
+    .jump = no_jump,
 };
 
 static const sw_interpose_hooks *attached_hooks = &sw_fallback_hooks;

@@ -5,11 +5,12 @@
     go_back()         a nested entry has ended: the bounds of the stack before it
     outermost_exit()  the thread state may be deleted next: empty its trashcan
     made()            a stack was made: register its bounds
-    start_switch()    before a switch: the bounds of its target
-    finish_switch()   after it: sync, for stacks that nobody told of
+    jump()            before a switch: the bounds of its target; a stack that nobody told of is looked up
 
-With isolation "frames" the last two swap execution state too, by start_switch.pxd and finish_switch.pxd. A switch
-that was not seen is finished when its stack next enters Python (finish_unseen_switch).
+With isolation "frames" the last one swaps execution state too, by start_switch.pxd and finish_switch.pxd, both
+before the jump. A switch that was not seen is finished when its stack next enters Python (finish_unseen_switch).
+Switch callbacks, which run on the new stack, come with the next sync there, or before it is left by a switch that
+is seen.
 
 Promises: changes nothing while Python is not running, or on a detached thread; but with isolation, where a
 detached thread suspends Python frames or resumes some, it attaches, and may wait. A switch that cannot be isolated
@@ -17,30 +18,21 @@ is made without isolation, and counted.
 """
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.string cimport strcmp, strlen
 
+from interpose.seen_stacks cimport interposed_made, sw_interposition, was_interposed
 from records.ends cimport sw_drain
 from records.execution cimport *
-from records.executions cimport is_loaded, is_suspended, sw_renew_stack
+from records.executions cimport is_loaded, is_suspended
 from records.guard cimport *
-from records.index cimport find_overlap, find_record
-from records.overlaps cimport SW_ALIGNMENT
 from records.policy cimport is_unknown
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_holds, record_of
-from stackwarden cimport (
-    STACKWARDEN_DONE,
-    STACKWARDEN_ISOLATION_FRAMES,
-    STACKWARDEN_TRIM_GUARD,
-    stackwarden_stack,
-    stackwarden_status,
-)
+from stackwarden cimport STACKWARDEN_DONE, stackwarden_stack, stackwarden_status
 from switching.evidence cimport find_stack_of
-from switching.finish_switch cimport sw_finish_switch
+from switching.finish_switch cimport finish_switch_fast, finish_switch_slow
 from switching.hook cimport enter_bounds_only
-from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.start_switch cimport has_to_release, start_switch_to, sw_start_switch_blocking, thread_to_switch
-from switching.sync cimport is_right, sync_slow
+from switching.sync cimport enter_if_elsewhere, is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport running_thread, this_thread
 from switching.unknown cimport fits
@@ -65,8 +57,7 @@ cdef extern from "interpose/connect.h" nogil:
         int (*is_unmended)(uint64_t *effective) noexcept nogil
         void (*outermost_exit)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
-        void (*start_switch)(uintptr_t to) noexcept nogil
-        void (*finish_switch)() noexcept nogil
+        void (*jump)(uintptr_t start, uintptr_t to) noexcept nogil
 
     ctypedef int (*sw_interpose_attach)(uint32_t version, const sw_interpose_hooks *hooks) noexcept nogil
     ctypedef long (*sw_interpose_turn)() noexcept nogil
@@ -77,31 +68,11 @@ cdef extern from "interpose/connect.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_INTERPOSED_SYSTEM "interposition" /* the `system` of stacks that made() has registered */
-    #define SW_GUARD_AT_MOST ((uintptr_t)64 << 10) /* bytes that registration trims as guard pages */
     #define SW_UNKNOWN_NAME ((uint64_t)1) /* names the thread's unknown stack; no handle has an even generation */
 
-    static struct {
-        int preloaded; /* the library was in the process before the core, and is on for good */
-        long begun; /* interpositions that have not ended */
-        int frames; /* isolation "frames" for switches, and for stacks that are made from now on */
-        uint64_t mended; /* entries that found the bounds of another stack */
-        uint64_t refused; /* switches that could not be isolated */
-    } sw_interposition;
     static sw_interpose_hooks sw_core_hooks;
     """
-    const char *SW_INTERPOSED_SYSTEM
-    const uintptr_t SW_GUARD_AT_MOST
     const uint64_t SW_UNKNOWN_NAME
-
-    ctypedef struct sw_interposition_block:
-        int preloaded
-        long begun
-        int frames
-        uint64_t mended
-        uint64_t refused
-
-    sw_interposition_block sw_interposition
     sw_interpose_hooks sw_core_hooks
 
 
@@ -187,51 +158,9 @@ cdef inline void interposed_outermost_exit() noexcept nogil:
         sw_drain()
 
 
-# ---- new stacks ----
-
-cdef inline void interposed_made(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Use the record of a former stack with the same top again, or register a new one."""
-    cdef stackwarden_stack registered
-    cdef sw_record *record
-    base = (base + SW_ALIGNMENT - 1) & ~(SW_ALIGNMENT - 1)
-    top = top & ~(SW_ALIGNMENT - 1)
-    if not sw_process.running or base >= top:
-        return
-    record = find_record(top - 1)
-    if record != NULL and record.top == top and record.base - base <= SW_GUARD_AT_MOST and reuse_made(record):
-        return
-    forget_made(base, top)
-    sw_register_stack(
-        base, top - base, NULL, SW_INTERPOSED_SYSTEM,
-        STACKWARDEN_TRIM_GUARD | (STACKWARDEN_ISOLATION_FRAMES if sw_interposition.frames else 0), &registered)
-
-
-cdef inline void forget_made(uintptr_t base, uintptr_t top) noexcept nogil:
-    """Unregister the stacks that made() registered in this range before, so that their contexts are released."""
-    cdef uint32_t generation
-    cdef sw_record *record = find_overlap(base, top, &generation)
-    while record != NULL and was_interposed(record):
-        if sw_unregister_stack(handle_of(record)) < 0:
-            return
-        record = find_overlap(base, top, &generation)
-
-
-cdef inline bint reuse_made(sw_record *record) noexcept nogil:
-    """A new stack on the memory of a former one: may it have that one's record? False: the record is unregistered,
-    and frames of the former stack are leaked."""
-    cdef int isolation = SW_FRAMES if sw_interposition.frames else SW_SHARED
-    if record.isolation == isolation:
-        if isolation == SW_SHARED or is_loaded(record):
-            return True
-        if sw_renew_stack(handle_of(record), NULL) == STACKWARDEN_DONE:
-            return True
-    sw_unregister_stack(handle_of(record))
-    return False
-
-
 # ---- switches ----
 
-cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
+cdef inline void start_seen_switch(uintptr_t to) noexcept nogil:
     """`to`: an address on the stack that the thread switches to."""
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread
@@ -239,9 +168,7 @@ cdef inline void interposed_start_switch(uintptr_t to) noexcept nogil:
     if ts == NULL and not (sw_interposition.frames and sw_process.running):
         return
     thread = this_thread()
-    if thread == NULL or thread.incoming != NULL:
-        return  # whoever switches calls start_switch() himself
-    record = find_stack_of(thread, to)
+    record = find_stack_of(thread, to) if thread != NULL else NULL
     if record == NULL or record is thread.current:
         return
     if sw_interposition.frames and start_isolated_switch(thread, ts, record):
@@ -273,23 +200,51 @@ cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept 
     return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
 
 
-cdef inline void interposed_finish_switch() noexcept nogil:
-    cdef uintptr_t sp = sw_stack_pointer()
-    cdef PyThreadState *ts
-    cdef sw_thread *thread
-    if not sw_process.running:
-        return
+cdef inline void interposed_jump(uintptr_t start, uintptr_t to) noexcept nogil:
+    """The stack that is left is resumed with the stack pointer at `start` or a few words below. A new coroutine on
+    its memory begins higher up: is_stale() tells the two apart by that."""
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    if not sw_process.running or is_switching(thread):
+        return  # whoever switches calls start_switch() and finish_switch() himself
+    if sw_process.callbacks:
+        report_pending_switches()
+    start_seen_switch(to)
     thread = <sw_thread *>sw_thread_local_get()
-    if thread != NULL and thread.incoming != NULL:
-        if not sw_interposition.frames:
-            return  # whoever switches calls finish_switch() himself
-        sw_finish_switch()
-    ts = swpy_attached()
+    if is_switching(thread):
+        thread.loaded.suspended_at = start
+        finish_switch_at(to)
+    else:
+        arrive_unseen(to)
+
+
+cdef inline bint is_switching(const sw_thread *thread) noexcept nogil:
+    """Between start_switch() and finish_switch()?"""
+    return thread != NULL and thread.incoming != NULL
+
+
+cdef inline void report_pending_switches() noexcept nogil:
+    cdef sw_thread *thread = <sw_thread *>sw_thread_local_get()
+    cdef uintptr_t sp = sw_stack_pointer()
+    if thread != NULL and thread.pending_switches and record_holds(thread.current, sp):
+        sync_slow(sp, False)
+
+
+cdef inline void arrive_unseen(uintptr_t sp) noexcept nogil:
+    """The thread goes on at a stack pointer, and no execution state was swapped. No callback runs: it is not there
+    yet."""
+    cdef PyThreadState *ts = swpy_attached()
+    cdef sw_thread *thread
     if ts == NULL or (sw_process.fast_path and swpy_covers_fast(ts, sp)):
         return
     thread = this_thread()
     if thread != NULL:
-        finish_unseen_switch(thread, ts, sp)
+        enter_if_elsewhere(thread, ts, sp, False)
+
+
+cdef inline void finish_switch_at(uintptr_t sp) noexcept nogil:
+    """sw_finish_switch(), of a caller whose stack pointer is that, or will be."""
+    if not finish_switch_fast(sp):
+        finish_switch_slow(sp)
 
 
 cdef inline void finish_unseen_switch(sw_thread *thread, PyThreadState *ts, uintptr_t sp) noexcept nogil:
@@ -312,7 +267,7 @@ cdef inline void finish_unseen_switch(sw_thread *thread, PyThreadState *ts, uint
             and swpy_state_is_idle(&former.state):
         thread.finished = former
     record.detached = False  # whatever it was when it was suspended: the thread is attached now
-    sw_finish_switch()
+    finish_switch_at(sp)
 
 
 # ---- the library ----
@@ -327,8 +282,7 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.is_unmended = interposed_is_unmended
     sw_core_hooks.outermost_exit = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
-    sw_core_hooks.start_switch = interposed_start_switch
-    sw_core_hooks.finish_switch = interposed_finish_switch
+    sw_core_hooks.jump = interposed_jump
     return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
 
 
@@ -349,8 +303,3 @@ cdef inline long suspended_by_interposition() noexcept nogil:
                 and was_interposed(record) and (is_loaded(record) or is_suspended(record.execution)):
             found += 1
     return found
-
-
-cdef inline bint was_interposed(const sw_record *record) noexcept nogil:
-    """Did made() register it?"""
-    return record.name != NULL and strcmp(record.name + strlen(record.name) + 1, SW_INTERPOSED_SYSTEM) == 0

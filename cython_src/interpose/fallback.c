@@ -142,16 +142,11 @@ static void fallback_made(uintptr_t base, uintptr_t top)
     (void)top;
 }
 
-static void fallback_start_switch(uintptr_t to)
+static void fallback_jump(uintptr_t from, uintptr_t to)
 {
     uint64_t former;
+    (void)from;
     cover(to, &former);
-}
-
-static void fallback_finish_switch(void)
-{
-    uint64_t former;
-    cover((uintptr_t)__builtin_frame_address(0), &former);
 }
 
 const sw_interpose_hooks sw_fallback_hooks = {
@@ -162,6 +157,5 @@ const sw_interpose_hooks sw_fallback_hooks = {
     .is_unmended = fallback_is_unmended,
     .outermost_exit = fallback_outermost_exit,
     .made = fallback_made,
-    .start_switch = fallback_start_switch,
-    .finish_switch = fallback_finish_switch,
+    .jump = fallback_jump,
 };

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define SW_INTERPOSE_VERSION 4u /* of all that this file says: core and library must agree */
+#define SW_INTERPOSE_VERSION 5u /* of all that this file says: core and library must agree */
 
 typedef enum {
     SW_RIGHT, /* the bounds were right */
@@ -31,8 +31,9 @@ typedef struct {
     void (*outermost_exit)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
 
     void (*made)(uintptr_t base, uintptr_t top); /* a new stack; nothing runs on it yet */
-    void (*start_switch)(uintptr_t to); /* the thread is about to switch to the stack that holds the address `to` */
-    void (*finish_switch)(void); /* the switch is over; the caller runs on the new stack */
+    /* The thread is about to switch: to where the stack pointer is `to`. It comes back, if ever, with the stack pointer
+     * at `from` or a few words below. Nobody calls when it has arrived: what is to be done is done now. */
+    void (*jump)(uintptr_t from, uintptr_t to);
 } sw_interpose_hooks;
 
 /* What the library exports.

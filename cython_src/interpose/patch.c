@@ -31,21 +31,24 @@
 
 static const sw_stand_in *stand_ins[SW_STAND_INS_AT_MOST];
 static int stand_in_count;
-static char begins_a_name[UCHAR_MAX + 1]; /* spares most symbols the comparison with every name */
+/* Of those whose names begin with the same character: the first, and the next of each; counted from 1. */
+static unsigned char first_with[UCHAR_MAX + 1], next_with[SW_STAND_INS_AT_MOST];
 
 void sw_add_stand_ins(const sw_stand_in *table, int count)
 {
     for (int i = 0; i < count; i++) {
-        stand_ins[stand_in_count++] = &table[i];
-        begins_a_name[(unsigned char)*table[i].name] = 1;
+        unsigned char *first = &first_with[(unsigned char)*table[i].name];
+        stand_ins[stand_in_count] = &table[i];
+        next_with[stand_in_count] = *first;
+        *first = (unsigned char)++stand_in_count;
     }
 }
 
 const sw_stand_in *sw_find_stand_in(const char *name)
 {
-    for (int i = 0; i < stand_in_count; i++) {
-        if (strcmp(stand_ins[i]->name, name) == 0) {
-            return stand_ins[i];
+    for (int i = first_with[(unsigned char)*name]; i != 0; i = next_with[i - 1]) {
+        if (strcmp(stand_ins[i - 1]->name, name) == 0) {
+            return stand_ins[i - 1];
         }
     }
     return NULL;
@@ -146,8 +149,7 @@ static void patch_relocations(pass *self, const sw_object *in, const ElfW(Rela) 
         if (symbol == 0 || !holds_address(&relocations[i])) {
             continue;
         }
-        const char *name = sw_symbol_name(in, symbol);
-        const sw_stand_in *function = begins_a_name[(unsigned char)*name] ? sw_find_stand_in(name) : NULL;
+        const sw_stand_in *function = sw_find_stand_in(sw_symbol_name(in, symbol));
         if (function != NULL) {
             patch_slot(self, in, &relocations[i], function);
         }

@@ -14,7 +14,7 @@ typedef struct {
 
 /* Make stand-ins known. Called when the library is loaded, before all other functions here, with at most
  * SW_STAND_INS_AT_MOST in all. The table stays the caller's and has to last. */
-#define SW_STAND_INS_AT_MOST 32
+#define SW_STAND_INS_AT_MOST 64
 void sw_add_stand_ins(const sw_stand_in *table, int count);
 
 /* The stand-in for a function, or NULL. */

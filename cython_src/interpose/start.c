@@ -6,8 +6,9 @@
  * The layers of the library. Includes and calls go down only:
  *
  *      start.c                                  on and off
- *      entries.c    switches.c    loading.c     stand-ins for the ways into Python, for switches, for dlopen and dlsym
+ *      entries.c    jumps.c       loading.c     stand-ins for the ways into Python, for switches, for dlopen and dlsym
  *                                               (stand_ins.h)
+ *                   contexts.c                  contexts of makecontext()
  *      active_hooks.c                           the hooks that are called now
  *      fallback.c   pauses.c    patch.c         the hooks without a core; pauses without the GIL; the slots of loaded
  *                                               objects
@@ -28,7 +29,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-_Static_assert(SW_ENTRIES + SW_SWITCHES + SW_LOADING <= SW_STAND_INS_AT_MOST, "patch.c has room for all stand-ins");
+_Static_assert(SW_ENTRIES + SW_JUMPS + SW_LOADING <= SW_STAND_INS_AT_MOST, "patch.c has room for all stand-ins");
 
 EXPORTED int stackwarden_interpose_attach(uint32_t version, const sw_interpose_hooks *core)
 {
@@ -85,7 +86,7 @@ __attribute__((constructor)) static void start(void)
     sw_hold_forks();
     sw_patch_before_forks();
     sw_add_stand_ins(sw_entries, SW_ENTRIES);
-    sw_add_stand_ins(sw_switches, SW_SWITCHES);
+    sw_add_stand_ins(sw_jumps, SW_JUMPS);
     sw_add_stand_ins(sw_loading, SW_LOADING);
     const char *preloaded = getenv("LD_PRELOAD");
     if (preloaded != NULL && strstr(preloaded, "libstackwarden_interpose") != NULL) {

@@ -85,20 +85,27 @@ cdef inline stackwarden_status enter_here(
     return enter(thread, record, adopts)
 
 
+cdef inline stackwarden_status enter_if_elsewhere(
+        sw_thread *thread, PyThreadState *ts, uintptr_t sp, bint adopts) noexcept nogil:
+    """Enters a stack only where the bounds are another one's, or were applied for another policy."""
+    if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
+            or not record_holds(thread.current, sp):
+        return enter_here(thread, ts, sp, adopts)
+    return STACKWARDEN_DONE
+
+
 cdef inline stackwarden_status sync_slow "sw_sync_slow"(uintptr_t sp, bint adopts) noexcept nogil:
-    """Enters a stack only where the bounds are another one's; reports pending switches in any case."""
+    """enter_if_elsewhere(); reports pending switches in any case."""
     cdef PyThreadState *ts
     cdef sw_thread *thread
-    cdef stackwarden_status status = STACKWARDEN_DONE
+    cdef stackwarden_status status
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
     ts = swpy_attached()
     thread = this_thread()
     if thread == NULL:
         return why_no_block()
-    if ts == NULL or thread.policies_seen != sw_process.policy_serial or not swpy_covers(ts, thread, sp) \
-            or not record_holds(thread.current, sp):
-        status = enter_here(thread, ts, sp, adopts)
+    status = enter_if_elsewhere(thread, ts, sp, adopts)
     if thread.pending_switches and sw_process.callbacks and ts != NULL and callback_of(thread.loaded) == NULL:
         call_callbacks(thread)
     return status

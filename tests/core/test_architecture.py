@@ -225,7 +225,8 @@ LAYERS = [
     {"objects"},
     {"patch", "fallback", "pauses"},
     {"active_hooks", "stand_ins"},
-    {"entries", "switches", "loading"},
+    {"contexts"},
+    {"entries", "jumps", "loading"},
     {"start"},
 ]
 

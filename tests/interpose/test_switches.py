@@ -121,3 +121,32 @@ assert foreign.handled() == 101
 assert workloads.add() == "RecursionError"
 """,
     )
+
+
+@pytest.mark.parametrize("isolation", ["none", "frames"])
+def test_callbacks_run_on_the_new_stack_with_its_next_sync_or_before_it_is_left(seen, isolation):
+    run(
+        seen,
+        f"stackwarden.interpose(isolation={isolation!r})"
+        + """
+told = []
+def callback(old, new):
+    told.append((old.base, new.base, stackwarden.current_stack().base))
+
+def work():
+    foreign.park()
+    assert len(told) == 2, told
+    stackwarden.sync_stack()
+    assert len(told) == 3, told
+
+native = stackwarden.current_stack().base
+coroutine = foreign.make(work)
+base = foreign.bounds(coroutine)[0]
+stackwarden.register_switch_callback(callback)
+foreign.resume(coroutine)
+assert told == [(native, base, base)], told
+foreign.resume(coroutine)
+stackwarden.sync_stack()
+assert told == [(native, base, base), (base, native, native)] * 2, told
+""",
+    )
