@@ -19,7 +19,7 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
-from beacon.listener cimport see_beacons, start_listening
+from beacon.listener cimport check_beacons, see_beacons, start_listening
 from calls.call_on_stack cimport SW_DEFAULT_STACK_SIZE
 from crash.overrun cimport overrun_at, sw_crash_is_on, sw_crash_start, sw_crash_stop
 from depth.budgets cimport SW_BUDGET_RESERVE, set_budget

@@ -15,12 +15,14 @@ from records.guard cimport *
 from records.index cimport find_stack
 from records.protection cimport *
 from stackwarden cimport (
+    STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
     status_text,
 )
+from switching.checking cimport compare_told, note_telling, sw_reset_checked, sw_return_address
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
 from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.sync cimport sw_find_late_beacons
@@ -107,6 +109,20 @@ cdef inline void hear_reset(stackwarden_beacon *beacon) noexcept nogil:
     note_refusal(beacon, sw_reset_stack())
 
 
+cdef inline void hear_switch_checked(
+        stackwarden_beacon *beacon, const void *base, size_t size) noexcept nogil:
+    cdef stackwarden_status status
+    compare_told(<uintptr_t>base, <uintptr_t>base + size)
+    status = sw_notify_stack_switch(<uintptr_t>base, size)
+    if status == STACKWARDEN_DONE:
+        note_telling(sw_return_address())
+    note_refusal(beacon, status)
+
+
+cdef inline void hear_reset_checked(stackwarden_beacon *beacon) noexcept nogil:
+    note_refusal(beacon, sw_reset_checked())
+
+
 cdef inline void hear_register(
         stackwarden_beacon *beacon, const void *base, size_t size, const char *name) noexcept nogil:
     cdef stackwarden_stack registered
@@ -139,6 +155,12 @@ cdef inline void start_listening() noexcept nogil:
     sw_listener.register_stack = hear_register
     sw_listener.unregister_stack = hear_unregister
     sw_start_finding_beacons(listen_to)
+
+
+cdef inline void check_beacons() noexcept nogil:
+    """Turn the checking mode on (switching/checking.pxd)."""
+    sw_listener.notify_stack_switch = hear_switch_checked
+    sw_listener.reset_stack = hear_reset_checked
 
 
 # ---- what status() says ----

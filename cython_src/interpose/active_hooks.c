@@ -3,21 +3,21 @@
 
 #include "fallback.h"
 
-static sw_entry no_entered(uint64_t *former, int reattached)
+static sw_entry no_entered(uintptr_t *former, int reattached)
 {
     (void)former;
     (void)reattached;
     return SW_RIGHT;
 }
 
-static void no_go_back(uint64_t former)
+static void no_go_back(uintptr_t address)
 {
-    (void)former;
+    (void)address;
 }
 
-static uint64_t no_current(void)
+static void no_current(uintptr_t *base, uintptr_t *top)
 {
-    return 0;
+    *base = *top = 0;
 }
 
 static int no_is_attached(void)
@@ -25,7 +25,7 @@ static int no_is_attached(void)
     return 0;
 }
 
-static int no_is_unmended(uint64_t *effective)
+static int no_is_unmended(uintptr_t *effective)
 {
     (void)effective;
     return 0;

@@ -2,7 +2,7 @@
 
     entered()         foreign code has entered Python: sync
     is_unmended()     it lets the GIL go: has it come to an unknown stack without entering Python there?
-    go_back()         a nested entry has ended: the bounds of the stack before it
+    go_back()         a nested entry has ended, or such a pause: the bounds of another stack
     outermost_exit()  the thread state may be deleted next: empty its trashcan
     made()            a stack was made: register its bounds
     jump()            before a switch: the bounds of its target; a stack that nobody told of is looked up
@@ -24,10 +24,12 @@ from records.ends cimport sw_drain
 from records.execution cimport *
 from records.executions cimport is_loaded, is_suspended
 from records.guard cimport *
+from records.overlaps cimport is_range
 from records.policy cimport is_unknown
 from records.protection cimport *
-from records.records cimport describe_record, handle_of, record_at, record_holds, record_of
+from records.records cimport describe_record, handle_of, record_at, record_holds
 from stackwarden cimport STACKWARDEN_DONE, stackwarden_stack, stackwarden_status
+from switching.checking cimport compare_told, sw_checking
 from switching.evidence cimport find_stack_of
 from switching.finish_switch cimport finish_switch_fast, finish_switch_slow
 from switching.hook cimport enter_bounds_only
@@ -35,7 +37,7 @@ from switching.start_switch cimport has_to_release, start_switch_to, sw_start_sw
 from switching.sync cimport enter_if_elsewhere, is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport running_thread, this_thread
-from switching.unknown cimport fits
+from switching.unknown cimport fits, fitting_record
 
 
 cdef extern from "interpose/connect.h" nogil:
@@ -50,11 +52,11 @@ cdef extern from "interpose/connect.h" nogil:
         SW_CHANGED
 
     ctypedef struct sw_interpose_hooks:
-        sw_entry (*entered)(uint64_t *former, int reattached) noexcept nogil
-        void (*go_back)(uint64_t former) noexcept nogil
-        uint64_t (*current)() noexcept nogil
+        sw_entry (*entered)(uintptr_t *former, int reattached) noexcept nogil
+        void (*go_back)(uintptr_t address) noexcept nogil
+        void (*current)(uintptr_t *base, uintptr_t *top) noexcept nogil
         int (*is_attached)() noexcept nogil
-        int (*is_unmended)(uint64_t *effective) noexcept nogil
+        int (*is_unmended)(uintptr_t *effective) noexcept nogil
         void (*outermost_exit)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
         void (*jump)(uintptr_t start, uintptr_t to) noexcept nogil
@@ -68,27 +70,25 @@ cdef extern from "interpose/connect.h" nogil:
 
 cdef extern from * nogil:
     """
-    #define SW_UNKNOWN_NAME ((uint64_t)1) /* names the thread's unknown stack; no handle has an even generation */
 
     static sw_interpose_hooks sw_core_hooks;
     """
-    const uint64_t SW_UNKNOWN_NAME
     sw_interpose_hooks sw_core_hooks
 
 
 # ---- entries ----
 
-cdef inline uint64_t name_of_stack(const sw_record *record) noexcept nogil:
-    """What `former` and current() name it by."""
-    return SW_UNKNOWN_NAME if is_unknown(record) else handle_of(record)
+cdef inline uintptr_t address_on(const sw_record *record) noexcept nogil:
+    return record.base + (record.top - record.base) // 2
 
 
-cdef inline uint64_t interposed_current() noexcept nogil:
+cdef inline void interposed_current(uintptr_t *base, uintptr_t *top) noexcept nogil:
     cdef sw_thread *thread = running_thread()
-    return name_of_stack(thread.current) if thread != NULL else 0
+    base[0] = thread.current.base if thread != NULL else 0
+    top[0] = thread.current.top if thread != NULL else 0
 
 
-cdef inline sw_entry interposed_entered(uint64_t *former, int reattached) noexcept nogil:
+cdef inline sw_entry interposed_entered(uintptr_t *former, int reattached) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     if SW_LIKELY(is_right(sp)):
         return SW_RIGHT
@@ -106,28 +106,36 @@ cdef inline bint is_still_there(sw_thread *thread, PyThreadState *ts, uintptr_t 
         and swpy_has_bounds_of(ts, thread.current) and thread.policies_seen == sw_process.policy_serial
 
 
-cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uint64_t *former, bint reattached) noexcept nogil:
+cdef inline sw_entry interposed_entered_slow(uintptr_t sp, uintptr_t *former, bint reattached) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
+    cdef uintptr_t base, top
     if thread == NULL or (reattached and is_still_there(thread, ts, sp)):
         return SW_RIGHT
     if record_holds(thread.current, sp) and (swpy_covers(ts, thread, sp) or not compares_addresses()):
         sync_slow(sp, False)  # for another policy, or another thread state whose calls are counted
         return SW_RIGHT
-    former[0] = name_of_stack(thread.current)
+    if sw_checking.on:
+        compare_told(0, 0)
+    base, top = thread.current.base, thread.current.top
+    former[0] = address_on(thread.current)
     sw_count(&sw_interposition.mended)
     finish_unseen_switch(thread, ts, sp)
-    return SW_CHANGED if interposed_current() != former[0] else SW_MENDED
+    return SW_MENDED if is_range(running_thread().current, base, top) else SW_CHANGED
 
 
-cdef inline void interposed_go_back(uint64_t former) noexcept nogil:
+cdef inline void interposed_go_back(uintptr_t address) noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
     cdef sw_record *record
     if thread == NULL:
         return
-    record = record_of(former) if former != SW_UNKNOWN_NAME else thread.transient
-    if record != NULL and record.generation & 1:
+    record = find_stack_of(thread, address)
+    if record == NULL:
+        record = fitting_record(thread, address)
+    if record == NULL:
+        record = thread.native
+    if record is not thread.current:
         enter_bounds_only(thread, record)
 
 
@@ -135,20 +143,20 @@ cdef inline int interposed_is_attached() noexcept nogil:
     return sw_process.running and swpy_attached() != NULL
 
 
-cdef inline int interposed_is_unmended(uint64_t *effective) noexcept nogil:
+cdef inline int interposed_is_unmended(uintptr_t *effective) noexcept nogil:
     cdef uintptr_t sp = sw_stack_pointer()
     if SW_LIKELY(is_right(sp)):
         return False
     return is_unmended_slow(sp, effective)
 
 
-cdef inline bint is_unmended_slow(uintptr_t sp, uint64_t *effective) noexcept nogil:
+cdef inline bint is_unmended_slow(uintptr_t sp, uintptr_t *effective) noexcept nogil:
     """False on a stack that was told, too: whoever tells of a stack tells of the way back."""
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     cdef sw_thread *thread = this_thread() if ts != NULL else NULL
     if thread == NULL or record_holds(thread.current, sp) or find_stack_of(thread, sp) != NULL:
         return False
-    effective[0] = name_of_stack(thread.current)
+    effective[0] = address_on(thread.current)
     return True
 
 

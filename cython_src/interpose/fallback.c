@@ -79,8 +79,19 @@ static int is_effective(applied *own, uintptr_t base, uintptr_t sp)
     return base != 0 ? sp - base < ASSUMED_SIZE && sp - base >= ASSUMED_SIZE / 4 : is_native(own, sp);
 }
 
+/* What apply() has for the stack that holds an address. */
+static uintptr_t base_for(applied *own, uintptr_t address)
+{
+    return is_native(own, address) ? 0 : (address & ~(PAGE - 1)) - ASSUMED_SIZE / 2;
+}
+
+static uintptr_t address_on(const applied *own, uintptr_t base)
+{
+    return base != 0 ? base + ASSUMED_SIZE / 2 : own->native_base;
+}
+
 /* Apply the bounds of the stack that holds `sp`. */
-static sw_entry cover(uintptr_t sp, uint64_t *former)
+static sw_entry cover(uintptr_t sp, uintptr_t *former)
 {
     void *ts = thread_state();
     if (ts == NULL) {
@@ -91,14 +102,14 @@ static sw_entry cover(uintptr_t sp, uint64_t *former)
     if (is_effective(own, base, sp)) {
         return SW_RIGHT;
     }
-    *former = base;
-    apply(own, ts, is_native(own, sp) ? 0 : (sp & ~(PAGE - 1)) - ASSUMED_SIZE / 2);
+    *former = address_on(own, base);
+    apply(own, ts, base_for(own, sp));
     return SW_CHANGED;
 }
 
 /* ---- the hooks ---- */
 
-static sw_entry fallback_entered(uint64_t *former, int reattached)
+static sw_entry fallback_entered(uintptr_t *former, int reattached)
 {
     (void)reattached;
     return cover((uintptr_t)__builtin_frame_address(0), former);
@@ -109,7 +120,7 @@ static int fallback_is_attached(void)
     return attached != NULL && attached() != NULL;
 }
 
-static int fallback_is_unmended(uint64_t *effective)
+static int fallback_is_unmended(uintptr_t *effective)
 {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
     void *ts = thread_state();
@@ -118,19 +129,23 @@ static int fallback_is_unmended(uint64_t *effective)
         return 0;
     }
     uintptr_t base = effective_base(own, ts);
-    *effective = base;
+    *effective = address_on(own, base);
     return base != 0 ? sp - base >= ASSUMED_SIZE : 1;
 }
 
-static uint64_t fallback_current(void)
+static void fallback_current(uintptr_t *base, uintptr_t *top)
 {
-    return this_applied()->base;
+    const applied *own = this_applied();
+    *base = own->base != 0 ? own->base : own->native_base;
+    *top = own->base != 0 ? own->base + ASSUMED_SIZE : own->native_top;
 }
 
-static void fallback_go_back(uint64_t former)
+static void fallback_go_back(uintptr_t address)
 {
-    if (fallback_is_attached()) {
-        apply(this_applied(), attached(), former);
+    void *ts = thread_state();
+    applied *own = this_applied();
+    if (ts != NULL && base_for(own, address) != effective_base(own, ts)) {
+        apply(own, ts, base_for(own, address));
     }
 }
 
@@ -144,7 +159,7 @@ static void fallback_made(uintptr_t base, uintptr_t top)
 
 static void fallback_jump(uintptr_t from, uintptr_t to)
 {
-    uint64_t former;
+    uintptr_t former;
     (void)from;
     cover(to, &former);
 }

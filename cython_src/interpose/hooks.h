@@ -20,14 +20,16 @@ typedef enum {
 typedef struct {
     /* The thread has just entered Python: apply the bounds of the stack under it. `reattached`: an earlier entry goes
      * on after a pause without the GIL, and what was found out then about an unknown stack still holds.
-     * Guarantees: after SW_CHANGED `former` names the stack whose bounds those were, for go_back(). */
-    sw_entry (*entered)(uint64_t *former, int reattached);
-    void (*go_back)(uint64_t former); /* a nested entry has ended: apply the bounds of the stack before it */
-    uint64_t (*current)(void); /* names the stack whose bounds are applied, as `former` does */
+     * Guarantees: after SW_CHANGED `former` is an address on the stack whose bounds those were. */
+    sw_entry (*entered)(uintptr_t *former, int reattached);
+    /* A nested entry has ended, or a pause: apply the bounds of the stack that holds this address, if it is known still,
+     * else those of the native stack. */
+    void (*go_back)(uintptr_t address);
+    void (*current)(uintptr_t *base, uintptr_t *top); /* of the stack whose bounds are applied; equal: of none */
     int (*is_attached)(void);
     /* The thread is about to be detached. Has it come to a stack that nobody told of, without entering Python there?
-     * Guarantees: then `effective` names the stack whose bounds are applied, for go_back(). */
-    int (*is_unmended)(uint64_t *effective);
+     * Guarantees: then `effective` is an address on the stack whose bounds are applied. */
+    int (*is_unmended)(uintptr_t *effective);
     void (*outermost_exit)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
 
     void (*made)(uintptr_t base, uintptr_t top); /* a new stack; nothing runs on it yet */

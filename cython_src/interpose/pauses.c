@@ -12,7 +12,7 @@
 typedef struct {
     const void *ts; /* NULL: free */
     uintptr_t sp;
-    uint64_t effective;
+    uintptr_t effective;
 } pause;
 
 typedef struct {
@@ -34,7 +34,7 @@ static int is_here(const pause *noted, const void *ts, uintptr_t sp)
     return noted->ts == ts && noted->sp - sp + PAUSE_REACH < 2 * PAUSE_REACH;
 }
 
-void sw_note_pause(const void *ts, uintptr_t sp, uint64_t effective)
+void sw_note_pause(const void *ts, uintptr_t sp, uintptr_t effective)
 {
     pauses *own = these_pauses();
     own->kept[own->next] = (pause){ts, sp, effective};
@@ -42,7 +42,7 @@ void sw_note_pause(const void *ts, uintptr_t sp, uint64_t effective)
     atomic_store_explicit(&any_pause, 1, memory_order_relaxed);
 }
 
-int sw_end_pause(const void *ts, uintptr_t sp, uint64_t *effective)
+int sw_end_pause(const void *ts, uintptr_t sp, uintptr_t *effective)
 {
     if (__builtin_expect(!atomic_load_explicit(&any_pause, memory_order_relaxed), 1) || ts == NULL) {
         return 0;

@@ -10,12 +10,12 @@
 
 #include <stdint.h>
 
-/* A thread state is detached at this stack pointer, while the bounds of the stack `effective` (hooks.h) are applied.
+/* A thread state is detached at this stack pointer, while the bounds of the stack that holds the address `effective` are applied.
  * Of many pauses on one thread the oldest are forgotten. */
-void sw_note_pause(const void *ts, uintptr_t sp, uint64_t effective);
+void sw_note_pause(const void *ts, uintptr_t sp, uintptr_t effective);
 
 /* The thread state is attached again, or is detached anew: does a pause end here that was noted? It is no longer, and
  * `effective` is what was. */
-int sw_end_pause(const void *ts, uintptr_t sp, uint64_t *effective);
+int sw_end_pause(const void *ts, uintptr_t sp, uintptr_t *effective);
 
 #endif

@@ -23,9 +23,4 @@ def _check_tellings(warn, site):
     sw_checking.report = <int (*)(void *) noexcept nogil><void *>_report_contradictions
     sw_checking.on = True
     check_tellings(&sw_table)
-
-
-cdef int _note_site() except -1:
-    """The caller of a function of this module told of a stack."""
-    note_site(_python_site())
-    return 0
+    check_beacons()

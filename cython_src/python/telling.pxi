@@ -74,6 +74,7 @@ def notify_stack_switch(base, size=None):
     cdef uintptr_t low, length
     cdef Stack stack
     cdef stackwarden_stack seen
+    cdef bytes site = _python_site() if sw_checking.on else None  # before: once it is told nothing may fail
     if isinstance(base, Stack):
         if size is not None:
             raise TypeError("notify_stack_switch() takes a Stack alone, or a base and a size")
@@ -81,12 +82,12 @@ def notify_stack_switch(base, size=None):
         _check(sw_table.switch_to(stack._handle), stack.base, stack.size)
     else:
         _read_range(base, size, &low, &length)
-        stack = _view_of(low, length)  # before: once the switch is told nothing may fail
+        stack = _view_of(low, length)
         _check(sw_table.notify_stack_switch(low, length), low, length)
         describe_record(this_thread().current, &seen)
         _fill(stack, &seen)
-    if sw_checking.on:
-        _note_site()
+    if site is not None:
+        note_site(site)
     return stack
 
 

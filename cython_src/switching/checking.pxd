@@ -1,11 +1,11 @@
 """The checking mode (STACKWARDEN=check): what was told is compared with the stack pointer.
 
-Promises: costs nothing while it is off: turned on, the table has these functions in the place of theirs. A switch
-may be told right before it happens or right after, so what was told is compared where the next one is told (the
-stack pointer is on the stack told before, or on the next one), where a stack is left in the middle of Python, and
-where Python is entered (sync). Native stacks need no telling, and stacks of blocks are named for code that goes
-there: they are not compared. What disagrees is noted once for each place that told it, and reported by a pending
-call of CPython's: no Python runs here.
+Promises: costs nothing while it is off: turned on, the table has these functions in the place of theirs, and
+beacons have theirs. A switch may be told right before it happens or right after, so what was told is compared
+where the next one is told (the stack pointer is on the stack told before, or on the next one), where a stack is
+left in the middle of Python, and where Python is entered (sync, interposed entries). Native stacks need no
+telling, and stacks of blocks are named for code that goes there: they are not compared. What disagrees is noted
+once for each place that told it, and reported by a pending call of CPython's: no Python runs here.
 """
 
 from libc.stddef cimport size_t

@@ -86,7 +86,8 @@ def test_a_beacon_that_could_not_announce_itself_is_found_on_an_unknown_stack(
 
 
 @pytest.mark.parametrize("order", ["before", "between", "after"])
-def test_each_of_two_runtimes_has_its_own(beacon_child, library, order):
+def test_each_of_two_runtimes_has_its_own(unchecked, beacon_child, library, order):
+    """Unchecked: the second one resets on a stack of the first, of which it does not know."""
     lines = ["first = Runtime(LIBRARIES[0])", "second = Runtime(LIBRARIES[1])"]
     lines.insert(["after", "between", "before"].index(order), "import stackwarden")
     program = (

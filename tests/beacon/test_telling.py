@@ -92,3 +92,23 @@ def test_threads_may_go_on_telling_while_the_interpreter_ends(beacon_child, libr
     for _ in range(5):
         printed = beacon_child(program, library(), MALLOC_PERTURB_="165")
         assert printed == ["RecursionError"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_lie_is_a_warning_in_the_checking_mode(beacon_child, library):
+    program = (
+        LOADED
+        + """
+import warnings
+warnings.showwarning = lambda message, *where: print(message)
+one, other = runtime.make_stack(STACK), runtime.make_stack(STACK)
+print(runtime.returned(recurse))
+runtime.tell(one, STACK)
+runtime.tell(other, STACK)
+runtime.tell_native()
+print(hex(one))
+"""
+    )
+    honest, lie, address = beacon_child(program, library(), STACKWARDEN="check")
+    assert honest == "RecursionError"
+    assert f"told of a switch to stack [{address}, " in lie

@@ -58,7 +58,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_said(on_workers, protected, fault):
+def test_a_fault_is_said(unchecked, on_workers, protected, fault):
     program, says = FAULTS[fault]
     program += """
     try:

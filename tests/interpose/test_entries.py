@@ -128,6 +128,74 @@ def test_entries_that_interleave_leave_the_native_bounds_behind(any_jump, detach
     assert run(any_jump, program).stdout.split() == ["RecursionError", "freed"]
 
 
+PARKED = """
+    stackwarden.interpose()
+    native = stackwarden.current_stack()
+
+    def enter(how):
+        coroutine = foreign.make(list, enters=how)
+        foreign.resume(coroutine)
+        return coroutine
+
+"""
+
+
+def test_entries_that_never_end_take_nothing_from_later_ones(any_jump):
+    """A thread has seen more of them than it can remember."""
+    program = (
+        PARKED
+        + """
+    parked = []
+    for _ in range(200):
+        parked.append(enter("park"))
+        stackwarden.sync_stack()
+    enter("ensure")
+    assert stackwarden.current_stack() == native
+    print(workloads.add(), workloads.containers(), flush=True)
+    os._exit(0)  # nobody resumes them
+    """
+    )
+    assert run(any_jump, program).stdout.split() == ["RecursionError", "freed"]
+
+
+def test_an_entry_where_another_never_ended_leaves_the_native_bounds_behind(any_jump):
+    """A coroutine is dropped inside its entry, and the next one has its memory."""
+    program = (
+        PARKED
+        + """
+    reused = 0
+    for _ in range(10):
+        where = foreign.bounds(enter("park"))
+        stackwarden.sync_stack()
+        reused += foreign.bounds(enter("ensure")) == where
+        assert stackwarden.current_stack() == native
+    assert reused
+    print(workloads.add(), workloads.containers(), flush=True)
+    """
+    )
+    assert run(any_jump, program).stdout.split() == ["RecursionError", "freed"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_entry_where_another_stack_was_told_is_a_warning_in_the_checking_mode():
+    """The jump is compiled in: one that is seen tells of the stack itself."""
+    program = """
+    import warnings
+    warnings.showwarning = lambda message, *where: print(message)
+    stackwarden.interpose()
+    for told in (False, True):
+        coroutine = foreign.make(list, enters="ensure")
+        other = foreign.bounds(foreign.make(list))
+        if told:
+            stackwarden.notify_stack_switch(*other)
+        foreign.resume(coroutine)
+        stackwarden.sync_stack()
+    print(hex(other[0]))
+    """
+    lie, address = run(build("static"), program, STACKWARDEN="check").stdout.splitlines()
+    assert f"told of a switch to stack [{address}, " in lie
+
+
 def test_own_thread_states_on_threads_of_40_kib_are_protected(any_jump):
     """A task's thread state is made on a thread whose own stack is smaller than CPython's margins."""
     program = """

@@ -20,7 +20,7 @@ LEAST = 100  # handlers that ran, or nothing was tested
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork, and no timer")
 @pytest.mark.parametrize("what", ["raise", "operate", "fork"])
-def test_a_handler_may_run_at_any_moment_of_any_operation(child, what):
+def test_a_handler_may_run_at_any_moment_of_any_operation(unchecked, child, what):
     seed = random.randrange(1 << 32) if FULL else 1
     said = child(PROGRAM, arguments=[what, str(seed), str(SECONDS)], seconds=280).stdout
     print(said)

@@ -59,7 +59,7 @@ def test_a_wrong_word_is_a_warning_and_the_others_count(word):
         assert parse(f"{word},policy=exact", "here") == {"policy": "exact"}
 
 
-def test_the_command_line_wins(child):
+def test_the_command_line_wins(unchecked, child):
     done = child(
         "from stackwarden._settings import settings; print(settings())",
         options=("-X", "stackwarden=policy=counted"),

@@ -127,7 +127,7 @@ static void forget(PyObject *capsule)
     coroutine *self = of_capsule(capsule);
     Py_XDECREF(self->function);
     Py_XDECREF(self->result);
-    if (self->done) {
+    if (self->done || self->enters == 'p') { /* frames of Python hold what is on other ones */
         unmap_stack(self->base, self->size);
     }
     free(self);
