@@ -31,6 +31,16 @@ static int no_is_unmended(uintptr_t *effective)
     return 0;
 }
 
+static uint32_t no_frames(void)
+{
+    return 0;
+}
+
+static void no_interleaved(const void *caller)
+{
+    (void)caller;
+}
+
 static void no_outermost_exit(void) {}
 
 static void no_made(uintptr_t base, uintptr_t top)
@@ -51,6 +61,8 @@ static const sw_interpose_hooks no_hooks = {
     .current = no_current,
     .is_attached = no_is_attached,
     .is_unmended = no_is_unmended,
+    .frames = no_frames,
+    .interleaved = no_interleaved,
     .outermost_exit = no_outermost_exit,
     .made = no_made,
     .jump = no_jump,

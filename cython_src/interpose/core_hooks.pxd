@@ -1,6 +1,7 @@
 """The core's hooks for libstackwarden_interpose (hooks.h), for foreign code that tells nothing.
 
     entered()         foreign code has entered Python: sync
+    frames(), interleaved()  it goes on with the Python frames of another stack: count, and warn once
     is_unmended()     it lets the GIL go: has it come to an unknown stack without entering Python there?
     go_back()         a nested entry has ended, or such a pause: the bounds of another stack
     outermost_exit()  the thread state may be deleted next: empty its trashcan
@@ -25,7 +26,6 @@ from records.execution cimport *
 from records.executions cimport is_loaded, is_suspended
 from records.guard cimport *
 from records.overlaps cimport is_range
-from records.policy cimport is_unknown
 from records.protection cimport *
 from records.records cimport describe_record, handle_of, record_at, record_holds
 from stackwarden cimport STACKWARDEN_DONE, stackwarden_stack, stackwarden_status
@@ -38,6 +38,10 @@ from switching.sync cimport enter_if_elsewhere, is_right, sync_slow
 from switching.target cimport execution_of
 from switching.threads cimport running_thread, this_thread
 from switching.unknown cimport fits, fitting_record
+
+
+cdef extern from "Python.h" nogil:
+    int Py_AddPendingCall(int (*function)(void *) noexcept, void *arg)
 
 
 cdef extern from "interpose/connect.h" nogil:
@@ -57,6 +61,8 @@ cdef extern from "interpose/connect.h" nogil:
         void (*current)(uintptr_t *base, uintptr_t *top) noexcept nogil
         int (*is_attached)() noexcept nogil
         int (*is_unmended)(uintptr_t *effective) noexcept nogil
+        uint32_t (*frames)() noexcept nogil
+        void (*interleaved)(const void *caller) noexcept nogil
         void (*outermost_exit)() noexcept nogil
         void (*made)(uintptr_t base, uintptr_t top) noexcept nogil
         void (*jump)(uintptr_t start, uintptr_t to) noexcept nogil
@@ -70,7 +76,6 @@ cdef extern from "interpose/connect.h" nogil:
 
 cdef extern from * nogil:
     """
-
     static sw_interpose_hooks sw_core_hooks;
     """
     sw_interpose_hooks sw_core_hooks
@@ -160,6 +165,18 @@ cdef inline bint is_unmended_slow(uintptr_t sp, uintptr_t *effective) noexcept n
     return True
 
 
+cdef inline uint32_t interposed_frames() noexcept nogil:
+    cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
+    return swpy_frame_tag(ts) if ts != NULL and swpy_has_frames(ts) else 0
+
+
+cdef inline void interposed_interleaved(const void *caller) noexcept nogil:
+    sw_count(&sw_interposition.interleaved)
+    if sw_interposition.interleaver == NULL:
+        sw_interposition.interleaver = caller
+        Py_AddPendingCall(sw_interposition.warn, NULL)
+
+
 cdef inline void interposed_outermost_exit() noexcept nogil:
     cdef PyThreadState *ts = swpy_attached_fast() if sw_process.fast_path else swpy_attached()
     if ts != NULL and swpy_has_trash(ts):
@@ -176,6 +193,8 @@ cdef inline void start_seen_switch(uintptr_t to) noexcept nogil:
     if ts == NULL and not (sw_interposition.frames and sw_process.running):
         return
     thread = this_thread()
+    if sw_checking.on and thread != NULL and not record_holds(thread.current, to):
+        compare_told(0, 0)
     record = find_stack_of(thread, to) if thread != NULL else NULL
     if record == NULL or record is thread.current:
         return
@@ -288,6 +307,8 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.current = interposed_current
     sw_core_hooks.is_attached = interposed_is_attached
     sw_core_hooks.is_unmended = interposed_is_unmended
+    sw_core_hooks.frames = interposed_frames
+    sw_core_hooks.interleaved = interposed_interleaved
     sw_core_hooks.outermost_exit = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
     sw_core_hooks.jump = interposed_jump

@@ -37,36 +37,51 @@ static __attribute__((noinline)) void end_nested(void)
     sw_end_nested(hooks);
 }
 
-static inline void reattached(const void *ts, uintptr_t sp)
+static __attribute__((noinline)) void end_pause(const sw_pause *pause, uintptr_t sp, const void *caller)
 {
-    uintptr_t effective;
-    if (__builtin_expect(sw_end_pause(ts, sp, &effective), 0)) {
-        sw_hooks()->go_back(effective);
+    const sw_interpose_hooks *hooks = sw_hooks();
+    if (pause->unmended) {
+        hooks->go_back(pause->effective);
+    }
+    else {
+        check(sp, 0, 1);
+    }
+    if (pause->frames != 0 && hooks->frames() != pause->frames) {
+        hooks->interleaved(caller);
+    }
+}
+
+static inline void reattached(const void *ts, uintptr_t sp, const void *caller)
+{
+    sw_pause pause;
+    if (__builtin_expect(sw_end_pause(ts, sp, &pause), 0)) {
+        end_pause(&pause, sp, caller);
     }
     else {
         check(sp, 0, 1);
     }
 }
 
-/* What is_unmended() says of a thread that is about to be detached, until it is. */
-typedef struct {
-    int unmended;
-    uintptr_t effective;
-} leaving;
-
-static inline leaving leave(void)
+static inline int has_foreign_stacks(void)
 {
-    leaving this = {0, 0};
-    this.unmended = sw_hooks()->is_unmended(&this.effective);
-    return this;
+    return __builtin_expect(atomic_load_explicit(&any_foreign_stack, memory_order_relaxed), 0) != 0;
 }
 
-static inline void left(leaving this, const void *ts, uintptr_t sp)
+/* What can be said of a pause only before it begins. */
+static inline sw_pause leave(void)
 {
-    uintptr_t stale;
+    sw_pause pause = {0, 0, 0};
+    pause.unmended = sw_hooks()->is_unmended(&pause.effective);
+    pause.frames = has_foreign_stacks() ? sw_hooks()->frames() : 0;
+    return pause;
+}
+
+static inline void left(const sw_pause *pause, const void *ts, uintptr_t sp)
+{
+    sw_pause stale;
     sw_end_pause(ts, sp, &stale); /* of a coroutine that ended inside it, on the same memory */
-    if (__builtin_expect(this.unmended && ts != NULL, 0)) {
-        sw_note_pause(ts, sp, this.effective);
+    if (__builtin_expect((pause->unmended || pause->frames != 0) && ts != NULL, 0)) {
+        sw_note_pause(ts, sp, pause);
     }
 }
 
@@ -74,7 +89,7 @@ static inline void left(leaving this, const void *ts, uintptr_t sp)
  * would never be freed (test_the_trashcan_is_emptied_before_its_thread_state_is_deleted). */
 static inline void exit_outermost(void)
 {
-    if (__builtin_expect(atomic_load_explicit(&any_foreign_stack, memory_order_relaxed), 0)) {
+    if (has_foreign_stacks()) {
         sw_hooks()->outermost_exit();
     }
 }
@@ -82,6 +97,7 @@ static inline void exit_outermost(void)
 /* ---- the functions ---- */
 
 #define STACK_POINTER ((uintptr_t)__builtin_frame_address(0))
+#define CALLER __builtin_return_address(0)
 
 static int (*real_gilstate_ensure)(void);
 static void (*real_gilstate_release)(int state);
@@ -116,37 +132,37 @@ static void gilstate_release(int state)
 static void restore_thread(void *ts)
 {
     real_restore_thread(ts);
-    reattached(ts, STACK_POINTER);
+    reattached(ts, STACK_POINTER, CALLER);
 }
 
 static void acquire_thread(void *ts)
 {
     real_acquire_thread(ts);
-    reattached(ts, STACK_POINTER);
+    reattached(ts, STACK_POINTER, CALLER);
 }
 
 static void *save_thread(void)
 {
-    leaving this = leave();
+    sw_pause pause = leave();
     void *ts = real_save_thread();
-    left(this, ts, STACK_POINTER);
+    left(&pause, ts, STACK_POINTER);
     return ts;
 }
 
 static void release_thread(void *ts)
 {
-    leaving this = leave();
+    sw_pause pause = leave();
     real_release_thread(ts);
-    left(this, ts, STACK_POINTER);
+    left(&pause, ts, STACK_POINTER);
 }
 
 static void *swap(void *ts)
 {
-    leaving this = leave();
+    sw_pause pause = leave();
     void *former = real_swap(ts);
-    left(this, former, STACK_POINTER);
+    left(&pause, former, STACK_POINTER);
     if (ts != NULL) {
-        reattached(ts, STACK_POINTER);
+        reattached(ts, STACK_POINTER, CALLER);
     }
     return former;
 }

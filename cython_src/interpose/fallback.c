@@ -149,6 +149,16 @@ static void fallback_go_back(uintptr_t address)
     }
 }
 
+static uint32_t fallback_frames(void)
+{
+    return 0; /* where they are, only the core knows */
+}
+
+static void fallback_interleaved(const void *caller)
+{
+    (void)caller;
+}
+
 static void fallback_outermost_exit(void) {}
 
 static void fallback_made(uintptr_t base, uintptr_t top)
@@ -170,6 +180,8 @@ const sw_interpose_hooks sw_fallback_hooks = {
     .current = fallback_current,
     .is_attached = fallback_is_attached,
     .is_unmended = fallback_is_unmended,
+    .frames = fallback_frames,
+    .interleaved = fallback_interleaved,
     .outermost_exit = fallback_outermost_exit,
     .made = fallback_made,
     .jump = fallback_jump,

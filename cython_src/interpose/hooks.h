@@ -30,6 +30,9 @@ typedef struct {
     /* The thread is about to be detached. Has it come to a stack that nobody told of, without entering Python there?
      * Guarantees: then `effective` is an address on the stack whose bounds are applied. */
     int (*is_unmended)(uintptr_t *effective);
+    uint32_t (*frames)(void); /* tells the Python frames of the attached thread state from others; 0: it has none */
+    /* A pause has ended with other frames than it began with: those of another stack. `caller`: the code that paused. */
+    void (*interleaved)(const void *caller);
     void (*outermost_exit)(void); /* the thread's outermost entry is about to end, maybe with its thread state */
 
     void (*made)(uintptr_t base, uintptr_t top); /* a new stack; nothing runs on it yet */

@@ -12,11 +12,11 @@
 typedef struct {
     const void *ts; /* NULL: free */
     uintptr_t sp;
-    uintptr_t effective;
-} pause;
+    sw_pause said;
+} noted_pause;
 
 typedef struct {
-    pause kept[PAUSES_KEPT];
+    noted_pause kept[PAUSES_KEPT];
     unsigned next;
 } pauses;
 
@@ -29,20 +29,20 @@ static __attribute__((noinline)) pauses *these_pauses(void)
     return &pauses_of_thread;
 }
 
-static int is_here(const pause *noted, const void *ts, uintptr_t sp)
+static int is_here(const noted_pause *noted, const void *ts, uintptr_t sp)
 {
     return noted->ts == ts && noted->sp - sp + PAUSE_REACH < 2 * PAUSE_REACH;
 }
 
-void sw_note_pause(const void *ts, uintptr_t sp, uintptr_t effective)
+void sw_note_pause(const void *ts, uintptr_t sp, const sw_pause *pause)
 {
     pauses *own = these_pauses();
-    own->kept[own->next] = (pause){ts, sp, effective};
+    own->kept[own->next] = (noted_pause){ts, sp, *pause};
     own->next = (own->next + 1) % PAUSES_KEPT;
     atomic_store_explicit(&any_pause, 1, memory_order_relaxed);
 }
 
-int sw_end_pause(const void *ts, uintptr_t sp, uintptr_t *effective)
+int sw_end_pause(const void *ts, uintptr_t sp, sw_pause *pause)
 {
     if (__builtin_expect(!atomic_load_explicit(&any_pause, memory_order_relaxed), 1) || ts == NULL) {
         return 0;
@@ -50,9 +50,9 @@ int sw_end_pause(const void *ts, uintptr_t sp, uintptr_t *effective)
     pauses *own = these_pauses();
     int found = 0;
     for (unsigned i = 0; i < PAUSES_KEPT; i++) {
-        pause *noted = &own->kept[(own->next + i) % PAUSES_KEPT]; /* the latest one's answer is the last */
+        noted_pause *noted = &own->kept[(own->next + i) % PAUSES_KEPT]; /* the latest one's answer is the last */
         if (is_here(noted, ts, sp)) {
-            *effective = noted->effective;
+            *pause = noted->said;
             noted->ts = NULL;
             found = 1;
         }

@@ -32,6 +32,9 @@ cdef extern from * nogil:
         int frames; /* isolation "frames" for switches, and for stacks that are made from now on */
         uint64_t mended; /* entries that found the bounds of another stack */
         uint64_t refused; /* switches that could not be isolated */
+        uint64_t interleaved; /* pauses that ended with frames of another stack */
+        const void *interleaver; /* the code that came first */
+        int (*warn)(void *); /* of it: a pending call of CPython's */
     } sw_interposition;
     """
     const char *SW_INTERPOSED_SYSTEM
@@ -43,6 +46,9 @@ cdef extern from * nogil:
         int frames
         uint64_t mended
         uint64_t refused
+        uint64_t interleaved
+        const void *interleaver
+        int (*warn)(void *) noexcept nogil
 
     sw_interposition_block sw_interposition
 

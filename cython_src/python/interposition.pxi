@@ -2,13 +2,26 @@
 core_hooks.pxd."""
 
 
-def _load_interposition(const char *library, /):
-    """None, or why it cannot be had."""
+_warn_of_interleaving = None
+
+
+cdef int _report_interleaving(void *unused) except -1:
+    """A pending call of CPython's: attached, between two instructions of the main thread."""
+    _warn_of_interleaving(<uintptr_t>sw_interposition.interleaver, sw_interposition.frames)
+    return 0
+
+
+def _load_interposition(const char *library, warn, /):
+    """None, or why it cannot be had. `warn`: called with the address of code that interleaves Python frames, and
+    whether isolation is on."""
+    global _warn_of_interleaving
     cdef const char *reason = NULL
     if sw_interpose_find(SW_INTERPOSE_ATTACH) == NULL:
         reason = sw_interpose_load(library)
     if reason == NULL and not connect_interposition():
         reason = b"the library of another version was preloaded"
+    _warn_of_interleaving = warn
+    sw_interposition.warn = <int (*)(void *) noexcept nogil><void *>_report_interleaving
     return reason.decode() if reason != NULL else None
 
 

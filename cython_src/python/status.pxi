@@ -81,7 +81,7 @@ def _counters():
     """What changes."""
     end_retired()
     return Py_BuildValue(
-        "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK}",
+        "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK sK}",
         b"leaked_stacks", <unsigned long long>sw_process.leaked,
         b"dropped_states", <unsigned long long>sw_process.dropped,
         b"drains", <unsigned long long>sw_process.drained,
@@ -98,7 +98,8 @@ def _counters():
         b"interpositions", <int>sw_interposition.begun,
         b"interposed_frames", sw_interposition.frames,
         b"mended_entries", <unsigned long long>sw_interposition.mended,
-        b"refused_switches", <unsigned long long>sw_interposition.refused)
+        b"refused_switches", <unsigned long long>sw_interposition.refused,
+        b"interleaved_frames", <unsigned long long>sw_interposition.interleaved)
 
 
 def _beacons():

@@ -17,6 +17,7 @@ from stackwarden._paths import get_cmake_dir, get_include, get_pkgconfig_dir
 from stackwarden._tracebacks import format_stack, print_stacks
 from stackwarden.errors import (
     CallbackError,
+    InterleavedFramesWarning,
     InterpositionError,
     IsolationRequiredError,
     IsolationUnavailableError,
@@ -130,6 +131,7 @@ __version__ = "0.1.0"  # as in pyproject.toml; tests/packaging compares all plac
 
 __all__ = [
     "CallbackError",
+    "InterleavedFramesWarning",
     "Interposition",
     "InterpositionError",
     "IsolationRequiredError",

@@ -27,7 +27,7 @@ def warn(
     told: tuple[int, int], found: tuple[int, int], stack_pointer: int, caller: int, site: bytes
 ) -> None:
     """Say what disagrees: ranges as (base, top); `found` is (0, 0) where the stack is not known."""
-    where = site.decode(errors="replace") or _symbol(caller)
+    where = site.decode(errors="replace") or symbol(caller)
     under = f"on {_text(found)}" if found[0] else "on no stack that is known"
     text = f"{where} told of a switch to stack {_text(told)}, but the stack pointer {stack_pointer:#x} is {under}"
     if ERROR:
@@ -51,7 +51,7 @@ class _Symbol(ctypes.Structure):
     )
 
 
-def _symbol(address: int) -> str:
+def symbol(address: int) -> str:
     """The function and the file that hold an address, as far as the loader knows."""
     found = _Symbol()
     try:

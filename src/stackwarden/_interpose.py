@@ -8,7 +8,11 @@ import os
 
 from stackwarden import _paths
 from stackwarden._variables import OFF
-from stackwarden.errors import InterpositionError, IsolationUnavailableError
+from stackwarden.errors import (
+    InterleavedFramesWarning,
+    InterpositionError,
+    IsolationUnavailableError,
+)
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
@@ -78,7 +82,7 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
         raise IsolationUnavailableError(
             f"isolation 'frames' cannot be had here: {ISOLATION_REASON}"
         )
-    reason = _load_interposition(os.fsencode(_paths.interpose_library()))
+    reason = _load_interposition(os.fsencode(_paths.interpose_library()), _warn_of_interleaving)
     if reason is not None:
         raise InterpositionError(f"interposition: {reason}")
     others = _begin_interposition(isolation == "frames")
@@ -87,6 +91,25 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
             f"{others} interpositions are on with another isolation: status {status()['interposition']!r}"
         )
     return Interposition(isolation)
+
+
+def _warn_of_interleaving(caller: int, is_isolated: bool) -> None:
+    """`caller`: the code that let the GIL go, and went on with the frames of another stack."""
+    import warnings
+
+    from stackwarden._checking import symbol
+
+    help_ = (
+        "its jumps are not seen, so isolation 'frames' does not help: give each of its tasks a thread state"
+        if is_isolated
+        else "isolation 'frames' helps where its jumps are seen (stackwarden exec --isolation=frames)"
+    )
+    warnings.warn(
+        f"Python frames of several stacks interleave: {symbol(caller)} goes on with those of another stack, "
+        f"so results and exceptions may be another one's. {help_}",
+        InterleavedFramesWarning,
+        stacklevel=2,
+    )
 
 
 def interposed_environment(

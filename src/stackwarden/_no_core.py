@@ -133,5 +133,6 @@ def status() -> Status:
         "interposition": "off",
         "mended_entries": 0,
         "refused_switches": 0,
+        "interleaved_frames": 0,
     }
     return KnownKeys(found)  # type: ignore[return-value]

@@ -82,6 +82,7 @@ def status() -> "Status":
         "interposition": _interposition(counters),
         "mended_entries": counters["mended_entries"],
         "refused_switches": counters["refused_switches"],
+        "interleaved_frames": counters["interleaved_frames"],
     }
     return KnownKeys(found)  # type: ignore[return-value]
 

@@ -45,6 +45,9 @@ class Status(TypedDict):
     interposition: Annotated[Interposing, "are switches of foreign code seen?"]
     mended_entries: Annotated[int, "entries and switches that were seen, and not told"]
     refused_switches: Annotated[int, "switches that were seen, and could not be isolated"]
+    interleaved_frames: Annotated[
+        int, "pauses without the GIL that ended with another stack's frames"
+    ]
 
 
 def meanings() -> dict[str, str]:

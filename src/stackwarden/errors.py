@@ -155,6 +155,10 @@ class AdapterWarning(UserWarning):
     """``install_loaded()`` left an adapter out."""
 
 
+class InterleavedFramesWarning(UserWarning):
+    """Interposition found the Python frames of one stack in force on another: they interleave unseen."""
+
+
 class SettingWarning(UserWarning):
     """A word of ``STACKWARDEN=...`` or ``-X stackwarden=...`` is wrong, and was ignored."""
 

@@ -177,8 +177,7 @@ def test_an_entry_where_another_never_ended_leaves_the_native_bounds_behind(any_
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_an_entry_where_another_stack_was_told_is_a_warning_in_the_checking_mode():
-    """The jump is compiled in: one that is seen tells of the stack itself."""
+def test_an_entry_where_another_stack_was_told_is_a_warning_in_the_checking_mode(any_jump):
     program = """
     import warnings
     warnings.showwarning = lambda message, *where: print(message)
@@ -192,7 +191,7 @@ def test_an_entry_where_another_stack_was_told_is_a_warning_in_the_checking_mode
         stackwarden.sync_stack()
     print(hex(other[0]))
     """
-    lie, address = run(build("static"), program, STACKWARDEN="check").stdout.splitlines()
+    lie, address = run(any_jump, program, STACKWARDEN="check").stdout.splitlines()
     assert f"told of a switch to stack [{address}, " in lie
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from foreign import run
+from foreign import build, run
 
 ON = 'interposition = stackwarden.interpose(isolation="frames")\n'
 
@@ -178,3 +178,52 @@ else:
 """
         + ENDED_WELL,
     )
+
+
+COUNTED = """
+import warnings
+warnings.showwarning = lambda message, category, *where: print(category.__name__, message)
+stackwarden.interpose({isolation})
+
+def parks():
+    for _ in range(3):
+        foreign.park(True)
+
+def ends():
+    foreign.resume(foreign.make(list, enters="ensure"), True)
+
+crowd = [foreign.make({work}, enters={enters!r}) for _ in range(4)]
+for _ in range({rounds}):
+    for coroutine in crowd:
+        foreign.resume(coroutine, {detached})
+for _ in range(100):
+    pass  # a pending call runs here
+print(stackwarden.status()["interleaved_frames"] > 0, flush=True)
+os._exit(0)  # what the frames have come to is not to be unwound
+"""
+
+
+@pytest.mark.parametrize("isolation", ["", "isolation='frames'"])
+def test_frames_that_interleave_unseen_are_counted_and_warned_of_once(isolation):
+    program = COUNTED.format(
+        isolation=isolation, work="parks", rounds=2, detached=True, enters="ensure"
+    )
+    warned, counted = run(build("static"), program).stdout.splitlines()
+    assert warned.startswith("InterleavedFramesWarning ")
+    assert "foreign_static" in warned
+    assert ("--isolation=frames" in warned) == (not isolation)
+    assert counted == "True"
+
+
+@pytest.mark.parametrize("enters", ["ensure", "own", "calls in a break"])
+def test_frames_that_end_before_the_resumer_goes_on_do_not_interleave(any_jump, enters):
+    detached = "break" not in enters
+    program = COUNTED.format(isolation="", work="ends", rounds=1, detached=detached, enters=enters)
+    assert run(any_jump, program).stdout == "False\n"
+
+
+def test_frames_that_interleave_with_isolation_are_not_warned_of(seen):
+    program = COUNTED.format(
+        isolation="isolation='frames'", work="parks", rounds=4, detached=True, enters="ensure"
+    )
+    assert run(seen, program).stdout == "False\n"
