@@ -47,8 +47,8 @@ soak: ## a long mix of everything, under 3.14: memory stays flat; ARGS="600 SEED
 	$(call session,soak,3.14)
 
 .PHONY: nets
-nets: ## test under 3.14 in the checking mode, and half a minute of the soak
-	@STACKWARDEN=check=error $(harness)/run_tests.py --python 3.14 -- tests/core tests/isolation tests/isolation_c -q
+nets: ## test all under 3.14 in the checking mode, and half a minute of the soak
+	@STACKWARDEN=check=error $(harness)/run_tests.py --python 3.14 -- -q
 	@$(MAKE) --no-print-directory soak ARGS=30
 
 .PHONY: compare

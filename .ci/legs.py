@@ -38,7 +38,7 @@ LEGS = (
     Leg("lint",            3,     1, "make lint"),
     Leg("greenlet",        4,     1, "make suites ARGS=greenlet"),
     Leg("sanitizers",     12,     1, "make sanitize"),
-    Leg("nets",            8,     1, "make nets"),
+    Leg("nets",           12,     1, "make nets"),
     Leg("tests",          30,     2, "make test"),
 )  # fmt: skip
 
