@@ -18,7 +18,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 cimport stackwarden
-from stackwarden.errors import CoroutineError, OtherThreadError, StackExit, StackRangeError, refusal
+from stackwarden.callables import refuse_unless_run
+from stackwarden.errors import CoroutineError, OtherThreadError, StackExit, refusal
 
 
 cdef extern from *:
@@ -76,14 +77,14 @@ _STATES = ("not started", "running", "suspended", "done")
 
 
 cdef class Coroutine:
-    """``func(*args)`` on a stack of its own of ``stack_size`` bytes (rounded up to whole pages).
+    """``func(*args)`` on a stack of its own of ``stack_size`` (65536, "1M"), rounded up to whole pages.
 
     ``resume()`` runs it until it calls ``suspend(value)``, and returns the value; or until it is over, and returns
     what the function returns. Its exceptions travel out of ``resume()``. It starts with a copy of its creator's
     context. Iterating over it resumes it. With ``isolation="frames"`` it is resumed on the thread that it was
     started on; with "thread-state", which is slower, on any.
 
-    Raises StackRangeError, StackTooSmallError, IsolationUnavailableError, MemoryError.
+    Raises StackRangeError, StackTooSmallError, IsolationUnavailableError, MemoryError, TypeError.
     """
 
     cdef object __weakref__
@@ -102,8 +103,7 @@ cdef class Coroutine:
     cdef bint _closing
 
     def __cinit__(self, func, /, *args, stack_size=DEFAULT_STACK_SIZE, isolation="frames"):
-        if not callable(func):
-            raise TypeError(f"a coroutine runs a callable, not {type(func).__name__}")
+        refuse_unless_run("Coroutine", func)
         if dropped_coroutines:
             end_dropped()
         self._func = func

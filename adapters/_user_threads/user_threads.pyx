@@ -8,7 +8,6 @@ would.
 """
 
 from contextvars import copy_context
-from operator import index
 from weakref import WeakSet
 
 from cpython.object cimport PyObject
@@ -19,9 +18,9 @@ from libc.stdlib cimport calloc, free
 cimport stackwarden
 import os
 
+from stackwarden.callables import refuse_unless_run
 from stackwarden.errors import (
     IsolationRequiredError,
-    StackRangeError,
     StackTooSmallError,
     SystemMissingError,
     SystemTooOldError,
@@ -29,6 +28,7 @@ from stackwarden.errors import (
     UserThreadError,
     refusal,
 )
+from stackwarden.sizes import size_of
 
 
 cdef extern from "system.h" nogil:
@@ -237,9 +237,8 @@ cdef class UserThread:
         cdef switching_call call = switching_call(what=CREATE)
         if self._task is not None:
             raise UserThreadError("it was started already")
-        stack_size = index(stack_size)
-        if not 0 < stack_size <= 2**40:
-            raise StackRangeError(f"stack_size of {stack_size} bytes: must be between 1 and 2**40 (1T)")
+        refuse_unless_run("UserThread", function)
+        stack_size = size_of(stack_size, "stack_size")
         if stack_size < stackwarden_least_size():
             raise StackTooSmallError(f"{stack_size} bytes: at least {stackwarden_least_size()} are needed")
         _end_dropped(wait=False)

@@ -12,7 +12,7 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
-from stackwarden._callables import refuse_undecorated, refuse_unless_run
+from stackwarden.callables import refuse_undecorated, refuse_unless_run
 from stackwarden._contract import check_size
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
@@ -72,7 +72,7 @@ cdef size_t _default_size() except 0:
 cdef size_t _bytes_of(size, str parameter) except 0:
     """Bytes, of a number or a text. Raises StackRangeError, TypeError."""
     if type(size) is not int:
-        from stackwarden._sizes import size_of
+        from stackwarden.sizes import size_of
         return size_of(size, parameter)
     return check_size(size, parameter)
 

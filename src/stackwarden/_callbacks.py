@@ -6,7 +6,6 @@ callback, or by a child process after a fork.
 
 import atexit
 
-from stackwarden._callables import refuse_unless_run
 from stackwarden._core import (
     _forget_callback,
     _forget_callbacks_of_ended_threads,
@@ -14,6 +13,7 @@ from stackwarden._core import (
     _switch_callbacks,
     _thread_serial,
 )
+from stackwarden.callables import refuse_unless_run
 from stackwarden.errors import CallbackError
 
 TYPE_CHECKING = False  # typing costs import time

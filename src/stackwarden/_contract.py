@@ -84,7 +84,7 @@ def _refusal_of_size(size: int, what: str) -> StackRangeError:
 
 def budget_of(size: "SupportsIndex | str") -> int:
     """In bytes. Raises StackRangeError, TypeError."""
-    from stackwarden._sizes import size_of  # costs import time
+    from stackwarden.sizes import size_of  # costs import time
 
     return size_of(size, "a budget")
 

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from stackwarden._callables import refuse_undecorated
 from stackwarden._contract import KnownKeys
 from stackwarden._types import Status
+from stackwarden.callables import refuse_undecorated
 from stackwarden.errors import NotRunningError
 
 P = ParamSpec("P")

@@ -120,7 +120,7 @@ def _is_thread(scope: str) -> bool:
 
 
 def _bytes_of(size: "SupportsIndex | str") -> int:
-    from stackwarden._sizes import size_of
+    from stackwarden.sizes import size_of
 
     return size_of(size, "assumed_size")
 

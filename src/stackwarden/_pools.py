@@ -15,14 +15,14 @@ from functools import partial
 from itertools import count
 from typing import Any, NoReturn, SupportsIndex, TypeVar
 
-from stackwarden._callables import refuse_unless_run
 from stackwarden._calls import _call_synced
 from stackwarden._core import _adopt_worker, _begin_task, _is_alive
 from stackwarden._latch import Latch
 from stackwarden._settings import settings
-from stackwarden._sizes import size_of
 from stackwarden._status import PROTECTION
+from stackwarden.callables import refuse_unless_run
 from stackwarden.errors import ThreadPoolError
+from stackwarden.sizes import size_of
 
 R = TypeVar("R")
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stackwarden._contract import POLICIES
-from stackwarden._sizes import size_of
 from stackwarden._variables import variable
 from stackwarden.errors import SettingWarning
+from stackwarden.sizes import size_of
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

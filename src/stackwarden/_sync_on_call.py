@@ -47,7 +47,7 @@ def sync_on_call(  # noqa: F811
 
 def _least(min_stack: "SupportsIndex | str | None") -> int:
     from stackwarden._settings import settings
-    from stackwarden._sizes import size_of
+    from stackwarden.sizes import size_of
 
     if min_stack is None:
         return int(settings().get("min-stack", 0))

@@ -3,6 +3,7 @@
 import contextvars
 import ctypes
 import mmap
+from functools import partial
 
 import pytest
 from stackwarden.adapters.ucontext import Coroutine, suspend
@@ -211,16 +212,54 @@ def test_ranges_are_refused_with_isolation_as_without(memory, mode):
 
 def test_what_a_coroutine_cannot_be_made_of_is_refused():
     before = everything()
-    with pytest.raises(TypeError, match="runs a callable"):
+    with pytest.raises(TypeError, match=r"Coroutine\(\): str is not callable"):
         Coroutine("not callable")
     with pytest.raises(ValueError, match="isolation"):
         Coroutine(int, isolation="none")
     for size in (0, -1, 2**47, 2**70):
-        with pytest.raises(StackRangeError):
+        with pytest.raises(StackRangeError, match=r"stack_size .*\(1T\)"):
+            Coroutine(int, stack_size=size)
+    with pytest.raises(StackRangeError, match="stack_size '1 megabyte': not a size"):
+        Coroutine(int, stack_size="1 megabyte")
+    for size in (True, 1.5, None):
+        with pytest.raises(TypeError, match="stack_size must be bytes"):
             Coroutine(int, stack_size=size)
     with pytest.raises(StackTooSmallError):
         Coroutine(int, stack_size=4096)
     assert everything() == before
+
+
+async def later():
+    pass
+
+
+async def some_later():
+    yield
+
+
+def some():
+    yield
+
+
+class Some:
+    def __call__(self):
+        yield
+
+
+@pytest.mark.parametrize(
+    "function", [later, some_later, some, partial(some), Some(), Some().__call__]
+)
+def test_a_function_that_a_call_does_not_run_is_refused(function):
+    before = everything()
+    with pytest.raises(
+        TypeError, match=r"Coroutine\(\) cannot be used on .*calling it does not run it"
+    ):
+        Coroutine(function)
+    assert everything() == before
+
+
+def test_a_stack_size_may_be_a_text():
+    assert Coroutine(lambda: stackwarden.current_stack().size, stack_size="1M").resume() == MIB
 
 
 def test_the_first_resume_takes_no_value(coroutine):

@@ -4,7 +4,7 @@ import pytest
 
 import stackwarden
 from stackwarden._settings import parse, settings
-from stackwarden._sizes import size_of
+from stackwarden.sizes import size_of
 
 SIZES = {
     "1": 1,

@@ -344,6 +344,26 @@ def test_sizes(child, system, size):
     assert child(system, 2, program) == [str((True, outcome))]
 
 
+def test_what_a_user_thread_cannot_be_made_of_is_refused(child, system):
+    program = """
+        def generator():
+            yield
+
+        with workers(2):
+            for function, size in (generator, "1M"), (int, "1 megabyte"):
+                try:
+                    UserThread(function, stack_size=size)
+                except (TypeError, stackwarden.StackRangeError) as error:
+                    print(str(error).split(": ")[1])
+            print(UserThread(lambda: stackwarden.current_stack().size <= 1 << 20, stack_size="1M").join())
+    """
+    assert child(system, 2, program) == [
+        "it is a generator function, and calling it does not run it",
+        "not a size; write 65536, 256K, 512M or 4G",
+        "True",
+    ]
+
+
 def test_a_user_thread_that_is_cancelled_inside_python_never_goes_on_there(child):
     """Argobots frees it at its next yield; what lies on its stack stays as it is, for who looks at frames."""
     program = """
