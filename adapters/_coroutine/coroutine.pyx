@@ -18,17 +18,12 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 cimport stackwarden
-from stackwarden.callables import refuse_unless_run
+from stackwarden.callables cimport refuse_unless_run
+
 from stackwarden.errors import CoroutineError, OtherThreadError, StackExit, refusal
 
 
-cdef extern from *:
-    """
-    #if PY_VERSION_HEX < 0x030D0000
-    #define Py_IsFinalizing _Py_IsFinalizing
-    #endif
-    """
-    bint Py_IsFinalizing()
+cdef extern from "compiled.h":
     void PyErr_Restore(PyObject *type, PyObject *value, PyObject *traceback)
     void PyErr_WriteUnraisable(PyObject *object)
 

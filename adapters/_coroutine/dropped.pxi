@@ -10,8 +10,12 @@ from collections import deque
 
 cdef extern from *:
     """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_IsFinalizing _Py_IsFinalizing
+    #endif
     static int dropped_coroutines; /* that wait, for whichever thread */
     """
+    bint Py_IsFinalizing()
     int dropped_coroutines
 
 

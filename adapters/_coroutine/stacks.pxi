@@ -1,6 +1,6 @@
 """The stacks of coroutines: registered for as long as they are mapped, and used again."""
 
-from stackwarden.sizes import size_of
+from stackwarden.sizes cimport size_of
 
 
 cdef extern from "stack.h" nogil:
@@ -45,7 +45,7 @@ _pool = {}
 
 cdef size_t _whole_pages(stack_size) except 0:
     cdef size_t page = memory_page()
-    return (<size_t>size_of(stack_size, "stack_size") + page - 1) // page * page
+    return (size_of(stack_size, "stack_size") + page - 1) // page * page
 
 
 cdef StackMemory _take_stack(size_t size, isolation):

@@ -16,9 +16,11 @@ from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
 
 cimport stackwarden
+from stackwarden.callables cimport refuse_unless_run
+from stackwarden.sizes cimport size_of
+
 import os
 
-from stackwarden.callables import refuse_unless_run
 from stackwarden.errors import (
     IsolationRequiredError,
     StackTooSmallError,
@@ -28,7 +30,10 @@ from stackwarden.errors import (
     UserThreadError,
     refusal,
 )
-from stackwarden.sizes import size_of
+
+
+cdef extern from "compiled.h":
+    pass
 
 
 cdef extern from "system.h" nogil:

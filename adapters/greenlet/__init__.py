@@ -13,7 +13,7 @@ threads, and keeps a record of each greenlet::
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from stackwarden.errors import StackwardenError, SystemMissingError, SystemTooOldError
 
@@ -38,12 +38,13 @@ def is_loaded() -> bool:
     return "greenlet" in sys.modules
 
 
-def install(*, budget: int | None = None) -> None:
+def install(*, budget: SupportsIndex | str | None = None) -> None:
     """From now on bounds follow each switch, in all threads.
 
-    With a budget each greenlet that is made from now on may use so many bytes of its thread's stack, and no more;
-    ``record_of(greenlet).budget`` sets it for one. Raises SystemMissingError, SystemTooOldError, SystemUnfitError,
-    and StackTooSmallError for a budget; nothing is changed then.
+    With a budget, in bytes or a text such as "512K", each greenlet that is made from now on may use so much of its
+    thread's stack, and no more; ``record_of(greenlet).budget`` sets it for one. Raises SystemMissingError,
+    SystemTooOldError, SystemUnfitError; StackTooSmallError, StackRangeError, TypeError for a budget; nothing is
+    changed then.
     """
     global _entries
     _check_version(_import_greenlet())

@@ -34,9 +34,14 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t, uintptr_t
 
 cimport stackwarden
+from stackwarden.sizes cimport size_of
 
 from stackwarden import status
-from stackwarden.errors import IsolationRequiredError, StackRangeError, StackTooSmallError, SystemUnfitError
+from stackwarden.errors import IsolationRequiredError, StackTooSmallError, SystemUnfitError
+
+
+cdef extern from "compiled.h":
+    pass
 
 
 cdef extern from "Python.h":
@@ -217,6 +222,7 @@ cdef class Record:
     @property
     def budget(self):
         """Bytes that it may use from where its stack begins, as if that were a stack of so many bytes; None: all.
+        It is set to bytes or a text such as "512K".
 
         Setting it raises StackTooSmallError; SystemUnfitError before CPython 3.14.1; ValueError for a main
         greenlet and one that began before install.
@@ -295,18 +301,15 @@ cdef size_t default_budget = 0
 
 
 cdef size_t _checked_budget(size) except? 0:
-    """0 for None. Raises StackTooSmallError, StackRangeError, SystemUnfitError."""
+    """0 for None. Raises StackTooSmallError, StackRangeError, SystemUnfitError, TypeError."""
     if size is None:
         return 0
     _find_setter()
-    if isinstance(size, bool) or not hasattr(size, "__index__"):
-        raise TypeError(f"a budget must be bytes (int), not {type(size).__name__}: {size!r}")
-    if size > 2**40:
-        raise StackRangeError(f"stack_budget of {size} bytes: must be between 1 and 2**40 (1T)")
+    cdef size_t budget = size_of(size, "a budget")
     least = status()["least_stack_size"]
-    if size < least:
-        raise StackTooSmallError(f"a budget of {size} bytes: the least is {least}")
-    return size
+    if budget < least:
+        raise StackTooSmallError(f"a budget of {budget} bytes: at least {least} are needed")
+    return budget
 
 
 cdef _find_setter():

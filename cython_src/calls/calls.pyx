@@ -12,11 +12,13 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
 cimport stackwarden
-from stackwarden.callables import refuse_undecorated, refuse_unless_run
-from stackwarden._contract import check_size
+from stackwarden.callables cimport refuse_unless_run
+from stackwarden.sizes cimport size_of
+
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
 from stackwarden._variables import OFF
+from stackwarden.callables import refuse_undecorated
 from stackwarden.errors import refusal
 
 
@@ -31,26 +33,12 @@ cdef extern from *:
      * here, which `except` and `finally` of Cython bear, and its `with` does not: there is none in this file. */
     #define PyTraceBack_Here(frame) ((void)(frame))
 
-    /* Does calling it run it? Unsure: the answer is that of refuse_unless_run(), which takes longer. */
-    static inline int surely_runs(PyObject *func)
-    {
-        if (PyMethod_Check(func)) {
-            func = PyMethod_GET_FUNCTION(func);
-        }
-        if (PyFunction_Check(func)) {
-            const int later = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR;
-            return !(((PyCodeObject *)PyFunction_GET_CODE(func))->co_flags & later);
-        }
-        return PyCFunction_Check(func) || PyType_Check(func);
-    }
-
     /* CPython 3.14 raises in the last 2 margins of 16 KiB and frees nothing in the 4 above; the rest is for the
      * function. On 3.11 it is 75 calls, on 3.12 and 3.13 109: importing a large module takes 55 to 69. */
     #define GROW_LEAST_ROOM ((size_t)192 << 10)
     static inline PyObject *grow_result(PyObject *result) { return result; }
     """
     const size_t GROW_LEAST_ROOM
-    bint surely_runs(PyObject *func)
     object result_of "grow_result"(PyObject *result)  # NULL: raises the pending exception
 
 
@@ -69,17 +57,9 @@ cdef size_t _default_size() except 0:
     return default_size
 
 
-cdef size_t _bytes_of(size, str parameter) except 0:
-    """Bytes, of a number or a text. Raises StackRangeError, TypeError."""
-    if type(size) is not int:
-        from stackwarden.sizes import size_of
-        return size_of(size, parameter)
-    return check_size(size, parameter)
-
-
 cdef size_t _size_of(stack_size) except 0:
     """None stands for the setting `stack-size`."""
-    return _default_size() if stack_size is None else _bytes_of(stack_size, "stack_size")
+    return _default_size() if stack_size is None else size_of(stack_size, "stack_size")
 
 
 # ---- calls ----
@@ -117,12 +97,6 @@ cdef _refuse(stackwarden.stackwarden_status status, func, size_t size):
     if status == stackwarden.STACKWARDEN_NO_MEMORY:  # for the stack, not for its record
         raise MemoryError(f"{what}: out of memory")
     raise refusal(<int>status, stackwarden.status_text(status).decode(), what)
-
-
-cdef inline int _must_run(str user, func) except -1:
-    if not surely_runs(<PyObject *>func):
-        refuse_unless_run(user, func)
-    return 0
 
 
 # ---- greenlets that began on the stack, and may outlive the call ----
@@ -170,7 +144,7 @@ def call_on_stack(func, /, *args, stack_size=None, **kwargs):
     """
     cdef size_t size = _size_of(stack_size)
     cdef Call call = Call(0, <PyObject *>func, <PyObject *>args, <PyObject *>kwargs, NULL, False)
-    _must_run("call_on_stack", func)
+    refuse_unless_run("call_on_stack", func)
     cdef stackwarden.stackwarden_status status = _call_on_other_stack(size, &call)
     if status < 0:
         _refuse(status, func, size)
@@ -184,7 +158,7 @@ def maybe_grow(func, /, *args, **kwargs):
     functions, ``sys.getrecursionlimit()``). The other stack has the size that ``call_on_stack`` gives by default,
     and the same exceptions are raised. ``growing`` is the decorator, with sizes of its own.
     """
-    _must_run("maybe_grow", func)
+    refuse_unless_run("maybe_grow", func)
     return result_of(_call_grown(GROW_LEAST_ROOM, _default_size(), func, args, kwargs))
 
 
@@ -197,7 +171,7 @@ def growing(function=None, /, *, room=None, stack_size=None):
     """
     from functools import wraps  # 2 ms of import time
 
-    cdef size_t least = GROW_LEAST_ROOM if room is None else _bytes_of(room, "room")
+    cdef size_t least = GROW_LEAST_ROOM if room is None else size_of(room, "room")
     cdef size_t size = max(_size_of(stack_size), least)
 
     def decorate(func):

@@ -311,7 +311,8 @@ def test_every_name_that_is_cimported_is_used():
 
 def test_modules_without_lines_in_tracebacks_have_no_with_statement():
     """Cython's needs a traceback, which an exception of C may not have."""
-    for path in (CORE / "core.pyx", CORE / "calls" / "calls.pyx", *(CORE / "python").glob("*.pxi")):
+    files = [CORE / "core.pyx", *(CORE / "calls").glob("*.pyx"), *(CORE / "python").glob("*.pxi")]
+    for path in (*files, *ADAPTERS.rglob("*.pyx"), *ADAPTERS.rglob("*.pxi")):
         statements = re.findall(r"^ +with (?!gil|nogil).*:$", path.read_text(), re.MULTILINE)
         assert not statements, f"{path}: {statements}"
 

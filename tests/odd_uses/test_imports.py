@@ -1,6 +1,10 @@
 """Imported twice, and under options by which Python ignores the environment."""
 
+import importlib
+
 import pytest
+
+from availability import unavailable
 
 FORGET = """
     import sys
@@ -46,6 +50,47 @@ def test_where_the_core_is_still_there_it_can(child):
         print(importlib.reload(again).status() == stackwarden.status())
     """)
     assert done.stdout.splitlines() == ["False True", "True"]
+
+
+COMPILED = {
+    "argobots": "_user_threads",
+    "asm": "_coroutine",
+    "fcontext": "_coroutine",
+    "greenlet": "_greenlet",
+    "massivethreads": "_user_threads",
+    "ucontext": "_coroutine",
+}
+
+
+@pytest.mark.parametrize("adapter", COMPILED)
+def test_so_does_a_second_import_of_an_adapter(child, adapter):
+    name = f"stackwarden.adapters.{adapter}.{COMPILED[adapter]}"
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        unavailable({"fcontext": "boost"}.get(adapter, adapter), str(error))
+    done = child(
+        FORGET
+        + f"""
+    import importlib
+    name = {name!r}
+    former = importlib.import_module(name)
+    for _ in range(2):
+        forget(name)
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            print(type(error).__name__, error.name == name, error.path == former.__file__, error)
+    sys.modules[name] = former
+    print(importlib.import_module(name) is former)
+    """
+    )
+    first, second, last = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith(
+        f"ImportError True True {name} was removed from sys.modules and imported again, "
+    )
+    assert last == "True"
 
 
 SHOW = """

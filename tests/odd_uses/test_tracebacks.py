@@ -1,5 +1,7 @@
-"""The traceback of a runaway is that of the undecorated function: Python folds lines that repeat."""
+"""The traceback of a runaway is that of the undecorated function: Python folds lines that repeat. Nothing of ours
+is in any traceback, of coroutines neither."""
 
+import importlib
 import io
 import sys
 import traceback
@@ -8,6 +10,7 @@ from functools import partial
 import pytest
 
 import stackwarden
+from availability import unavailable
 from stackwarden import (
     deep_recursion,
     growing,
@@ -50,6 +53,11 @@ def own_lines(error):
     }
 
 
+def names(found):
+    """Those in the traceback of what pytest.raises() has caught."""
+    return [frame.name for frame in traceback.extract_tb(found.value.__traceback__)]
+
+
 @pytest.fixture(params=DECORATORS)
 def error(request):
     return runaway(DECORATORS[request.param])
@@ -90,8 +98,7 @@ def test_a_call_on_another_stack_is_no_line(call):
 
     with pytest.raises(KeyError) as found:
         call(fail)
-    names = [frame.name for frame in traceback.extract_tb(found.value.__traceback__)]
-    assert names == ["test_a_call_on_another_stack_is_no_line", "fail"]
+    assert names(found) == ["test_a_call_on_another_stack_is_no_line", "fail"]
 
 
 def test_recursion_through_c_and_maybe_grow_folds_as_well():
@@ -106,5 +113,67 @@ def test_recursion_through_c_and_maybe_grow_folds_as_well():
 def test_a_refusal_points_at_the_callers_line():
     with pytest.raises(stackwarden.StackTooSmallError) as found:
         stackwarden.call_on_stack(len, (), stack_size=1)
-    frames = traceback.extract_tb(found.value.__traceback__)
-    assert [frame.name for frame in frames] == ["test_a_refusal_points_at_the_callers_line"]
+    assert names(found) == ["test_a_refusal_points_at_the_callers_line"]
+
+
+@pytest.fixture(params=["ucontext", "asm", "fcontext"])
+def adapter(request):
+    try:
+        return importlib.import_module(f"stackwarden.adapters.{request.param}")
+    except ImportError as error:
+        unavailable({"fcontext": "boost"}.get(request.param, request.param), str(error))
+
+
+def test_a_runaway_in_a_coroutine_folds_and_shows_no_line_of_ours(adapter):
+    def runs_away(level):
+        return runs_away(level + 1) + 1
+
+    with pytest.raises(RecursionError) as found:
+        adapter.Coroutine(runs_away, 0).resume()
+    here = "test_a_runaway_in_a_coroutine_folds_and_shows_no_line_of_ours"
+    assert set(names(found)) == {here, "runs_away"}
+    assert len(traceback.format_exception(found.value)) < FEW
+
+
+def test_what_is_raised_in_coroutines_shows_both_sides_alone(adapter):
+    def inner():
+        adapter.suspend()
+        raise KeyError("inside")
+
+    def outer():
+        list(adapter.Coroutine(inner))
+
+    with pytest.raises(KeyError) as found:
+        adapter.Coroutine(outer).resume()
+    here = "test_what_is_raised_in_coroutines_shows_both_sides_alone"
+    assert names(found) == [here, "outer", "inner"]
+
+
+def test_what_is_thrown_in_too(adapter):
+    def waits():
+        adapter.suspend()
+
+    made = adapter.Coroutine(waits)
+    made.resume()
+    with pytest.raises(KeyError) as found:
+        made.throw(KeyError)
+    assert names(found) == ["test_what_is_thrown_in_too", "waits"]
+
+
+def test_a_coroutines_refusals_point_at_the_callers_line(adapter):
+    made = adapter.Coroutine(int)
+    made.resume()
+    for refused in (
+        made.resume,
+        lambda: adapter.Coroutine("not callable"),
+        lambda: adapter.Coroutine(int, stack_size=1),
+        lambda: adapter.Coroutine(int, stack_size="1 megabyte"),
+        lambda: adapter.suspend(),
+    ):
+        with pytest.raises((stackwarden.StackwardenError, TypeError)) as found:
+            refused()
+        python = {"refuse_unless_run", "size_of"}  # what says no in words is Python
+        assert set(names(found)) - python <= {
+            "test_a_coroutines_refusals_point_at_the_callers_line",
+            "<lambda>",
+        }

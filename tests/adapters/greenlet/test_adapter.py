@@ -3,6 +3,7 @@
 Each test that installs the adapter runs in a child, because greenlet's entries belong to the process.
 """
 
+import sys
 import textwrap
 
 import pytest
@@ -270,6 +271,34 @@ def test_results_arguments_and_exceptions_pass_unchanged(run):
     """) == [
         "(1,) {'key': 2}", "(1, 2)", "{'key': 'word'}", "()", "KeyError('in')",
         "ValueError('out') True", "True", "",
+    ]  # fmt: skip
+
+
+def test_no_line_of_ours_is_in_a_traceback(run):
+    """What is raised inside, by a tracer of somebody else's, and by us."""
+    assert run("""
+        import traceback
+
+        def names(function, *arguments):
+            try:
+                function(*arguments)
+            except Exception as error:
+                return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+        def fails(*event):
+            raise KeyError
+
+        def sets_a_budget():
+            record_of(getcurrent()).budget = "nonsense"
+
+        print(names(greenlet(fails).switch), names(greenlet(fails).throw, ValueError))
+        settrace(fails)
+        print(names(greenlet(ping).switch, 1), names(record_of, 1))
+        print(names(sets_a_budget))
+    """) == [
+        "['names', 'fails'] ['names']",
+        "['names', 'fails'] ['names', 'record_of']",
+        "['names', 'sets_a_budget'%s]" % (", 'size_of'" if sys.version_info >= (3, 14) else ""),
     ]  # fmt: skip
 
 

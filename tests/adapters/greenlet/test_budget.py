@@ -123,10 +123,10 @@ def test_it_can_be_set_from_inside_and_for_all(run):
         def work():
             record = adapters.greenlet.record_of(getcurrent())
             first, record.budget = levels(), None
-            second, record.budget = levels(), 512 * KIB
+            second, record.budget = levels(), "512K"
             return first, second, levels(), record.budget
 
-        adapters.install("greenlet", budget=128 * KIB)
+        adapters.install("greenlet", budget="128K")
         native = levels()
         small, all_there_is, larger, budget = greenlet(work).switch()
         print(small < larger / 3, larger < all_there_is / 4, near(all_there_is, native), budget)
@@ -141,10 +141,10 @@ def test_what_cannot_be_is_refused(run):
 
         before = greenlet(work)
         before.switch()
-        for budget in (1024, "many"):
+        for budget in (1024, "many", "2T", True):
             try:
                 adapters.install("greenlet", budget=budget)
-            except (stackwarden.StackTooSmallError, TypeError) as error:
+            except (stackwarden.StackTooSmallError, stackwarden.StackRangeError, TypeError) as error:
                 print(error, adapters.installed())
         adapters.install("greenlet")
         for one in (before, getcurrent()):
@@ -153,8 +153,10 @@ def test_what_cannot_be_is_refused(run):
             except ValueError as error:
                 print(str(error).rpartition(">")[2])
     """, prelude=LEVELS) == [
-        "a budget of 1024 bytes: the least is 49152 []",
-        "a budget must be bytes (int), not str: 'many' []",
+        "a budget of 1024 bytes: at least 49152 are needed []",
+        "a budget 'many': not a size; write 65536, 256K, 512M or 4G []",
+        "a budget of 2199023255552 bytes: must be between 1 and 2**40 (1T) []",
+        "a budget must be bytes (int) or a text such as \"512M\", not bool: True []",
         ": it is not known where its stack begins",
         ": it is not known where its stack begins",
     ]  # fmt: skip

@@ -364,6 +364,35 @@ def test_what_a_user_thread_cannot_be_made_of_is_refused(child, system):
     ]
 
 
+def test_no_line_of_ours_is_in_a_traceback(child, system):
+    program = """
+        import traceback
+
+        def runs_away(level):
+            return runs_away(level + 1) + 1
+
+        def fails():
+            pause()
+            UserThread(int, "no number").join()
+
+        def names(function, *arguments):
+            try:
+                function(*arguments)
+            except Exception as error:
+                return sorted({frame.name for frame in traceback.extract_tb(error.__traceback__)})
+
+        with workers(2):
+            print(names(UserThread(runs_away, 0).join), names(UserThread(fails).join))
+            print(names(UserThread, "not callable"))
+        print(names(UserThread, int))
+    """
+    assert child(system, 2, program) == [
+        "['names', 'runs_away'] ['fails', 'names']",
+        "['names', 'refuse_unless_run']",
+        "['names']",
+    ]
+
+
 def test_a_user_thread_that_is_cancelled_inside_python_never_goes_on_there(child):
     """Argobots frees it at its next yield; what lies on its stack stays as it is, for who looks at frames."""
     program = """
