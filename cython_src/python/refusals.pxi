@@ -33,10 +33,19 @@ cdef bint _fits(number, uintptr_t *value) noexcept:
     return False
 
 
+cdef _integer(value, str what):
+    """Raises TypeError, which names the parameter."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r}")
+    return PyNumber_Index(value)
+
+
 cdef int _read_range(base, size, uintptr_t *low, uintptr_t *length) except -1:
     """Integers that a range in C cannot hold are refused here, with their numbers."""
-    base = PyNumber_Index(base)
-    size = PyNumber_Index(size)
+    base = _integer(base, "base")
+    size = _integer(size, "size")
     if not _fits(base, low) or not _fits(size, length):
         _refuse_range(STACKWARDEN_BAD_RANGE, base, size)
     return 0

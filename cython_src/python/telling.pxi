@@ -148,7 +148,7 @@ def find_stack(address):
     cdef stackwarden_stack seen
     cdef stackwarden_status status
     cdef uintptr_t place = 0
-    address = PyNumber_Index(address)
+    address = _integer(address, "address")
     if not _fits(address, &place):
         _refuse(STACKWARDEN_BAD_RANGE, f"address {address}")
     status = sw_table.find_stack(place, &seen)

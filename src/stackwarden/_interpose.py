@@ -66,8 +66,7 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
     interleave. Raises InterpositionError where it cannot be had (it needs Linux), and where it is on already with
     another isolation; IsolationUnavailableError; NotRunningError without a compiled core.
     """
-    if isolation not in ("none", "frames"):
-        raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
+    _check_isolation(isolation)
     if OFF:
         return Interposition(isolation, is_on=False)
     try:
@@ -121,8 +120,10 @@ def interposed_environment(
 
     For a process and all that it starts: ``LD_PRELOAD`` reaches programs that are not Python, ``PYTHONPATH`` has
     Pythons import the core where it is installed for their version, ``STACKWARDEN`` says what it is to do.
-    `environment` defaults to that of this process. Raises InterpositionError where there is no interposition.
+    `environment` defaults to that of this process. Raises InterpositionError where there is no interposition;
+    ValueError for another isolation.
     """
+    _check_isolation(isolation)
     former = os.environ if environment is None else environment
     if OFF:
         return {"STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), "off"]))}
@@ -139,6 +140,11 @@ def interposed_environment(
         "PYTHONPATH": _joined(_paths.startup_folder(), former.get("PYTHONPATH"), ":"),
         "STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), asked])),
     }
+
+
+def _check_isolation(isolation: str) -> None:
+    if isolation not in ("none", "frames"):
+        raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
 
 
 def _joined(first: str, others: str | None, separator: str) -> str:

@@ -56,10 +56,15 @@ def test_a_malformed_range_changes_nothing(everything, new_stack, way, case):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("values", [("1", MIB), (MIB, "1"), (None, MIB), (1.5, MIB), (MIB, 2.5)])
-def test_what_is_no_integer_is_a_type_error(everything, way, values):
+@pytest.mark.parametrize(
+    "values",
+    [("1", MIB), (MIB, "1"), (None, MIB), (1.5, MIB), (MIB, 2.5), (True, MIB), (MIB, False)],
+)
+def test_what_is_no_integer_is_a_type_error_with_its_name(everything, way, values):
     before = everything()
-    with pytest.raises(TypeError):
+    wrong = values[0] if values[1] is MIB else values[1]
+    name = "base" if values[1] is MIB else "size"
+    with pytest.raises(TypeError, match=rf"^{name} must be an int, not .*: {wrong!r}$"):
         WAYS[way](*values)
     assert everything() == before
 

@@ -108,3 +108,12 @@ def test_a_policy_is_no_decorator_and_leaves_nothing_behind():
             pass
 
     assert stackwarden.status() == before
+
+
+# ---- interposition ----
+
+
+@pytest.mark.parametrize("use", [stackwarden.interpose, stackwarden.interposed_environment])
+def test_an_isolation_that_interposition_does_not_have_is_refused(use):
+    with pytest.raises(ValueError, match="isolation 'thread-state': must be one of none, frames"):
+        use(isolation="thread-state")
