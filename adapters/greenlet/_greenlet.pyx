@@ -27,11 +27,11 @@ import sys
 import greenlet
 
 cimport cython
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport UINTPTR_MAX, uint64_t, uintptr_t
 
 cimport stackwarden
 from stackwarden.sizes cimport size_of
@@ -113,6 +113,21 @@ cdef extern from * nogil:
     bint limited "greenlet_limited"
 
 
+cdef extern from *:
+    """
+    /* A greenlet whose deallocation has begun is referred to once more, as greenlet's own dealloc does
+     * where one survives: a heap type gives up its reference to itself with each dealloc of an instance. */
+    static void resurrect(PyObject *dying)
+    {
+        if (PyType_HasFeature(Py_TYPE(dying), Py_TPFLAGS_HEAPTYPE)) {
+            Py_INCREF(Py_TYPE(dying));
+        }
+        _Py_NewReference(dying);
+    }
+    """
+    void resurrect(PyObject *dying) noexcept
+
+
 stackwarden.import_stackwarden()
 
 
@@ -154,6 +169,7 @@ cdef class Record:
     cdef uintptr_t _start  # address at which its stack begins; 0: not known
     cdef uintptr_t _base  # lowest usable address of the stack that it began on
     cdef uintptr_t _pointer  # stack pointer when it was suspended last, on the stack that it began on
+    cdef PyObject **_thread  # where its thread has `running`; NULL: not known
     cdef uintptr_t _suspended_at  # stack pointer when it was suspended last, on whichever stack
     cdef bint _on_pooled  # it began on a stack of call_on_stack()
     cdef size_t _deepest
@@ -516,25 +532,40 @@ cdef destructor greenlets_dealloc = NULL
 cdef PyObject *REFUSED = <PyObject *>1  # the result of before_switch() when the switch must not be made
 
 
-cdef bint crosses(PyObject *record, PyObject *target, uintptr_t pointer) noexcept:
-    """Is the greenlet of a record on a stack of call_on_stack(), and the target suspended on another one; or on
-    another stack than it began on, below that and the target? Then greenlet would copy all memory between the two
-    stacks."""
+cdef inline bint crosses(PyObject *record, PyObject *target, PyObject *other, uintptr_t pointer) noexcept:
+    """Would greenlet copy memory between two stacks, in a switch from the greenlet of a record to a target, which
+    has the other record, or none? Not where it runs on the stack that it and the target began on."""
     cdef Record mine = <Record>record
+    if not mine._on_pooled and mine._start - pointer <= mine._start - mine._base:
+        if other == NULL or not (<Record>other)._base or (<Record>other)._base == mine._base:
+            return False
+    return leaves_stack(mine, target, pointer)
+
+
+cdef bint leaves_stack(Record mine, PyObject *target, uintptr_t pointer) noexcept:
+    """greenlet copies from the stack pointer up to where the stack of the current greenlet begins, or that of the
+    target, whichever is lower. Is that beyond the current stack? On a stack of call_on_stack() it is enough that
+    the target is elsewhere; and below the stack that the current greenlet began on, that it is suspended above."""
     cdef PyObject *other
     cdef stackwarden.stackwarden_stack here
-    if not mine._on_pooled and mine._start - pointer <= mine._start - mine._base:
-        return False
     if stackwarden.current_stack(&here) != stackwarden.STACKWARDEN_DONE:
-        return False
-    if not here.pooled and pointer >= mine._base:
         return False
     while target != mine._greenlet and not is_active(target):  # a new or a dead one: what counts is its parent
         target = <PyObject *><object>(<object>target).parent
     other = find(target)
-    if target == mine._greenlet or is_there(other, here.base, here.size):
+    if target == mine._greenlet or other == NULL:
+        return here.pooled and target != mine._greenlet
+    if is_there(other, here.base, here.size):
         return False
-    return here.pooled or (other != NULL and (<Record>other)._suspended_at > pointer)
+    if here.pooled or (pointer < mine._base and (<Record>other)._suspended_at > pointer):
+        return True
+    return (pointer - here.base < here.size
+            and min(stop_of(mine), stop_of(<Record>other)) > here.base + here.size)
+
+
+cdef inline uintptr_t stop_of(Record record) noexcept:
+    """Where the stack of its greenlet begins; greenlet takes that of a main one for endless. 0: not known."""
+    return UINTPTR_MAX if is_main(record._greenlet) else record._start
 
 
 cdef bint is_there(PyObject *record, uintptr_t base, size_t size) noexcept:
@@ -555,20 +586,26 @@ cdef inline PyObject *before_switch(PyObject *target) noexcept:
     after_switch(); or it is REFUSED, an exception is pending, and the switch must not be made."""
     global running
     cdef uintptr_t pointer = stack_pointer()
-    cdef PyObject *current = running
-    cdef PyObject *record = find(current)
+    cdef PyObject *current
+    cdef PyObject *record
+    cdef PyObject *other
+    if waiting_count:
+        end_waiting(pointer)
+    current = running
+    record = find(current)
     if record == NULL or running_since != installations:
         record = find_current(pointer)
         if record == NULL:
             return NULL
         current = (<Record>record)._greenlet
-    if crosses(record, target, pointer):
+    other = find(target)
+    if crosses(record, target, other, pointer):
         return refuse(target)
     note(record, pointer)
     (<Record>record)._suspensions += 1
     (<Record>record)._suspended_at = pointer
-    record = find(target)
-    if record == NULL or not (<Record>record)._started:
+    (<Record>record)._thread = &running
+    if other == NULL or not (<Record>other)._started:
         if may_begin(target, pointer):
             running = target
     if suspended_before:
@@ -707,9 +744,61 @@ cdef void destroy(PyObject *dying) noexcept:
     """Greenlet kills a suspended one, and switches to it for that. One that survives (resurrection) gets a new
     record at its next switch."""
     cdef PyObject *current = running
+    if installed and is_out_of_reach(dying, stack_pointer()):
+        resurrect(dying)
+        have_wait(dying)
+        return
     greenlets_dealloc(dying)
     forget(dying)
     after_switch(current)
+
+
+# ---- greenlets that nobody refers to any more, on a stack from which they cannot be killed ----
+#
+# They wait until their thread switches on a stack from which they can. Where that never comes they are leaked.
+
+cdef PyObject **waiting = NULL  # owned
+cdef size_t waiting_count = 0
+
+
+cdef bint is_out_of_reach(PyObject *dying, uintptr_t pointer) noexcept:
+    """Would the switch that kills a greenlet of this thread leave the stack? Of one that is dying no reference may
+    be taken."""
+    cdef PyObject *record = find(dying)
+    cdef PyObject *mine
+    if record == NULL or (<Record>record)._thread != &running or not is_active(dying):
+        return False
+    mine = find(running) if running_since == installations else find_current(pointer)
+    return mine != NULL and crosses(mine, dying, record, pointer)
+
+
+cdef void have_wait(PyObject *one) noexcept:
+    """Without memory it is leaked."""
+    global waiting, waiting_count
+    cdef PyObject **larger = <PyObject **>PyMem_Realloc(waiting, (waiting_count + 1) * sizeof(waiting[0]))
+    if larger != NULL:
+        waiting = larger
+        waiting[waiting_count] = one
+        waiting_count += 1
+
+
+cdef void end_waiting(uintptr_t pointer) noexcept:
+    """End those of this thread that can be killed from here. Each may run anything, and have others wait."""
+    global waiting_count
+    cdef size_t i = waiting_count
+    cdef PyObject *one
+    while i:
+        i -= 1
+        if i < waiting_count and is_mine(waiting[i]) and not is_out_of_reach(waiting[i], pointer):
+            one = waiting[i]
+            waiting_count -= 1
+            waiting[i] = waiting[waiting_count]
+            decref(one)
+
+
+cdef bint is_mine(PyObject *one) noexcept:
+    cdef PyObject *record = find(one)
+    return record != NULL and (<Record>record)._thread == &running
 
 
 cdef class Tracer:
@@ -861,6 +950,7 @@ def take_entries_out():
     """Put greenlet's functions back. Where somebody else has replaced ours his stays, and ours behind it does
     nothing any more."""
     global installed
+    end_waiting(stack_pointer())
     tracer = greenlet.gettrace()
     if switch_definition.ml_meth == <PyCFunction><void *>switch_method:
         switch_definition.ml_meth = <PyCFunction><void *>greenlets_switch

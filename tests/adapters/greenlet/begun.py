@@ -5,8 +5,8 @@ less deep: so the two do not overlap. It prints where the stacks lie, "inside" w
 again, and then what came of the workload; JSON objects, each on a line, as stackwarden.testing.child
 reads them.
 
-PLACEMENT is below, above, or deeper: below, but the foreign stack is left deeper than where the
-greenlet began, and goes on in the end.
+PLACEMENT is below, above, above-later (the thread has switched on its own stack before), or deeper: below, but the
+foreign stack is left deeper than where the greenlet began, and goes on in the end.
 
 Command line: python begun.py WORKLOAD PLACEMENT STACK_SIZE yes|no|late; the last says whether the
 adapter is installed, late meaning when the greenlet has begun.
@@ -47,7 +47,7 @@ def placed(run: Callable[[], Any], stack_size: int, placement: str) -> Coroutine
     others = []
     for _ in range(CANDIDATES):
         coroutine = Coroutine(run, stack_size=stack_size)
-        if (coroutine.stack_base > here) == (placement == "above"):
+        if (coroutine.stack_base > here) == placement.startswith("above"):
             kept.append(coroutine)
             return coroutine
         others.append(coroutine)
@@ -76,8 +76,8 @@ def main() -> None:
     workload, placement, stack_size, adapter = sys.argv[1:]
     if adapter == "yes":
         adapters.install("greenlet")
-    if (
-        placement == "above"
+    if placement.startswith(
+        "above"
     ):  # stacks of a pool that lie above that of a thread that is started later
         early = [Coroutine(int, stack_size=int(stack_size)) for _ in range(CANDIDATES)]
         for coroutine in early:
@@ -92,6 +92,8 @@ def main() -> None:
         }  # fmt: skip
 
     def in_greenlet() -> None:
+        if placement == "above-later":
+            greenlet.greenlet(int).switch()
         if placement == "deeper":
             begun = begin(work, int(stack_size), calls=0)
         else:

@@ -158,6 +158,99 @@ def test_without_the_adapter_greenlet_ends_the_process(child):
     assert "Failed low-level slp_switch()" in done.stderr
 
 
+DROPS = """
+import gc, resource, sys
+import greenlet
+import stackwarden
+from stackwarden import adapters
+from stackwarden.adapters.ucontext import Coroutine
+
+if sys.argv[1] == "adapter":
+    adapters.install("greenlet")
+main = greenlet.getcurrent()
+ended = []
+
+class Subclass(greenlet.greenlet):
+    pass
+
+def loop(number):
+    try:
+        while True:
+            main.switch("hub")
+    finally:
+        ended.append(number)
+
+def drop():
+    in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, [in_use + (32 << 20)] * 2)  # no large copies
+    box.clear()
+    gc.collect()
+    return list(ended)
+
+def is_below():
+    return stackwarden.current_stack().base < native
+
+native = stackwarden.current_stack().base
+box = [kind(loop) for kind in (greenlet.greenlet, Subclass) for _ in range(2)]
+for number, one in enumerate(box):
+    one.name = str(number)
+    one.switch(number)
+del one
+print(Coroutine(is_below).resume() and stackwarden.call_on_stack(is_below), flush=True)
+if sys.argv[2] == "coroutine":
+    print(Coroutine(drop).resume(), ended)
+else:
+    print(stackwarden.call_on_stack(drop), ended)
+print(greenlet.greenlet(lambda: "new").switch(), sorted(ended))
+gc.collect()
+if sys.argv[1] == "adapter":
+    print(len(adapters.greenlet.records()))
+"""
+
+
+@pytest.mark.parametrize("stack", ["coroutine", "pooled"])
+def test_one_that_is_dropped_on_another_stack_is_ended_on_its_own(child, stack):
+    done = child(DROPS, arguments=["adapter", stack])
+    assert done.stdout.splitlines() == ["True", "[] []", "new [0, 1, 2, 3]", "1"]
+
+
+@pytest.mark.parametrize("stack", ["coroutine", "pooled"])
+def test_without_the_adapter_its_end_is_that_of_the_process(child, stack):
+    """The unprotected twin."""
+    done = child(DROPS, arguments=["none", stack], ends=-6)
+    assert done.stdout == "True\n"
+    assert "Failed low-level slp_switch()" in done.stderr
+
+
+def test_one_that_no_switch_comes_by_any_more_stays_as_it_is(run):
+    """Its thread has ended: nothing of it runs, and the process ends well."""
+    assert run("""
+        import gc, threading
+        from stackwarden.adapters.ucontext import Coroutine
+
+        log = []
+
+        def loop():
+            try:
+                getcurrent().parent.switch()
+            finally:
+                log.append("ended")
+
+        def work():
+            box, here = [greenlet(loop)], stackwarden.current_stack().base
+            box[0].switch()
+            others = [Coroutine(box.clear, stack_size="16M") for _ in range(8)]
+            next(one for one in others if one.stack_base < here).resume()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        greenlet(int).switch()
+        gc.collect()
+        print(log, adapters.uninstall("greenlet"))
+    """) == ["[] None"]  # fmt: skip
+
+
 def test_greenlets_that_begin_on_a_coroutines_stack_switch_there(run):
     assert run("""
         from stackwarden.adapters.ucontext import Coroutine
