@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import stackwarden
+from stackwarden.callables import refuse_undecorated
 from stackwarden.errors import (
     AdapterError,
     SystemMissingError,
@@ -163,8 +164,10 @@ def sync() -> "stackwarden.Stack | None":
 def synced(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """For functions that Julia calls: ``sync()`` on entry, and the former bounds again at the end.
 
-    Bounds alone: a task that is switched away from inside the function needs ``Stackwarden.@python``.
+    Bounds alone: a task that is switched away from inside the function needs ``Stackwarden.@python``. Raises
+    TypeError for what a call does not run.
     """
+    refuse_undecorated("synced", function)
 
     @functools.wraps(function)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:

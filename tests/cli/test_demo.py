@@ -247,14 +247,14 @@ def test_children_get_the_stack_size(monkeypatch):
     assert sizes == {1 << 20}
 
 
-@pytest.mark.parametrize("words", ["", "K", "x", "-1", "1.5M", "2T", "12 K", "٣"])
+@pytest.mark.parametrize("words", ["", "K", "x", "-1", "1.5M", "٣"])
 def test_malformed_stack_size_is_refused(demo, words):
     shown = demo(mended, "--stack-size", words)
     assert shown.exit_code == 2
-    assert f"{words!r} is not a size" in shown.stderr
+    assert f"stack_size {words!r}: not a size" in shown.stderr
 
 
-@pytest.mark.parametrize("words", ["0", "1", "4K", "2G"])
+@pytest.mark.parametrize("words", ["0", "1", "4K", "12 K", "2G", "2T"])
 def test_stack_size_that_cannot_work_is_refused_with_the_limits(demo, words):
     shown = demo(mended, "--stack-size", words)
     assert shown.exit_code == 2

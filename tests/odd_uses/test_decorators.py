@@ -6,6 +6,8 @@ import pickle
 import sys
 
 import pytest
+from stackwarden.adapters import julia
+from stackwarden.adapters.ucontext import Coroutine
 
 import stackwarden
 from c_recursion import Deep, depth
@@ -182,6 +184,8 @@ TAKERS = {
     "stack_budget": stack_budget("1M"),
     "sync_on_call": sync_on_call(),
     "register_switch_callback": stackwarden.register_switch_callback,
+    "Coroutine": Coroutine,
+    "synced": julia.synced,
 }
 
 
@@ -236,6 +240,7 @@ SIZES = {
         lambda size: call_on_stack(len, (), stack_size=size),
         lambda size: deep_recursion(stack_size=size),
         lambda size: growing(stack_size=size),
+        lambda size: Coroutine(len, stack_size=size),
     ],
     "room": [lambda size: growing(room=size)],
     "min_stack": [

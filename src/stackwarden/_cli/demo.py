@@ -12,10 +12,11 @@ import click
 from rich.console import Console
 
 import stackwarden
+from stackwarden.errors import StackRangeError
+from stackwarden.sizes import size_of
 
 USUAL_STACK_SIZE = 256 * 1024
 MOST_STACK_SIZE = 1 << 30
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def _size(_context: click.Context, _option: click.Parameter, value: str | None) -> int:
@@ -23,13 +24,14 @@ def _size(_context: click.Context, _option: click.Parameter, value: str | None) 
     status = stackwarden.status()
     if value is None:
         return max(USUAL_STACK_SIZE, int(status["exact_stack_size"]))
-    unit = _UNITS.get(value[-1:].upper(), 1)
-    digits = value if unit == 1 else value[:-1]
-    if not (digits.isascii() and digits.isdigit()):
-        raise click.BadParameter(f"{value!r} is not a size: write 262144, 256K or 1M")
-    size = int(digits) * unit
-    if not status["least_stack_size"] <= size <= MOST_STACK_SIZE:
-        least = status["least_stack_size"]
+    least = status["least_stack_size"]
+    try:
+        size = size_of(value, "stack_size")
+    except StackRangeError as refused:
+        raise click.BadParameter(
+            f"{refused} (here {least} to {MOST_STACK_SIZE} bytes)"
+        ) from refused
+    if not least <= size <= MOST_STACK_SIZE:
         raise click.BadParameter(f"{value}: must be from {least} to {MOST_STACK_SIZE} bytes")
     return size
 

@@ -325,7 +325,8 @@ public:
 
     /* Ends it: stack_exit is thrown where it is suspended, and once more when it suspends again. If it still does not
      * end, or cannot from here (another thread, Python finalized), it is leaked with its stack and its frames, and
-     * counted (status()["leaked_stacks"]). */
+     * counted (status()["leaked_stacks"]). It is not ended later, as Python's coroutines are: its frames may refer to
+     * what the caller destroys after it. */
     ~fiber()
     {
         if (machine_) {
