@@ -19,6 +19,7 @@ from records.records cimport describe_record, record_of, retire_record
 from stackwarden cimport (
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_LOST,
     STACKWARDEN_NOT_AVAILABLE,
     STACKWARDEN_NOT_RUNNING,
@@ -98,7 +99,8 @@ cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
     """The free stack of exactly this size that was used last: its memory is in the caches. False: none."""
     cdef int place
     cdef bint found = False
-    sw_lock()
+    if not sw_lock():
+        return False
     place = sw_pool_free - 1
     while place >= 0 and sw_pool[place].size != size:
         place -= 1
@@ -113,7 +115,8 @@ cdef inline bint take_free(size_t size, sw_pooled_stack *stack) noexcept nogil:
 cdef inline bint take_oldest(sw_pooled_stack *stack) noexcept nogil:
     """The free stack that was not used for the longest time. False: none."""
     cdef bint found = False
-    sw_lock()
+    if not sw_lock():
+        return False
     if sw_pool_free:
         stack[0] = sw_pool[0]
         take_from_pool(0)
@@ -126,7 +129,8 @@ cdef inline bint put_free(const sw_pooled_stack *stack) noexcept nogil:
     """Put a stack into the pool. False: it is full."""
     global sw_pool_free
     cdef bint put = False
-    sw_lock()
+    if not sw_lock():
+        return False
     if sw_pool_free < SW_POOL_SLOTS:
         sw_pool[sw_pool_free] = stack[0]
         sw_pool_free += 1
@@ -238,6 +242,8 @@ cdef inline stackwarden_status sw_call_on_stack(
         return STACKWARDEN_TOO_SMALL
     if this_thread() == NULL:
         return why_no_block()
+    if sw_holds_lock():
+        return STACKWARDEN_INTERRUPTED
     status = take_stack(size, &stack)
     if status == STACKWARDEN_DONE:
         call_on(&stack, function, arg)

@@ -19,6 +19,7 @@ from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_IN_USE,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NO_MEMORY,
@@ -57,12 +58,15 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
         return STACKWARDEN_DETACHED
     if low_end > sp or sp - low_end < swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
+    if sw_holds_lock():
+        return STACKWARDEN_INTERRUPTED
     status = sync_slow(sp, False)
     if status != STACKWARDEN_DONE:
         return status
     thread = this_thread()
     record = thread.current
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     request = make_request(&sw_cold_of(record).budgets, token)
     if request != NULL:
         request.stack.handle = handle_of(record)
@@ -88,7 +92,8 @@ cdef inline stackwarden_status sw_leave_budget(const stackwarden_request *token)
     if request == NULL:
         return STACKWARDEN_NOT_REGISTERED
     record = record_of(request.stack.handle)
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     remove_request(&sw_cold_of(record).budgets if record != NULL else &gone, request)
     sw_unlock()
     if record != NULL:

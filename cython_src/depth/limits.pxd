@@ -15,6 +15,7 @@ from records.protection cimport *
 from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_NO_MEMORY,
     stackwarden_request,
     stackwarden_status,
@@ -115,7 +116,8 @@ cdef inline stackwarden_status enter_limit(int limit, stackwarden_request *token
     cdef int most
     if thread == NULL:
         return why_no_block()
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     limits = find_limits(interpreter)
     if limits == NULL:
         limits = new_limits(interpreter, now)
@@ -141,7 +143,8 @@ cdef inline void leave_limit(const stackwarden_request *token) noexcept nogil:
     cdef int limit = now
     cdef sw_request *request
     cdef sw_limits *limits
-    sw_lock()
+    if not sw_lock():
+        return
     request = request_of(token)
     limits = find_limits(interpreter)
     if request != NULL and limits != NULL:
@@ -160,7 +163,8 @@ cdef inline void end_limits_of_other_threads() noexcept nogil:
     cdef uint64_t serial = own.serial if own != NULL else 0
     cdef sw_limits *limits = sw_all_limits
     cdef sw_request **place
-    sw_lock()
+    if not sw_lock():
+        return
     while limits != NULL:
         place = &limits.requests
         while place[0] != NULL:
@@ -178,7 +182,8 @@ cdef inline void apply_limits() noexcept nogil:
     cdef int now = Py_GetRecursionLimit()
     cdef int limit = now
     cdef sw_limits *limits
-    sw_lock()
+    if not sw_lock():
+        return
     limits = find_limits(interpreter)
     if limits != NULL:
         note_users_limit(limits, now)

@@ -1,36 +1,11 @@
-/* walk.c: a lock that walks and forks take.
- *
- * Its holder is known by pthread_self(), which in the child of a fork is what it was in the parent, unlike the thread's
- * number by which a recursive mutex knows its owner: other handlers of the same fork may load and look up, on both
- * sides. */
+/* walk.c: a lock that walks and forks take. Other handlers of a fork may load and look up, on both sides, and so may
+ * handlers of signals that interrupt it. */
 #define _GNU_SOURCE
 #include "walk.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include "../platform/owned_lock.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_uintptr_t holder; /* 0: nobody */
-static unsigned depth; /* the holder's */
-
-static void hold(void)
-{
-    uintptr_t self = (uintptr_t)pthread_self();
-    if (atomic_load(&holder) != self) {
-        pthread_mutex_lock(&lock);
-        atomic_store(&holder, self);
-    }
-    depth++;
-}
-
-static void let_go(void)
-{
-    if (--depth == 0) {
-        atomic_store(&holder, 0);
-        pthread_mutex_unlock(&lock);
-    }
-}
+static sw_owned_lock lock;
 
 sw_walking sw_begin_walk(void)
 {
@@ -39,13 +14,13 @@ sw_walking sw_begin_walk(void)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before.signals); /* a signal's handler may fork */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before.cancelling);
-    hold();
+    sw_hold(&lock);
     return before;
 }
 
 void sw_end_walk(const sw_walking *before)
 {
-    let_go();
+    sw_let_go(&lock);
     pthread_setcancelstate(before->cancelling, NULL);
     pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
 }
@@ -55,6 +30,16 @@ void sw_walk(sw_visit visit, void *context)
     sw_walking before = sw_begin_walk();
     dl_iterate_phdr(visit, context);
     sw_end_walk(&before);
+}
+
+static void hold(void)
+{
+    sw_hold(&lock);
+}
+
+static void let_go(void)
+{
+    sw_let_go(&lock);
 }
 
 void sw_hold_forks(void)

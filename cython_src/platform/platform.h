@@ -112,12 +112,17 @@ static inline void *sw_thread_local_get(void)
 /* Guarantees: 0; `at_thread_exit(block)` (see sw_platform_start) runs when the thread ends. -1: no memory. */
 int sw_thread_local_set(void *block);
 
-/* Once, before all other functions here: 0, or -1. after_fork_in_child() runs in the child, with the lock free. */
+/* Once, before all other functions here: 0, or -1. after_fork_in_child() runs in the child, once the lock is
+ * free. */
 int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_child)(void));
 
 /* The lock of the registry and the list of threads, for those who change them. The forking thread holds it over a fork,
- * so that the child never finds it taken. Nobody who holds it waits for the GIL. */
-void sw_lock(void);
+ * so that the child never finds it taken. Nobody who holds it waits for the GIL. What allocates or frees memory does it
+ * under the lock, so that a signal handler never interrupts our malloc() with its own.
+ * sw_lock(): 0: refused, because the calling thread holds it: the caller is a signal handler that interrupted the holder.
+ * sw_holds_lock(): would it be? The answer is one and the same for as long as the handler runs. */
+int sw_lock(void);
+int sw_holds_lock(void);
 void sw_unlock(void);
 
 /* The calling thread's threading.get_ident(). */

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "platform.h"
 
+#include "owned_lock.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -22,7 +24,8 @@ static __thread void *thread_block __attribute__((tls_model("initial-exec")));
 static __thread void *thread_block;
 #endif
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static sw_owned_lock lock;
+static atomic_int is_new_child; /* forked_in_child() has not run yet */
 static pthread_key_t exit_key;
 static void (*forked_in_child)(void);
 
@@ -105,14 +108,36 @@ int sw_thread_local_set(void *block)
     return 0;
 }
 
-void sw_lock(void)
+int sw_lock(void)
 {
-    pthread_mutex_lock(&lock);
+    return sw_take(&lock);
 }
 
+int sw_holds_lock(void)
+{
+    return sw_is_holder(&lock);
+}
+
+/* A handler that interrupted the holder may fork: in the child, too, the holder unlocks what it holds, and then the
+ * child begins. */
 void sw_unlock(void)
 {
-    pthread_mutex_unlock(&lock);
+    sw_let_go(&lock);
+    if (atomic_load(&is_new_child) && !sw_is_holder(&lock)) {
+        atomic_store(&is_new_child, 0);
+        forked_in_child();
+    }
+}
+
+static void lock_for_fork(void)
+{
+    sw_hold(&lock);
+}
+
+static void unlock_in_child(void)
+{
+    atomic_store(&is_new_child, 1);
+    sw_unlock();
 }
 
 static void (*thread_exited)(void *block);
@@ -125,12 +150,6 @@ static void forget_thread(void *block)
     thread_exited(block);
 }
 
-static void unlock_in_child(void)
-{
-    pthread_mutex_unlock(&lock);
-    forked_in_child();
-}
-
 int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_child)(void))
 {
     find_thread_local_place();
@@ -139,7 +158,7 @@ int sw_platform_start(void (*at_thread_exit)(void *block), void (*after_fork_in_
     if (pthread_key_create(&exit_key, forget_thread) != 0) {
         return -1;
     }
-    return pthread_atfork(sw_lock, sw_unlock, unlock_in_child) == 0 ? 0 : -1;
+    return pthread_atfork(lock_for_fork, sw_unlock, unlock_in_child) == 0 ? 0 : -1;
 }
 
 uint64_t sw_thread_ident(void)

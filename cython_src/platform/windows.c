@@ -40,9 +40,15 @@ int sw_thread_local_set(void *block)
     return 0;
 }
 
-void sw_lock(void)
+int sw_lock(void)
 {
     AcquireSRWLockExclusive(&lock);
+    return 1;
+}
+
+int sw_holds_lock(void) /* no signal handler interrupts a thread here */
+{
+    return 0;
 }
 
 void sw_unlock(void)

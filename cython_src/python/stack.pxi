@@ -26,7 +26,8 @@ cdef char *_copy_names(stackwarden_handle handle) noexcept nogil:
     cdef sw_record *record
     cdef char *copy = NULL
     cdef size_t size
-    sw_lock()
+    if not sw_lock():
+        return NULL
     record = record_of(handle)
     if record != NULL and record.name != NULL:
         size = strlen(record.name) + 1

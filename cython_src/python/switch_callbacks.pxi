@@ -70,7 +70,8 @@ def _thread_serial():
 
 cdef bint _is_of_ended_thread(uint64_t serial) noexcept nogil:
     cdef bint ended
-    sw_lock()
+    if not sw_lock():
+        return False
     ended = serial != 0 and thread_with_serial(serial) == NULL
     sw_unlock()
     return ended

@@ -11,7 +11,7 @@ from records.guard cimport *
 from records.index cimport remove_record
 from records.protection cimport *
 from records.records cimport free_record, sw_take_retired
-from stackwarden cimport STACKWARDEN_DETACHED, STACKWARDEN_DONE, stackwarden_status
+from stackwarden cimport STACKWARDEN_DETACHED, STACKWARDEN_DONE, STACKWARDEN_INTERRUPTED, stackwarden_status
 
 
 cdef inline bint holds_frames(const sw_record *record) noexcept nogil:
@@ -48,7 +48,8 @@ cdef inline void sweep_retired() noexcept nogil:
 
 cdef inline void end_retired() noexcept nogil:
     """The same, and takes the lock for it."""
-    sw_lock()
+    if not sw_lock():
+        return
     sweep_retired()
     sw_unlock()
 
@@ -64,6 +65,8 @@ cdef inline stackwarden_status sw_drain() noexcept nogil:
     cdef PyThreadState *ts = swpy_attached() if sw_process.running else NULL
     if ts == NULL:
         return STACKWARDEN_DETACHED
+    if sw_holds_lock():
+        return STACKWARDEN_INTERRUPTED
     if swpy_has_trash(ts):
         sw_count(&sw_process.drained)
         swpy_drain_trashcan(ts)

@@ -16,6 +16,7 @@ from records.requests cimport end_requests
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_IN_USE,
     STACKWARDEN_NO_ISOLATION,
     STACKWARDEN_NO_MEMORY,
@@ -133,7 +134,8 @@ cdef inline void end_budgets(PyThreadState *ts, sw_record *record) noexcept nogi
     (test_a_budget_that_outlives_a_coroutine_is_not_the_next_ones)."""
     cdef sw_record_cold *cold = sw_cold_of(record)
     if cold.budgets != NULL:
-        sw_lock()
+        if not sw_lock():
+            return
         end_requests(&cold.budgets)
         sw_unlock()
         swpy_apply_budgets(ts, <sw_thread *>sw_thread_local_get(), record)
@@ -151,6 +153,8 @@ cdef inline stackwarden_status sw_renew_stack(stackwarden_handle handle, PyObjec
         return STACKWARDEN_NO_ISOLATION
     if record.execution.status == SW_LOADED or is_suspended(record.execution):
         return STACKWARDEN_IN_USE
+    if sw_holds_lock():
+        return STACKWARDEN_INTERRUPTED
     release_orphans()
     release_execution(record.execution)
     end_budgets(ts, record)
@@ -197,7 +201,8 @@ cdef inline void release_orphans() noexcept nogil:
     """Release and free the orphans. Requires: attached; may run Python. Where there are none it takes no lock."""
     cdef sw_execution *execution
     while sw_orphaned_executions != NULL:
-        sw_lock()
+        if not sw_lock():
+            return
         execution = sw_orphaned_executions
         if execution != NULL:
             take_orphan()
@@ -205,6 +210,7 @@ cdef inline void release_orphans() noexcept nogil:
         if execution == NULL:
             return
         release_execution(execution)
-        sw_lock()
+        if not sw_lock():
+            return
         free_execution(execution)
         sw_unlock()

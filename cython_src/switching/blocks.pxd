@@ -20,6 +20,7 @@ from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NO_MEMORY,
     STACKWARDEN_TOO_SMALL,
@@ -58,10 +59,12 @@ cdef inline const sw_request *newest_block(const sw_request *newest, const sw_ex
 # ---- the beginning of a block ----
 
 cdef inline sw_request *begin_block(sw_thread *thread, stackwarden_request *token) noexcept nogil:
-    """A request for the current stack, until the stack of the block is the current one. NULL: no memory."""
+    """A request for the current stack, until the stack of the block is the current one. NULL: no memory, or
+    refused the lock."""
     cdef sw_request *request
     cdef const sw_request *around
-    sw_lock()
+    if not sw_lock():
+        return NULL
     request = make_request(&thread.blocks, token)
     if request != NULL:
         around = newest_block(request.next, thread.loaded)
@@ -75,7 +78,8 @@ cdef inline sw_request *begin_block(sw_thread *thread, stackwarden_request *toke
 
 cdef inline void cancel_block(sw_thread *thread, sw_request *request, stackwarden_request *token) noexcept nogil:
     """The block needs no request after all: no other stack was entered."""
-    sw_lock()
+    if not sw_lock():
+        return
     remove_request(&thread.blocks, request)
     sw_unlock()
     memset(token, 0, sizeof(stackwarden_request))
@@ -92,7 +96,7 @@ cdef inline stackwarden_status sw_enter_stack(
         return why_no_block()
     request = begin_block(thread, token)
     if request == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return STACKWARDEN_INTERRUPTED if sw_holds_lock() else STACKWARDEN_NO_MEMORY
     if record_of(stack.handle) != NULL or not stack.base:
         status = sw_switch_to(stack.handle)
     else:
@@ -120,7 +124,7 @@ cdef inline stackwarden_status enter_sync_slow "sw_enter_sync_slow"(
         return why_no_block()
     request = begin_block(thread, token)
     if request == NULL:
-        return STACKWARDEN_NO_MEMORY
+        return STACKWARDEN_INTERRUPTED if sw_holds_lock() else STACKWARDEN_NO_MEMORY
     status = sync_slow(sp, False)
     if is_at(thread, &request.stack):
         cancel_block(thread, request, token)
@@ -206,7 +210,8 @@ cdef inline stackwarden_status sw_leave_stack(const stackwarden_request *token) 
     cdef stackwarden_status status
     if own == NULL:
         return why_no_block()
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     status = remove_block(own, token, attached, &thread, &place)
     sw_unlock()
     if status == STACKWARDEN_DONE and place.base and thread is own:

@@ -18,6 +18,7 @@ from records.records cimport describe_record, handle_of, record_holds
 from stackwarden cimport (
     STACKWARDEN_DONE,
     STACKWARDEN_FULL,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NOT_RUNNING,
     stackwarden_stack,
@@ -59,7 +60,8 @@ cdef inline stackwarden_status add_callback(
     """`thread`: the serial of the thread whose switches are reported; 0: of all threads."""
     cdef stackwarden_status status = STACKWARDEN_FULL
     cdef int i
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == NULL:
             sw_count(&sw_process.callback_serial)
@@ -85,7 +87,8 @@ cdef inline stackwarden_status sw_unregister_switch_callback(
     cdef int i
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     for i in range(SW_CALLBACKS):
         if sw_callbacks[i].function == function and sw_callbacks[i].arg == arg:
             end_callback(&sw_callbacks[i])
@@ -128,7 +131,8 @@ cdef inline sw_callback callback_for(uint64_t thread, uint64_t since, int i) noe
     """The i-th callback, if it is to be told of switches of the thread with this serial, when callback_serial was
     `since`; else one without a function. Read anew for each call: a callback may unregister others."""
     cdef sw_callback callback
-    sw_lock()
+    if not sw_lock():
+        return sw_callback(NULL, NULL, 0, 0)
     callback = sw_callbacks[i]
     sw_unlock()
     if (callback.thread and callback.thread != thread) or callback.serial > since:
@@ -138,7 +142,8 @@ cdef inline sw_callback callback_for(uint64_t thread, uint64_t since, int i) noe
 
 cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     """Report the pending switches, as one. Requires: attached, and on the current stack. A callback may suspend
-    that, and come back on another thread: then `thread` is no longer the caller's."""
+    that, and come back on another thread: then `thread` is no longer the caller's. In a signal handler that
+    interrupted the holder of the lock they stay pending."""
     cdef stackwarden_stack former, current
     cdef sw_callback callback
     cdef sw_execution *execution = thread.loaded
@@ -146,6 +151,8 @@ cdef inline void call_callbacks(sw_thread *thread) noexcept nogil:
     cdef uint64_t since = thread.pending_since
     cdef PyObject *error[3]
     cdef int i
+    if sw_holds_lock():
+        return
     describe_record(thread.current, &current)
     memset(&former, 0, sizeof(former))
     former.handle = thread.from_handle

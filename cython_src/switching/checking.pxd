@@ -95,7 +95,8 @@ cdef inline void note_contradiction(sw_thread *thread, uintptr_t sp) noexcept no
     """Takes the next place; a report is asked for."""
     cdef sw_record *found = find_stack_of(thread, sp)
     cdef sw_contradiction *place
-    sw_lock()
+    if not sw_lock():
+        return
     if sw_checking.noted < SW_CONTRADICTIONS and not is_noted(thread.telling):
         place = &sw_checking.contradictions[sw_checking.noted]
         place.telling = thread.telling[0]

@@ -16,6 +16,7 @@ from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_NOT_REGISTERED,
     STACKWARDEN_NOT_RUNNING,
     STACKWARDEN_NO_MEMORY,
@@ -79,7 +80,8 @@ cdef inline stackwarden_status sw_set_policy(
     if thread_only:
         thread = this_thread()
         set_for_good = thread.set_policies
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     set_for_good[<int>which] = wanted_policy(<int>which, <int>policy, thread_only)
     note_unchecked(<int>policy)
     compute_policies(thread)
@@ -98,7 +100,8 @@ cdef inline stackwarden_status sw_enter_policy(
         return status
     if thread_only:
         thread = this_thread()
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     request = make_request(&thread.policy_requests if thread != NULL else &sw_process.policy_requests, token)
     if request != NULL:
         request.thread = thread.serial if thread != NULL else 0
@@ -122,7 +125,8 @@ cdef inline stackwarden_status end_policy(const stackwarden_request *token, bint
         return STACKWARDEN_NOT_RUNNING
     if this_thread() == NULL:
         return why_no_block()
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     request = request_of(token)
     if request != NULL:
         thread = thread_with_serial(request.thread)
@@ -158,7 +162,8 @@ cdef inline void compute_assumed_size() noexcept nogil:
 cdef inline stackwarden_status enter_assumed_size(size_t size, stackwarden_request *token) noexcept nogil:
     """Until end_assumed_size(): the newest of those that are left is effective."""
     cdef sw_request *request
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     request = make_request(&sw_process.size_requests, token)
     if request != NULL:
         request.size = size
@@ -170,7 +175,8 @@ cdef inline stackwarden_status enter_assumed_size(size_t size, stackwarden_reque
 cdef inline void end_assumed_size(const stackwarden_request *token, bint for_good) noexcept nogil:
     """Again it does nothing. `for_good`: the size stays, behind those of the blocks that are left."""
     cdef sw_request *request
-    sw_lock()
+    if not sw_lock():
+        return
     request = request_of(token)
     if request != NULL:
         if for_good:

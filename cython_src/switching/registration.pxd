@@ -29,6 +29,7 @@ from stackwarden cimport (
     STACKWARDEN_BAD_POLICY,
     STACKWARDEN_DONE,
     STACKWARDEN_EMPTY_CONTEXT,
+    STACKWARDEN_INTERRUPTED,
     STACKWARDEN_IN_USE,
     STACKWARDEN_ISOLATION_FRAMES,
     STACKWARDEN_ISOLATION_THREAD_STATE,
@@ -141,13 +142,15 @@ cdef inline stackwarden_status sw_register_stack "sw_register_stack"(
         stack.base = base
         stack.size = top - base
         return STACKWARDEN_TOO_SMALL
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
+    sweep_retired()
     if name != NULL or system != NULL:
         names = join_names(name, system)
-        if names == NULL:
-            return STACKWARDEN_NO_MEMORY
-    sw_lock()
-    sweep_retired()
-    status = register_range(base, top, names, flags, stack)
+    if names != NULL or (name == NULL and system == NULL):
+        status = register_range(base, top, names, flags, stack)
+    else:
+        status = STACKWARDEN_NO_MEMORY
     sweep_retired()
     sw_unlock()
     on_first_foreign_stack()
@@ -160,7 +163,8 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
     cdef sw_record *record
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
-    sw_lock()
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
     record = record_of(handle)
     if record == NULL:
         status = STACKWARDEN_STALE_HANDLE
@@ -177,19 +181,21 @@ cdef inline stackwarden_status sw_unregister_stack(stackwarden_handle handle) no
 
 
 cdef inline bint name_stack(sw_handle handle, const char *name, const char *system) noexcept nogil:
-    """Give a stack a name, unless it has one. False: no memory."""
-    cdef char *names = join_names(name, system)
+    """Give a stack a name, unless it has one. False: no memory. For Python alone, which no C handler calls."""
+    cdef char *names
     cdef sw_record *record
-    if names == NULL:
+    cdef bint made
+    if not sw_lock():
         return False
-    sw_lock()
+    names = join_names(name, system)
+    made = names != NULL
     record = record_of(handle)
-    if record != NULL and record.name == NULL:
+    if made and record != NULL and record.name == NULL:
         record.name = names
-        names = NULL
+    else:
+        free(names)
     sw_unlock()
-    free(names)
-    return True
+    return made
 
 
 cdef inline stackwarden_status sw_register_switch_callback(

@@ -12,7 +12,7 @@ from records.guard cimport *
 from records.index cimport find_record, insert_record, make_nodes
 from records.overlaps cimport check_range, is_range, is_taken, overlaps_record, supersede_overlaps
 from records.protection cimport *
-from records.records cimport record_of, retire_record, take_record, why_no_records
+from records.records cimport record_of, retire_record, take_record
 from stackwarden cimport (
     STACKWARDEN_BOUNDS_ESTIMATE,
     STACKWARDEN_BOUNDS_MAP,
@@ -28,7 +28,7 @@ from stackwarden cimport (
     stackwarden_stack,
     stackwarden_status,
 )
-from switching.threads cimport renew_transient, thread_on
+from switching.threads cimport renew_transient, thread_on, why_refused
 
 
 cdef inline stackwarden_status find_target(
@@ -56,7 +56,7 @@ cdef inline stackwarden_status find_target(
     if is_taken(thread, to.base, to.base + to.size):
         return STACKWARDEN_OVERLAP
     if not index_suspended(thread):
-        return why_no_records(1)
+        return why_refused(1)
     status = supersede_overlaps(thread, to.base, to.base + to.size)
     if status == STACKWARDEN_DONE:
         record[0] = renew_transient(thread, SW_FROM_TOLD, to.base, to.base + to.size)
@@ -75,7 +75,7 @@ cdef inline stackwarden_status renew_found(
     cdef int bounds_from = SW_FROM_MAP if to.bounds_from == STACKWARDEN_BOUNDS_MAP else SW_FROM_ESTIMATE
     record[0] = find_range(thread, to.base, top | 1)
     if record[0] == NULL and not index_suspended(thread):
-        return why_no_records(1)
+        return why_refused(1)
     if record[0] == NULL:
         record[0] = renew_transient(thread, bounds_from, to.base, top)
     return STACKWARDEN_DONE
@@ -89,7 +89,8 @@ cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
     cdef sw_record *fresh
     if not place[0].frame_tag or not place[0].generation & 1:
         return True
-    sw_lock()
+    if not sw_lock():
+        return False
     sweep_retired()
     fresh = take_record()
     if fresh != NULL and not make_nodes(place[0]):

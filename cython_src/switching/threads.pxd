@@ -24,7 +24,7 @@ from records.records cimport (
     why_no_records,
 )
 from records.requests cimport end_requests
-from stackwarden cimport STACKWARDEN_NOT_RUNNING, stackwarden_status
+from stackwarden cimport STACKWARDEN_INTERRUPTED, STACKWARDEN_NOT_RUNNING, stackwarden_status
 from switching.callbacks cimport end_callbacks_of
 
 
@@ -34,6 +34,7 @@ cdef extern from * nogil:
 
     /* Kept out of line: the hot paths need no registers for them. */
     static SW_NOINLINE sw_thread *sw_make_thread(void);
+    static SW_NOINLINE stackwarden_status sw_why_refused(int records);
     """
     enum:
         SW_RECORDS_OF_A_THREAD
@@ -68,8 +69,8 @@ cdef inline bint find_native_bounds(uintptr_t *base, uintptr_t *top) noexcept no
 
 
 cdef inline bint fill_block(sw_thread *thread, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
-    """Give a block its records and its execution state, and the calling thread the block. False: the registry is
-    full, or there is no memory; what was taken end_block() gives back. Under sw_lock()."""
+    """Give a block its records and its execution state. False: the registry is full, or there is no memory; what
+    was taken end_block() gives back. Under sw_lock()."""
     sw_process.thread_serial += 1
     thread.serial = sw_process.thread_serial
     if not has_free_records(SW_RECORDS_OF_A_THREAD):
@@ -81,11 +82,12 @@ cdef inline bint fill_block(sw_thread *thread, int bounds_from, uintptr_t base, 
     if thread.loaded == NULL or thread.native == NULL or thread.transient == NULL or thread.spare == NULL:
         return False
     thread.native.execution = thread.loaded
-    return sw_thread_local_set(thread) == 0
+    return True
 
 
-cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
-    """The calling thread is on its native stack, and has told nothing yet. Under sw_lock()."""
+cdef inline bint begin_thread(sw_thread *thread) noexcept nogil:
+    """The calling thread has the block, is on its native stack, and has told nothing yet. False: no memory. It
+    gets the block last: a signal handler finds it whole. Under sw_lock()."""
     use_policy(thread, thread.native)
     thread.loaded.status = SW_LOADED
     thread.incoming = NULL
@@ -95,6 +97,21 @@ cdef inline void begin_thread(sw_thread *thread) noexcept nogil:
     thread.pending_switches = 0
     thread.checked_version = 0
     sw_store_release(&thread.ident, sw_thread_ident())
+    return sw_thread_local_set(thread) == 0
+
+
+cdef inline sw_thread *give_block(bint is_foreign, int bounds_from, uintptr_t base, uintptr_t top) noexcept nogil:
+    """The block of the calling thread, which has none; NULL: the registry is full, or there is no memory. Under
+    sw_lock()."""
+    cdef sw_thread *thread = reuse_or_make_block()
+    if thread == NULL:
+        return NULL
+    thread.is_foreign = is_foreign
+    thread.policies_seen = 0
+    if not fill_block(thread, bounds_from, base, top) or not begin_thread(thread):
+        end_block(thread)
+        return NULL
+    return thread
 
 
 cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
@@ -104,22 +121,17 @@ cdef inline sw_thread *make_thread "sw_make_thread"() noexcept nogil:
     cdef sw_thread *thread
     cdef bint is_foreign = swpy_is_foreign(swpy_attached_call() if sw_process.finalizing else swpy_own())
     cdef bint known = find_native_bounds(&base, &top)
-    sw_lock()
-    sw_process.fast_path = False
-    swpy_check_attached_place()
-    update_fast_path()
-    sweep_retired()
-    thread = reuse_or_make_block()
-    if thread != NULL:
-        thread.is_foreign = is_foreign
-        thread.policies_seen = 0
-        if fill_block(thread, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top):
-            begin_thread(thread)
-            if known:
-                supersede_overlaps(thread, base, top)
-        else:
-            end_block(thread)
-            thread = NULL
+    if not sw_lock():
+        return NULL
+    thread = <sw_thread *>sw_thread_local_get()
+    if thread == NULL:  # no signal handler came before
+        sw_process.fast_path = False
+        swpy_check_attached_place()
+        update_fast_path()
+        sweep_retired()
+        thread = give_block(is_foreign, SW_FROM_NATIVE if known else SW_FROM_ESTIMATE, base, top)
+        if thread != NULL and known:
+            supersede_overlaps(thread, base, top)
     sw_unlock()
     sw_crash_cover_thread()
     return thread
@@ -158,7 +170,8 @@ cdef inline void end_block(sw_thread *thread) noexcept nogil:
 
 cdef inline void end_thread(void *block) noexcept nogil:
     """The operating-system thread has ended."""
-    sw_lock()
+    if not sw_lock():
+        return
     end_block(<sw_thread *>block)
     sw_unlock()
 
@@ -199,12 +212,16 @@ cdef inline sw_thread *running_thread() noexcept nogil:
 
 
 cdef inline stackwarden_status why_no_block() noexcept nogil:
-    """The status of a call on a thread that got no block: NOT_RUNNING, FULL or NO_MEMORY."""
+    """The status of a call on a thread that got no block: NOT_RUNNING, INTERRUPTED, FULL or NO_MEMORY."""
+    return why_refused(SW_RECORDS_OF_A_THREAD) if sw_process.running else STACKWARDEN_NOT_RUNNING
+
+
+cdef inline stackwarden_status why_refused "sw_why_refused"(int records) noexcept nogil:
+    """The status of a call that got neither the lock nor, under it, so many records and memory for them."""
     cdef stackwarden_status status
-    if not sw_process.running:
-        return STACKWARDEN_NOT_RUNNING
-    sw_lock()
-    status = why_no_records(SW_RECORDS_OF_A_THREAD)
+    if not sw_lock():
+        return STACKWARDEN_INTERRUPTED
+    status = why_no_records(records)
     sw_unlock()
     return status
 

@@ -36,6 +36,7 @@ cdef extern from "stackwarden/stackwarden.h" nogil:
         STACKWARDEN_NO_ISOLATION
         STACKWARDEN_NOT_AVAILABLE
         STACKWARDEN_BAD_POLICY
+        STACKWARDEN_INTERRUPTED
 
     enum:
         STACKWARDEN_API_MAJOR

@@ -190,6 +190,7 @@ REFUSALS: dict[int, type[StackwardenError]] = {
     -16: IsolationUnavailableError,  # STACKWARDEN_NO_ISOLATION
     -17: StackwardenError,  # STACKWARDEN_NOT_AVAILABLE
     -18: PolicyError,  # STACKWARDEN_BAD_POLICY
+    -19: StackwardenError,  # STACKWARDEN_INTERRUPTED
 }
 """By the value of a stackwarden_status. A status that is not here is a StackwardenError."""
 

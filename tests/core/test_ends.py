@@ -338,7 +338,7 @@ FREEING = {
     "end_execution": {"end_record", "end_native_execution"},
     "end_callback": {"sw_unregister_switch_callback", "end_callbacks_of"},
     "end_callbacks_of": {"end_block"},
-    "end_block": {"end_thread", "make_thread"},
+    "end_block": {"end_thread", "give_block"},
     "free_span": {"drop_span"},
     "free_name": {"free_record"},
     "free_request": {"remove_request", "end_requests"},

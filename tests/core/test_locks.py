@@ -143,16 +143,17 @@ def indent_of(line):
 
 
 def locked_pieces(lines):
-    """The lines between each sw_lock() and the sw_unlock() in the same block."""
+    """The lines between each sw_lock() and the sw_unlock() in the same block. Refused, the function ends."""
     pieces, begun = [], None
     for number, line in enumerate(lines):
-        if line.strip() == "sw_lock()":
+        if line.strip() == "if not sw_lock():":
             assert begun is None, "locks what is locked already"
+            assert lines[number + 1].split()[0] == "return", "goes on where the lock is refused"
             begun = number
         elif line.strip() == "sw_unlock()":
             assert begun is not None, "unlocks what is not locked"
             assert indent_of(line) == indent_of(lines[begun]), "lock and unlock are in two blocks"
-            pieces.append(lines[begun + 1 : number])
+            pieces.append(lines[begun + 2 : number])
             begun = None
         else:
             assert not re.search(r"\bsw_(?:un)?lock\b", line), line
@@ -213,13 +214,17 @@ PLANTED = {
     "may raise": "_refuse(1, x)",
     "needs the GIL": "_decoded(x)",
     "ends in another block": "if x:\n        sw_unlock()",
-    "is not ended": "",
+    "is not ended": "sw_x = 1",
+    "does not look": "sw_x = 1",
+    "goes on": "sw_x = 1",
 }
+BEGUN = {"does not look": "    sw_lock()\n", "goes on": "    if not sw_lock():\n        pass\n"}
 
 
 @pytest.mark.parametrize("what", PLANTED)
 def test_a_planted_mistake_is_found(sources, what):
-    body = f"    sw_lock()\n    {PLANTED[what]}\n" + "    sw_unlock()\n" * (what != "is not ended")
+    begun = BEGUN.get(what, "    if not sw_lock():\n        return\n")
+    body = f"{begun}    {PLANTED[what]}\n" + "    sw_unlock()\n" * (what != "is not ended")
     with pytest.raises(AssertionError):
         for piece in locked_pieces(body.splitlines()):
             check_piece(piece)
@@ -233,6 +238,7 @@ LOCKS = re.compile(
     r"|\bpthread_(?:mutex|rwlock|spinlock|cond|once|barrier)_t\b|\bSRWLOCK\b|\bCRITICAL_SECTION\b|\bsem_t\b"
     r"|\bstd::(?:\w*mutex|once_flag|\w*semaphore|condition_variable\w*|latch|barrier)\b|\bmtx_t\b|\batomic_flag\b"
     r"|\bPyThread_allocate_lock\b|\bPyMutex\b|\bReentrantLock\(|\bSpinLock\("
+    r"|\bsw_owned_lock (?!\*)"
 )
 IN_A_CHILD = {
     "cython_src/interpose/walk.c": (

@@ -23,6 +23,11 @@
  * thread allocates that thread's block, and where it cannot fails with FULL or NO_MEMORY, changes nothing,
  * and is tried again by the next; later calls of the switching functions allocate nothing, take no lock
  * and make no system call.
+ *
+ * Signal handlers in C.  The switching functions may be called in one, where the runtime itself may switch there. The
+ * others, and the first call on a thread, may be as far as malloc() may: they take a lock, and a handler that interrupted
+ * its holder, another such call on its own thread, gets INTERRUPTED, whatever else a function fails with below. Nothing
+ * was changed then. Any handler may fork.
  */
 #ifndef STACKWARDEN_H
 #define STACKWARDEN_H
@@ -64,7 +69,8 @@ typedef enum {
     STACKWARDEN_OTHER_THREAD = -15, /* a stack with isolation "frames" is resumed on its own thread */
     STACKWARDEN_NO_ISOLATION = -16, /* this isolation is not available here: status() says why */
     STACKWARDEN_NOT_AVAILABLE = -17, /* not on this platform */
-    STACKWARDEN_BAD_POLICY = -18 /* no such policy, or not one for these stacks */
+    STACKWARDEN_BAD_POLICY = -18, /* no such policy, or not one for these stacks */
+    STACKWARDEN_INTERRUPTED = -19 /* in a signal handler, which interrupted the holder of the lock */
 } stackwarden_status;
 
 typedef uint64_t stackwarden_handle; /* 0 names no stack */
@@ -594,6 +600,7 @@ static inline const char *stackwarden_status_text(stackwarden_status status)
     case STACKWARDEN_NO_ISOLATION: return "refused: this isolation cannot be had here, or the stack has none";
     case STACKWARDEN_NOT_AVAILABLE: return "refused: there is no such thing on this platform";
     case STACKWARDEN_BAD_POLICY: return "refused: there is no such policy, or not for these stacks";
+    case STACKWARDEN_INTERRUPTED: return "refused: the caller is a signal handler that interrupted another call";
     }
     return "a status of a newer stackwarden";
 }
