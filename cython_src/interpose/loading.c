@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "patch.h"
 #include "stand_ins.h"
+#include "walk.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -25,10 +26,12 @@ static __thread int opened_here; /* this thread has begun one that nobody saw en
 
 static void patch_new_objects(void)
 {
+    sw_walking before = sw_begin_walk();
     if (sw_has_unpatched()) {
         sw_find_python();
         sw_patch();
     }
+    sw_end_walk(&before);
 }
 
 static int any_unpatched(unsigned long opens)

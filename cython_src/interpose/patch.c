@@ -208,8 +208,11 @@ long sw_patch(void)
 
 long sw_unpatch(void)
 {
+    sw_walking before = sw_begin_walk();
     atomic_store(&is_patching, 0);
-    return patch_all(1);
+    long changed = patch_all(1);
+    sw_end_walk(&before);
+    return changed;
 }
 
 static int read_loads(struct dl_phdr_info *info, size_t size, void *loads)

@@ -25,7 +25,8 @@ const sw_stand_in *sw_find_stand_in(const char *name);
 long sw_patch(void);
 long sw_unpatch(void);
 
-/* Has an object been loaded since sw_patch()? 0 also after sw_unpatch(). */
+/* Has an object been loaded since sw_patch()? 0 also after sw_unpatch(). Who patches because of it does both within one
+ * walk (walk.h), so that nobody turns back in between. */
 int sw_has_unpatched(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* start.c: what the library exports: attach, on and off; and on at once where the library was preloaded.
  *
- * Promises: each may be called from any thread, any number of times. After off a stand-in that is still running, or
- * that is called by an address from an earlier dlsym(), does no more than the function for which it stands in.
+ * Promises: each may be called from any thread, any number of times, and is one step for the others, and for a load that
+ * is patched. After off a stand-in that is still running, or that is called by an address from an earlier dlsym(), does no
+ * more than the function for which it stands in.
  *
  * The layers of the library. Includes and calls go down only:
  *
@@ -36,21 +37,28 @@ EXPORTED int stackwarden_interpose_attach(uint32_t version, const sw_interpose_h
     if (version != SW_INTERPOSE_VERSION) {
         return -1;
     }
+    sw_walking before = sw_begin_walk();
     sw_attach_hooks(core);
+    sw_end_walk(&before);
     return 0;
 }
 
 EXPORTED long stackwarden_interpose_on(void)
 {
+    sw_walking before = sw_begin_walk();
     sw_activate_hooks();
     sw_find_python();
-    return sw_patch();
+    long changed = sw_patch();
+    sw_end_walk(&before);
+    return changed;
 }
 
 EXPORTED long stackwarden_interpose_off(void)
 {
+    sw_walking before = sw_begin_walk();
     long changed = sw_unpatch();
     sw_deactivate_hooks();
+    sw_end_walk(&before);
     return changed;
 }
 

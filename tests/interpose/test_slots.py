@@ -88,3 +88,63 @@ def test_libraries_are_interposed_whatever_they_export(exports, link, others, tm
     library = extensions.program(SWITCHES, folder, *shared, *LINKS[link])
     program = extensions.program(PROGRAM, tmp_path, "-Wl,--no-as-needed", library, "-ldl")
     assert slots(program) == others("position-independent") + SLOTS
+
+
+# A thread loads and unloads while another turns interposition on and off: after off no slot is left.
+RACE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+
+static const char *path;
+static volatile unsigned long loads;
+static volatile int stop;
+
+static void *load(void *unused)
+{
+    while (!stop) {
+        dlclose(dlopen(path, RTLD_NOW));
+        loads++;
+    }
+    return unused;
+}
+
+static void wait_for_loads(unsigned long count)
+{
+    for (unsigned long enough = loads + count; loads < enough;) {
+        sched_yield();
+    }
+}
+
+int main(int count, char **arguments)
+{
+    pthread_t loader;
+    long (*on)(void) = (long (*)(void))dlsym(RTLD_DEFAULT, "stackwarden_interpose_on");
+    long (*off)(void) = (long (*)(void))dlsym(RTLD_DEFAULT, "stackwarden_interpose_off");
+    long on_again = 0;
+    path = arguments[count - 1];
+    pthread_create(&loader, NULL, load, NULL);
+    for (int i = 0; i < 300; i++) {
+        on();
+        wait_for_loads(2);
+        for (volatile int later = 0; later < 100 * (i % 100); later++) {
+        }
+        off();
+        wait_for_loads(2);
+        on_again += off();
+    }
+    stop = 1;
+    pthread_join(loader, NULL);
+    printf("%ld\n", on_again);
+    return 0;
+}
+"""
+
+
+def test_a_load_that_races_with_off_does_not_turn_it_on_again(tmp_path):
+    library = extensions.program(SWITCHES, tmp_path, "-w", "-shared", "-fPIC")
+    loaded = library.rename(tmp_path / "loaded.so")
+    program = extensions.program(RACE, tmp_path, "-w", "-pthread", "-ldl")
+    assert children.run(program, loaded, LD_PRELOAD=LIBRARY).stdout == "0\n"
