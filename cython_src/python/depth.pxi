@@ -87,6 +87,11 @@ cdef class stack_budget:
         self._entered = False
         sw_table.leave_budget(&self._request)
 
+    def __dealloc__(self):
+        """A signal handler's exception may come when it is entered and the with statement does not end it yet."""
+        if self._entered:
+            sw_table.leave_budget(&self._request)
+
 
 def _stack_ends_first():
     """Was it the stack's budget of calls that ran out, and not the user's recursion limit? On 3.11 alone."""

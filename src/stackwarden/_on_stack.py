@@ -22,11 +22,12 @@ class on_stack:  # noqa: N801 (used like a function)
     StackInUseError when it is entered already.
     """
 
+    _request: Request | None = None
+
     def __init__(self, stack: Stack, /) -> None:
         if not isinstance(stack, Stack):
             raise TypeError(f"on_stack() wants a Stack, not {type(stack).__name__}")
         self.stack = stack
-        self._request: Request | None = None
 
     def __enter__(self) -> Stack:
         if self._request is not None:
@@ -49,3 +50,8 @@ class on_stack:  # noqa: N801 (used like a function)
         request, self._request = self._request, None
         assert request is not None
         _leave_stack(request)
+
+    def __del__(self) -> None:
+        """Entered, but a signal handler's exception came before the with statement could end it."""
+        if self._request is not None:
+            self.__exit__(None, None, None)

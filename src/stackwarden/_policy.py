@@ -45,6 +45,8 @@ class stack_policy:  # noqa: N801 (used like a function)
     Raises PolicyError, and StackRangeError for ``assumed_size``; then nothing was changed.
     """
 
+    _is_block = False
+
     def __init__(
         self,
         policy: "Policy | None" = None,
@@ -97,11 +99,12 @@ class stack_policy:  # noqa: N801 (used like a function)
         )
 
     def __enter__(self) -> "Self":
+        self._is_block = True
         return self
 
     def __del__(self) -> None:
-        """Dropped without the end of a block: it is for good."""
-        self._end(for_good=True)
+        """Dropped without a block it is for good. A block ends here where a signal handler raised before its body."""
+        self._end(for_good=not self._is_block)
 
     def __exit__(
         self,

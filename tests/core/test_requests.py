@@ -272,6 +272,15 @@ def test_the_end_of_a_block_takes_no_memory_from_a_stack_that_has_it_by_now(
     anew.unregister()
 
 
+def test_a_block_that_no_with_statement_ends_goes_with_its_object(new_stack):
+    """So CPython 3.14 leaves it where a signal handler raises before the body."""
+    free, native = depth(), current_stack()
+    stack_budget(128 * KIB).__enter__()
+    assert near(depth(), free)
+    on_stack(new_stack()).__enter__()
+    assert current_stack() == native
+
+
 def test_the_middle_one_of_three_ends_first(new_stack):
     stacks, native = [new_stack() for _ in range(3)], current_stack()
     blocks = [begun(on(stack)) for stack in stacks]

@@ -31,7 +31,7 @@ NOT_RAISED_IN = (
     "thread",
     "pool",
 )  # threading and concurrent.futures are left with a lock held, or half done
-HELD = ("callback", "policy", "budget", "register", "notify", "on_stack", "coroutine")
+HELD = ("callback", "policy", "register", "notify", "on_stack", "coroutine")
 
 warnings.simplefilter("ignore")
 threading.stack_size(256 << 10)
