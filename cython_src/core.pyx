@@ -118,7 +118,7 @@ def _stop():
 
 
 cdef void _end_other_threads() noexcept nogil:
-    sw_forget_map()
+    sw_forget_files()
     end_other_threads()
     end_limits_of_other_threads()
 

@@ -2,7 +2,15 @@
 #ifndef __linux__
 #include "bounds.h"
 
-void sw_forget_map(void) {}
+void sw_forget_files(void) {}
+
+int sw_is_entry(uintptr_t address, uintptr_t low, uintptr_t high)
+{
+    (void)address;
+    (void)low;
+    (void)high;
+    return 0;
+}
 
 int sw_map_is_quick(void)
 {
@@ -13,6 +21,29 @@ int sw_is_arena(uintptr_t low, uintptr_t high)
 {
     (void)low;
     (void)high;
+    return 0;
+}
+
+int sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above)
+{
+    (void)address;
+    (void)most_above;
+    seen->in_use = 0;
+    return 0;
+}
+
+int sw_is_as_seen(const sw_seen *seen, uintptr_t address, uintptr_t base)
+{
+    (void)seen;
+    (void)address;
+    (void)base;
+    return 0;
+}
+
+uintptr_t sw_end_of_guard(uintptr_t page, uintptr_t least)
+{
+    (void)page;
+    (void)least;
     return 0;
 }
 

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/seen.h"
 #include "platform/platform.h"
 
 /* ---- guard records: what is known of one stack ---- */
@@ -164,6 +165,13 @@ typedef struct {
     char site[SW_SITE]; /* of Python; or empty */
 } sw_telling;
 
+/* What the map and the pages showed of an unknown stack. */
+typedef struct {
+    sw_handle handle;
+    uintptr_t sp; /* of the outermost entry there that was seen */
+    sw_seen seen;
+} sw_sight;
+
 #define SW_COUNTERS 4 /* thread states that one thread alternates between */
 
 typedef struct sw_thread {
@@ -192,6 +200,8 @@ typedef struct sw_thread {
     uint64_t policies_seen; /* policy_serial when bounds were applied last */
     SW_ATOMIC(int) writes_detached; /* it may be writing to its thread state without the GIL: stop_detached_writes() */
     sw_telling *telling; /* NULL: none, or nothing is checked */
+    sw_sight sights[2]; /* of `transient` and `spare`, in any order: found by their handles */
+    unsigned last_sight; /* the one that was written last */
     struct sw_thread *next;
 } sw_thread;
 

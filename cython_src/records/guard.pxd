@@ -5,6 +5,29 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 
+cdef extern from "bounds/bounds.h" nogil:
+    ctypedef struct sw_seen:
+        uintptr_t low
+        uintptr_t high
+        uintptr_t base
+        uintptr_t top
+        uintptr_t in_use
+
+    int sw_native_bounds(uintptr_t *base, uintptr_t *top)
+    int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
+    bint sw_map_is_quick()
+    void sw_forget_files()
+    bint sw_is_arena(uintptr_t low, uintptr_t high)
+    bint sw_is_resident(uintptr_t base, uintptr_t top)
+    bint sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above)
+    bint sw_is_entry(uintptr_t address, uintptr_t low, uintptr_t high)
+    bint sw_is_as_seen(const sw_seen *seen, uintptr_t address, uintptr_t base)
+    uintptr_t sw_end_of_guard(uintptr_t page, uintptr_t least)
+    int sw_is_readable(uintptr_t address)
+    int sw_is_mapped(uintptr_t base, uintptr_t top)
+    uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)
+
+
 cdef extern from "data/guard.h" nogil:
     enum:
         SW_NATIVE
@@ -112,6 +135,11 @@ cdef extern from "data/guard.h" nogil:
         const void *caller
         char *site
 
+    ctypedef struct sw_sight:
+        sw_handle handle
+        uintptr_t sp
+        sw_seen seen
+
     ctypedef struct sw_thread:
         sw_record *current
         sw_counter *own_counter
@@ -124,6 +152,8 @@ cdef extern from "data/guard.h" nogil:
         uint64_t ident
         uint64_t serial
         uint64_t checked_version
+        sw_sight[2] sights
+        unsigned last_sight
         uint64_t pending_switches
         sw_handle from_handle
         uintptr_t from_base
@@ -209,15 +239,3 @@ cdef extern from "platform/platform.h" nogil:
     uint64_t sw_thread_ident()
     void sw_yield()
     void *sw_allocate_pages(size_t size)
-
-
-cdef extern from "bounds/bounds.h" nogil:
-    int sw_native_bounds(uintptr_t *base, uintptr_t *top)
-    int sw_mapping_of(uintptr_t address, uintptr_t *low, uintptr_t *high)
-    bint sw_map_is_quick()
-    void sw_forget_map()
-    bint sw_is_arena(uintptr_t low, uintptr_t high)
-    bint sw_is_resident(uintptr_t base, uintptr_t top)
-    int sw_is_readable(uintptr_t address)
-    int sw_is_mapped(uintptr_t base, uintptr_t top)
-    uintptr_t sw_lowest_readable(uintptr_t base, uintptr_t top)

@@ -32,6 +32,7 @@ FLAGS_OF_FOLDERS = {
 }
 FLAGS_OF_FILES = {
     "maps_probe.c": ["-Icython_src/bounds"],
+    "pages_probe.c": ["-Icython_src/bounds"],
     "registers.c": ["-Iadapters/asm"],
     "runtime.c": ['-DNAME="lint"'],
 }

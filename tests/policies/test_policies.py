@@ -1,5 +1,6 @@
 """Policies: what is made of the bounds of a stack, for one stack, a thread, the process, by whatever switch."""
 
+import ctypes
 import sys
 import threading
 
@@ -406,6 +407,7 @@ def test_exact_for_unknown_stacks_guesses_nothing(probe, memory):
         return stack.bounds_from, stack.policy
 
     base = memory(4 * MIB)
+    ctypes.memset(base, 1, 1)  # in use at its low end: maybe another stack's
     with stack_policy(unknown="exact"):
         assert probe.call_on(base, 4 * MIB, look) == ("estimate", "disabled")
     probe.forbid(base, 4 * MIB - 192 * KIB)

@@ -253,7 +253,13 @@ def test_a_call_with_less_than_min_stack_left_goes_to_another_stack(foreign, are
 
 
 def test_and_so_is_one_on_a_stack_whose_end_nobody_knows(foreign, area):
-    assert goes_elsewhere(foreign, area, 4 * 1024 * KIB, min_stack=128 * KIB)
+    def several(size):
+        base = area(size)
+        ctypes.memset(base, 1, 1)  # in use at its low end: maybe another stack's
+        return base
+
+    assert goes_elsewhere(foreign, several, 4 * 1024 * KIB, min_stack=128 * KIB)
+    assert not goes_elsewhere(foreign, area, 4 * 1024 * KIB, min_stack=128 * KIB)
 
 
 def test_a_thread_of_a_pool_with_64_kib_stacks_runs_python_that_needs_more(foreign, area):

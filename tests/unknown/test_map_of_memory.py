@@ -18,7 +18,8 @@ PAGE = 4096
 
 @pytest.fixture(scope="module")
 def maps():
-    module = extensions.build([HERE / "maps_probe.c"], "maps_probe", include=[BOUNDS])
+    sources = [HERE / "maps_probe.c", BOUNDS / "proc_files.c"]
+    module = extensions.build(sources, "maps_probe", include=[BOUNDS])
     return extensions.load(module)
 
 

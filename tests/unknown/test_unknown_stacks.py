@@ -42,8 +42,8 @@ def test_a_mapping_whose_ends_are_near_is_the_stack(probe, area):
     assert (stack.base, stack.size, stack.bounds_from) == (base, size, "map")
 
 
-def test_the_status_in_c_says_that_the_bounds_are_known(probe, capi, area):
-    small, large = area(192 * KIB), area(4 * MIB)
+def test_the_status_in_c_says_that_the_bounds_are_known(probe, capi, area, several):
+    small, large = area(192 * KIB), several(4 * MIB)
     assert probe.call_on(small, 192 * KIB, capi.attached.sync) == capi.DONE
     assert probe.call_on(large, 4 * MIB, capi.attached.sync) == capi.UNKNOWN_STACK
 
@@ -66,8 +66,8 @@ def test_a_guard_that_the_map_does_not_show_is_found(probe, area):
     assert (stack.base, stack.bounds_from) == (middle, "map")
 
 
-def test_a_mapping_is_taken_for_no_more_than_the_assumed_size(probe, area):
-    base, size = area(4 * MIB), 4 * MIB
+def test_a_mapping_is_taken_for_no_more_than_the_assumed_size(probe, several):
+    base, size = several(4 * MIB), 4 * MIB
     found, stack, stack_pointer = seen_on(probe, base, size)
     assert found is None
     assert stack.top == base + size
@@ -76,14 +76,14 @@ def test_a_mapping_is_taken_for_no_more_than_the_assumed_size(probe, area):
 
 
 @pytest.mark.parametrize("above", [130, 170, 210, 250])
-def test_an_end_that_may_be_a_neighbours_leaves_room_to_free(probe, area, above):
-    base = area(4 * MIB)
+def test_an_end_that_may_be_a_neighbours_leaves_room_to_free(probe, several, above):
+    base = several(4 * MIB)
     _, stack, stack_pointer = seen_on(probe, base, 4 * MIB - above * KIB)
     assert room_to_free() <= stack_pointer - stack.base < ASSUMED
 
 
-def test_one_that_begins_inside_the_range_of_another_gets_room_to_free(probe, area):
-    base, size = area(4 * MIB), 2 * MIB
+def test_one_that_begins_inside_the_range_of_another_gets_room_to_free(probe, several):
+    base, size = several(4 * MIB), 2 * MIB
     found = probe.call_on_neighbours(base + size, size, lambda: seen(probe))
     assert len(found) == size // (64 * KIB)
     assert min(stack_pointer - stack.base for _, stack, stack_pointer in found) >= room_to_free()
@@ -150,9 +150,9 @@ def test_a_thread_that_goes_deeper_keeps_the_bounds_that_end_its_recursion(probe
     assert second == first
 
 
-def test_one_that_is_below_what_was_assumed_gets_room_again(probe, area):
+def test_one_that_is_below_what_was_assumed_gets_room_again(probe, several):
     """CPython aborts the process in the margin above the base."""
-    base = area(4 * MIB)
+    base = several(4 * MIB)
     first, second = bases_at(probe, base, 4 * MIB, ASSUMED if COUNTS else ASSUMED - 16 * KIB)
     assert second <= first - 3 * stackwarden.status()["margin"]
     assert second < first
@@ -196,8 +196,8 @@ def test_an_answer_is_dropped_when_the_memory_reaches_lower(probe, area, map_ane
     assert seen_on(probe, whole, size)[1].base == whole
 
 
-def test_an_estimate_is_dropped_when_its_memory_became_a_small_stack(probe, area, map_anew):
-    whole, size = area(4 * MIB), 4 * MIB
+def test_an_estimate_is_dropped_when_its_memory_became_a_small_stack(probe, several, map_anew):
+    whole, size = several(4 * MIB), 4 * MIB
     assert seen_on(probe, whole, size)[1].bounds_from == "estimate"
     map_anew(whole, size)
     probe.forbid(whole, size - 128 * KIB)
@@ -255,8 +255,8 @@ def test_a_foreign_thread_that_runs_on_an_unknown_stack(probe, area):
     assert probe.call_in_thread(work, native, 256 * KIB) == (base, "native")
 
 
-def test_the_assumed_size_can_be_chosen(probe, area):
-    base, size = area(4 * MIB), 4 * MIB
+def test_the_assumed_size_can_be_chosen(probe, several):
+    base, size = several(4 * MIB), 4 * MIB
     with stackwarden.stack_policy(assumed_size="1M"):
         assert stackwarden.status()["assumed_size"] == MIB
         assert seen_on(probe, base, size)[1].size == MIB
