@@ -25,7 +25,8 @@
  *   swpy_apply_budgets(ts, thread, to)   the budgets of blocks have changed for `to`, which is current on any thread or
  *                                      on none
  *   swpy_set_budget(ts, thread, to, budget)
- *                                      the stack's own budget, in bytes / 16; 0: refused, too many calls are active
+ *                                      the stack's own budget, in bytes; 0: refused, too many calls are active
+ *   swpy_can_withhold(bytes)           can a budget withhold so much?
  *   swpy_drop_passed_budget(to, sp)    `sp` is below the low end of a budget: all budgets of `to` are dropped
  *   swpy_low_end(record)               the base as CPython is told: budgets raise it
  *
@@ -115,13 +116,13 @@ static inline void swpy_sum_requests(sw_record_cold *cold)
     }
 }
 
-/* Bytes / 16 above the base that all budgets of a stack withhold. CPython raises `reserve` bytes above that. */
-static inline uint32_t swpy_withheld_by_budgets(const sw_record *record)
+/* Bytes above the base that all budgets of a stack withhold. CPython raises `reserve` bytes above that. */
+static inline uintptr_t swpy_withheld_by_budgets(const sw_record *record)
 {
     const sw_record_cold *cold = sw_cold_of(record);
     uintptr_t size = record->top - record->base;
-    uintptr_t may_be_used = ((uintptr_t)cold->own_budget << 4) + swpy_protection.reserve;
-    uint32_t own = cold->own_budget != 0 && may_be_used < size ? (uint32_t)((size - may_be_used) >> 4) : 0;
+    uintptr_t may_be_used = cold->own_budget + swpy_protection.reserve;
+    uintptr_t own = cold->own_budget != 0 && may_be_used < size ? size - may_be_used : 0;
     return own > cold->withheld_by_requests ? own : cold->withheld_by_requests;
 }
 

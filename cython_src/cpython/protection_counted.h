@@ -21,7 +21,7 @@ static inline int *swpy_remaining(PyThreadState *ts);
 
 static inline uintptr_t swpy_low_end(const sw_record *record)
 {
-    return record->base + ((uintptr_t)swpy_withheld_by_budgets(record) << 4);
+    return record->base + swpy_withheld_by_budgets(record);
 }
 
 static inline int swpy_levels(size_t size)
@@ -35,7 +35,7 @@ static inline int swpy_levels(size_t size)
 /* The levels that fit into a stack, or into its own budget. */
 static inline int swpy_levels_of(const sw_record *record)
 {
-    uintptr_t budget = (uintptr_t)sw_cold_of(record)->own_budget << 4;
+    uintptr_t budget = sw_cold_of(record)->own_budget;
     uintptr_t size = record->top - record->base;
     return swpy_levels(budget != 0 && budget < size ? budget : size);
 }
@@ -253,12 +253,18 @@ static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_r
     }
 }
 
+static inline int swpy_can_withhold(uintptr_t bytes)
+{
+    (void)bytes;
+    return 1;
+}
+
 #define SWPY_SPARE_LEVELS 60 /* must remain: below 0 CPython aborts the process in a handler of an overflow */
 
-static inline int swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+static inline int swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t budget)
 {
     sw_record_cold *cold = sw_cold_of(to);
-    uint32_t before = cold->own_budget;
+    uintptr_t before = cold->own_budget;
     sw_counter *counter = swpy_find_counter(ts, thread);
     if (counter == NULL && to == thread->native) {
         counter = swpy_new_counter(ts, thread);

@@ -21,7 +21,7 @@ static inline uintptr_t *swpy_bounds(PyThreadState *ts)
 
 static inline uintptr_t swpy_low_end(const sw_record *record)
 {
-    return record->base + ((uintptr_t)record->withheld << 4);
+    return record->base + ((uintptr_t)record->withheld << SW_WITHHELD_SHIFT);
 }
 
 /* The top of an unknown stack is odd: such bounds never count as right. */
@@ -103,10 +103,21 @@ static inline void swpy_fill_budget(PyThreadState *ts, sw_thread *thread, uintpt
     (void)request; /* its `withheld` says all */
 }
 
+static inline int swpy_can_withhold(uintptr_t bytes)
+{
+    return bytes >> SW_WITHHELD_SHIFT <= UINT32_MAX;
+}
+
+/* Requires: nothing is withheld that swpy_can_withhold() refuses. */
+static inline uint32_t swpy_units_withheld(const sw_record *record)
+{
+    return (uint32_t)(swpy_withheld_by_budgets(record) >> SW_WITHHELD_SHIFT);
+}
+
 static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to)
 {
     swpy_sum_requests(sw_cold_of(to));
-    to->withheld = swpy_withheld_by_budgets(to);
+    to->withheld = swpy_units_withheld(to);
     for (sw_thread *other = sw_process.threads; other != NULL; other = other->next) {
         if (other->ident != 0 && other->current == to) {
             other == thread ? swpy_protect(ts, thread, to) : swpy_protect_elsewhere(other, to, to);
@@ -114,12 +125,12 @@ static inline void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_r
     }
 }
 
-static inline int swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+static inline int swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t budget)
 {
     (void)ts;
     (void)thread;
     sw_cold_of(to)->own_budget = budget;
-    to->withheld = swpy_withheld_by_budgets(to);
+    to->withheld = swpy_units_withheld(to);
     return 1;
 }
 

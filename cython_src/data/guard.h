@@ -52,7 +52,7 @@ typedef struct sw_record {
     uint8_t contested : 1; /* told again while another chain was suspended on it: evidence.pxd */
     union {
         int32_t depth_used; /* calls in use here, while those of another stack are counted down (3.11 to 3.13) */
-        uint32_t withheld; /* bytes / 16 above the base that budgets withhold (3.14 and later) */
+        uint32_t withheld; /* bytes >> SW_WITHHELD_SHIFT above the base that budgets withhold (3.14 and later) */
     };
     uint64_t switches; /* how often it became current */
     uint32_t high_water; /* bytes / 16 in use at the lowest stack pointer seen */
@@ -64,6 +64,8 @@ typedef struct sw_record {
 #if UINTPTR_MAX > 0xFFFFFFFF
 _Static_assert(sizeof(sw_record) == 64, "a record is one cache line");
 #endif
+
+#define SW_WITHHELD_SHIFT 8 /* 32 bits hold all of the largest stack that is told: SW_MOST_SIZE */
 
 /* A handle is (generation << 32) | index; record 0 is never used, so 0 names nothing. */
 typedef uint64_t sw_handle;
@@ -86,7 +88,7 @@ typedef struct sw_request {
     sw_place stack; /* whose bounds are requested; of a budget the handle alone */
     sw_place outer; /* of bounds: the stack around the block, and around those that it is nested in */
     const struct sw_execution *chain; /* of bounds: loaded when the block began */
-    uint32_t withheld; /* by a budget: bytes / 16 above the base ... */
+    uintptr_t withheld; /* by a budget: bytes above the base ... */
     int32_t calls; /* ... and the calls that its stack may have in all (3.11 to 3.13) */
     int32_t limit; /* a recursion limit: depth/limits.pxd */
     uint8_t which, policy; /* of a policy: sw_policy_kind, sw_policy */
@@ -98,8 +100,8 @@ typedef struct sw_record_cold {
     struct sw_record *next_retired; /* retired before it, and not yet ended: records/ends.pxd */
     struct sw_span *span; /* of a record that fills granules of a whole leaf; or NULL */
     sw_request *budgets; /* of blocks; the newest first */
-    uint32_t own_budget; /* Stack.budget: bytes / 16 from the top that may be used; 0: all of the stack */
-    uint32_t withheld_by_requests; /* bytes / 16: the most that one of `budgets` withholds */
+    uintptr_t own_budget; /* Stack.budget: bytes from the top that may be used; 0: all of the stack */
+    uintptr_t withheld_by_requests; /* bytes: the most that one of `budgets` withholds */
     uint32_t painted; /* bytes / 16 above the base that Stack.paint() filled; 0: none */
     int32_t calls; /* the fewest that one of `budgets` allows in all (3.11 to 3.13); 0: there is none */
     int32_t calls_below; /* of the stacks that it was entered from by nested calls, which count here too (3.11) */

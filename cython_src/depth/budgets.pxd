@@ -8,7 +8,7 @@ process: a margin and SW_BUDGET_RESERVE must be left between the stack pointer a
 blocks form a set, of which the narrowest is effective; each ends with its own block, on whichever thread.
 """
 
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uintptr_t
 
 from depth.checks cimport used_of
 from records.execution cimport PyThreadState
@@ -17,6 +17,7 @@ from records.protection cimport *
 from records.records cimport handle_of, record_of
 from records.requests cimport make_request, remove_request, request_of
 from stackwarden cimport (
+    STACKWARDEN_BAD_RANGE,
     STACKWARDEN_DETACHED,
     STACKWARDEN_DONE,
     STACKWARDEN_INTERRUPTED,
@@ -40,10 +41,10 @@ cdef extern from * nogil:
 
 # ---- for a block ----
 
-cdef inline uint32_t withheld_above(const sw_record *record, uintptr_t low_end) noexcept nogil:
-    """Bytes / 16 above the base that a budget withholds whose lowest usable address is `low_end`."""
+cdef inline uintptr_t withheld_above(const sw_record *record, uintptr_t low_end) noexcept nogil:
+    """Bytes above the base that a budget withholds whose lowest usable address is `low_end`."""
     cdef uintptr_t base = low_end - swpy_protection.reserve
-    return <uint32_t>((base - record.base) >> 4) if low_end > record.base + swpy_protection.reserve else 0
+    return base - record.base if low_end > record.base + swpy_protection.reserve else 0
 
 
 cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_request *token) noexcept nogil:
@@ -65,6 +66,8 @@ cdef inline stackwarden_status sw_enter_budget(uintptr_t low_end, stackwarden_re
         return status
     thread = this_thread()
     record = thread.current
+    if not swpy_can_withhold(withheld_above(record, low_end)):
+        return STACKWARDEN_BAD_RANGE
     if not sw_lock():
         return STACKWARDEN_INTERRUPTED
     request = make_request(&sw_cold_of(record).budgets, token)
@@ -115,7 +118,9 @@ cdef inline stackwarden_status set_budget(sw_record *record, uintptr_t budget) n
         return STACKWARDEN_IN_USE
     if budget and budget < used_of(record, sp) + swpy_protection.margin + SW_BUDGET_RESERVE:
         return STACKWARDEN_TOO_SMALL
-    if not swpy_set_budget(ts, thread, record, <uint32_t>(budget >> 4)):
+    if budget and not swpy_can_withhold(record.top - record.base - budget):
+        return STACKWARDEN_BAD_RANGE
+    if not swpy_set_budget(ts, thread, record, budget):
         return STACKWARDEN_TOO_SMALL
     if thread.current is record:
         swpy_protect(ts, thread, record)

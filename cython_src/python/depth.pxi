@@ -49,7 +49,8 @@ cdef class stack_budget:
     have their own. On 3.11 to 3.13, which count calls, it is an estimate. One C frame of more than
     ``status()["margin"]`` bytes can jump it.
 
-    Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already.
+    Raises StackTooSmallError, on entering, under a margin and 16 KiB; StackInUseError when it is entered already;
+    StackRangeError on a native stack without a limit, from 3.14 on.
     As a decorator it raises TypeError for what a call does not run: async functions and generator functions.
     """
 

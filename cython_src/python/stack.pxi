@@ -130,7 +130,7 @@ cdef class Stack:
         stack_budget() is effective there.
         """
         cdef sw_record *record = self._record()
-        return <uint64_t>sw_cold_of(record).own_budget << 4 or None
+        return sw_cold_of(record).own_budget or None
 
     @budget.setter
     def budget(self, size):

@@ -101,7 +101,7 @@ cdef extern from "data/guard.h" nogil:
         sw_place stack
         sw_place outer
         const sw_execution *chain
-        uint32_t withheld
+        uintptr_t withheld
         int32_t calls
         int32_t limit
         uint8_t which
@@ -119,8 +119,8 @@ cdef extern from "data/guard.h" nogil:
         sw_record *next_retired
         sw_span *span
         sw_request *budgets
-        uint32_t own_budget
-        uint32_t withheld_by_requests
+        uintptr_t own_budget
+        uintptr_t withheld_by_requests
         uint32_t painted
         int32_t calls
         int32_t calls_below

@@ -1,7 +1,7 @@
 """CPython's stack protection for Cython: the interface that cpython/protection.h explains."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uintptr_t
 
 from records.execution cimport PyThreadState, sw_counter
 from records.guard cimport sw_record, sw_request, sw_thread
@@ -41,7 +41,8 @@ cdef extern from "cpython/protection.h" nogil:
         PyThreadState *ts, sw_thread *thread, uintptr_t sp, uintptr_t low_end, sw_request *request)
     void swpy_apply_budgets(PyThreadState *ts, sw_thread *thread, sw_record *to)
     void swpy_protect_elsewhere(sw_thread *thread, const sw_record *record, sw_record *to)
-    bint swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uint32_t budget)
+    bint swpy_set_budget(PyThreadState *ts, sw_thread *thread, sw_record *to, uintptr_t budget)
+    bint swpy_can_withhold(uintptr_t bytes)
     void swpy_drop_passed_budget(sw_record *to, uintptr_t sp)
     uintptr_t swpy_low_end(const sw_record *record)
     bint swpy_stack_ends_first(sw_thread *thread)

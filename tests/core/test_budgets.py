@@ -1,5 +1,10 @@
 """A budget keeps Python from using more of a stack, and goes away with its block."""
 
+import ctypes
+import mmap
+import resource
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -11,6 +16,8 @@ from stackwarden._core import _stack_pointer
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
+PRIVATE_NO_RESERVE = mmap.MAP_PRIVATE | 0x4000  # MAP_NORESERVE
 # What the counters of 3.11 to 3.13 make of bytes is an estimate, for the worst call that was measured.
 COUNTED = stackwarden.status()["mechanism"] in ("counter", "combined-counter")
 
@@ -283,3 +290,67 @@ def test_a_sync_below_it_lifts_it_for_good(probe, effective_bounds):
     assert probe.sync_below(256 * KIB) == 0
     assert effective_bounds()["hard"] == real
     assert stack.budget is None
+
+
+# ---- large stacks ----
+
+
+@pytest.fixture
+def on_a_huge_stack(probe):
+    """on_a_huge_stack(size, function): on a registered stack of addresses without memory."""
+
+    def run(size, function):
+        memory = mmap.mmap(-1, size, flags=PRIVATE_NO_RESERVE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        with stackwarden.register_stack(base, size) as stack:
+            try:
+                return probe.call_on(
+                    base, size, lambda: (stackwarden.sync_stack(), function(stack))[1]
+                )
+            finally:
+                stackwarden.sync_stack()
+
+    return run
+
+
+@pytest.mark.parametrize("size", [64 * GIB + MIB, 100 * GIB, 1024 * GIB])
+@pytest.mark.parametrize("how", ["of a block", "of the stack"])
+def test_a_budget_of_a_large_stack_is_no_larger_than_asked_for(on_a_huge_stack, size, how):
+    def work(stack):
+        if how == "of a block":
+            with stack_budget(256 * KIB):
+                return used_until_it_raises()
+        stack.budget = 256 * KIB
+        assert stack.budget == 256 * KIB
+        return used_until_it_raises()
+
+    used = on_a_huge_stack(size, work)
+    # A stack of 256 KiB does not hold this recursion on 3.11 (docs/limits.md), nor does a budget of as much.
+    assert used <= (256 if how == "of a block" or sys.version_info >= (3, 12) else 384) * KIB
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY,
+    reason="the stack's size is limited for good here",
+)
+def test_a_native_stack_without_a_limit_has_a_budget_or_refuses_it(child):
+    program = """
+        import stackwarden
+
+        stack = stackwarden.current_stack()
+        assert stack.size > 1 << 40, stack
+        for begin in (stackwarden.stack_budget("1M").__enter__, lambda: setattr(stack, "budget", 1 << 20)):
+            try:
+                begin()
+            except stackwarden.StackRangeError:
+                print("refused", stack.budget)
+            else:
+                print("begun", bool(stack.budget))
+                break
+    """
+    start = f"""
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY,) * 2)
+        os.execv(sys.executable, [sys.executable, "-c", {textwrap.dedent(program)!r}])
+    """
+    assert child(start).stdout == ("begun False\n" if COUNTED else "refused None\nrefused None\n")

@@ -450,7 +450,8 @@ static inline stackwarden_status stackwarden_drain(void)
  * 3.13, which count calls, it is an estimate. A C frame larger than a margin (16 KiB, status()["margin"]) can skip it.
  * Requires: attached.
  * Fails with: TOO_SMALL: `low_end` is less than a margin and 16 KiB below the stack pointer, where CPython might abort
- *   the process; UNKNOWN_STACK: no record holds the stack pointer; DETACHED; NO_MEMORY. Then nothing was changed. */
+ *   the process; BAD_RANGE: a terabyte or more of the stack would be withheld (a native one without a limit);
+ *   UNKNOWN_STACK: no record holds the stack pointer; DETACHED; NO_MEMORY. Then nothing was changed. */
 static inline stackwarden_status stackwarden_enter_budget(const void *low_end, stackwarden_request *request)
 {
     return STACKWARDEN_CALL_(enter_budget, ((uintptr_t)low_end, request));
