@@ -8,12 +8,12 @@
 #define _GNU_SOURCE
 #include "fallback.h"
 #include "machine.h"
+#include "other_libc.h"
 #include "patch.h"
 #include "stand_ins.h"
 #include "walk.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -69,7 +69,7 @@ static void forget_opens(void)
 
 void sw_patch_before_forks(void)
 {
-    pthread_atfork(patch_before_fork, NULL, forget_opens);
+    sw_at_fork(patch_before_fork, NULL, forget_opens);
 }
 
 /* See SW_DEFINE_DECIDED. */

@@ -16,11 +16,13 @@
  *      objects.c                                loaded objects, their symbols, definitions of functions
  *      walk.c                                   walks over loaded objects, and forks
  *      hooks.h      machine.h                   the contract with the core; what depends on the processor
+ *      other_libc.h                             what depends on the C library
  *
  * connect.h is the core's way to the library. */
 #define _GNU_SOURCE
 #include "active_hooks.h"
 #include "fallback.h"
+#include "other_libc.h"
 #include "patch.h"
 #include "stand_ins.h"
 #include "walk.h"
@@ -88,7 +90,7 @@ static int is_turned_off(const char *words)
 
 __attribute__((constructor)) static void start(void)
 {
-    if (is_turned_off(getenv("STACKWARDEN"))) {
+    if (!sw_is_glibc() || is_turned_off(getenv("STACKWARDEN"))) {
         return;
     }
     sw_hold_forks();

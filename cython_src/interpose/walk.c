@@ -4,6 +4,7 @@
 #include "walk.h"
 
 #include "../platform/owned_lock.h"
+#include "other_libc.h"
 
 static sw_owned_lock lock;
 
@@ -44,5 +45,5 @@ static void let_go(void)
 
 void sw_hold_forks(void)
 {
-    pthread_atfork(hold, let_go, let_go);
+    sw_at_fork(hold, let_go, let_go);
 }

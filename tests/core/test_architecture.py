@@ -221,6 +221,7 @@ def test_version_macros_are_looked_at_in_one_folder():
 
 # The library of interposition: its files, the lowest first. A header belongs to its .c file's layer.
 LAYERS = [
+    {"other_libc"},
     {"hooks", "machine", "walk"},
     {"objects"},
     {"patch", "fallback", "pauses"},
