@@ -25,7 +25,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
-from stackwarden._variables import OFF
+from _stackwarden_start.variables import OFF
 from stackwarden.errors import (
     AdapterError,
     AdapterInstalledError,

@@ -34,6 +34,7 @@ from interpose.core_hooks cimport (
     sw_interpose_find,
     sw_interpose_load,
     turn_interposition,
+    unwritten_slots,
 )
 from interpose.seen_stacks cimport sw_interposition
 from records.ends cimport end_retired, finish_ends
@@ -74,7 +75,7 @@ from stackwarden._contract import (
     refusal_of_paint,
     refusal_of_range,
 )
-from stackwarden._variables import OFF
+from _stackwarden_start.variables import OFF
 from stackwarden.errors import MechanismError, StackExit, StackInUseError, StackRangeError, refusal
 
 
@@ -183,7 +184,7 @@ cdef _start():
             turn_off(&sw_table)
         else:
             start_listening()
-            sw_interposition.preloaded = connect_interposition()
+            sw_interposition.preloaded = connect_interposition() and unwritten_slots() >= 0
 
 
 _start()

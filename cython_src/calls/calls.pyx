@@ -15,9 +15,9 @@ cimport stackwarden
 from stackwarden.callables cimport refuse_unless_run
 from stackwarden.sizes cimport size_of
 
+from _stackwarden_start.variables import OFF
 from stackwarden._greenlets import GREENLETS_MODULE, watch
 from stackwarden._status import status as package_status
-from stackwarden._variables import OFF
 from stackwarden.callables import refuse_undecorated
 from stackwarden.errors import refusal
 

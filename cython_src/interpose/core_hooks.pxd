@@ -49,6 +49,7 @@ cdef extern from "interpose/connect.h" nogil:
     const char *SW_INTERPOSE_ATTACH
     const char *SW_INTERPOSE_ON
     const char *SW_INTERPOSE_OFF
+    const char *SW_INTERPOSE_UNWRITTEN
 
     ctypedef enum sw_entry:
         SW_RIGHT
@@ -312,13 +313,20 @@ cdef inline bint connect_interposition() noexcept nogil:
     sw_core_hooks.outermost_exit = interposed_outermost_exit
     sw_core_hooks.made = interposed_made
     sw_core_hooks.jump = interposed_jump
-    return attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
+    sw_interposition.connected = attach != NULL and attach(SW_INTERPOSE_VERSION, &sw_core_hooks) == 0
+    return sw_interposition.connected
 
 
 cdef inline long turn_interposition(const char *way) noexcept nogil:
-    """SW_INTERPOSE_ON or _OFF: the number of slots that were changed; -1: there is no library."""
+    """SW_INTERPOSE_ON or _OFF: the number of slots that were changed. SW_INTERPOSE_UNWRITTEN: of those that could
+    not be. -1: there is no library."""
     cdef sw_interpose_turn turn = <sw_interpose_turn>sw_interpose_find(way)
-    return turn() if turn != NULL else -1
+    return turn() if turn != NULL and sw_interposition.connected else -1
+
+
+cdef inline long unwritten_slots() noexcept nogil:
+    """How many slots the library could not change; -1: interposition is off."""
+    return turn_interposition(SW_INTERPOSE_UNWRITTEN)
 
 
 cdef inline long suspended_by_interposition() noexcept nogil:

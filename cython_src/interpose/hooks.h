@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define SW_INTERPOSE_VERSION 5u /* of all that this file says: core and library must agree */
+#define SW_INTERPOSE_VERSION 6u /* of all that this file says: core and library must agree */
 
 typedef enum {
     SW_RIGHT, /* the bounds were right */
@@ -45,12 +45,14 @@ typedef struct {
  * attach: these hooks are called from now on, as long as the process lives. 0, or -1: another version.
  * on: calls of the functions in the tables (stand_ins.h) go through the library, in all objects that are loaded now or
  *     later. The number of slots that were changed.
- * off: the reverse of on. The number of slots. */
+ * off: the reverse of on. The number of slots.
+ * unwritten: how many slots could not be changed, and are as they were; -1 while interposition is off. */
 typedef int (*sw_interpose_attach)(uint32_t version, const sw_interpose_hooks *hooks);
 typedef long (*sw_interpose_turn)(void);
 
 #define SW_INTERPOSE_ATTACH "stackwarden_interpose_attach"
 #define SW_INTERPOSE_ON "stackwarden_interpose_on"
 #define SW_INTERPOSE_OFF "stackwarden_interpose_off"
+#define SW_INTERPOSE_UNWRITTEN "stackwarden_interpose_unwritten"
 
 #endif

@@ -14,9 +14,12 @@
 __asm__(".weak __tls_get_addr");
 #endif
 
+/* musl has no contexts. */
+__asm__(".weak getcontext\n.weak makecontext");
+
 /* What glibc's pthread_atfork(), which is linked statically, calls; musl has not got it. */
-extern int sw_register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object) __asm__(
-    "__register_atfork") __attribute__((weak));
+extern int sw_register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                              void *object) __asm__("__register_atfork") __attribute__((weak));
 extern void *sw_this_object __asm__("__dso_handle") __attribute__((visibility("hidden")));
 
 static inline int sw_is_glibc(void)

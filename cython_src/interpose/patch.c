@@ -101,7 +101,7 @@ static int write_slot(const sw_object *in, void **slot, void *value)
 
 typedef struct {
     int back; /* to the definitions */
-    long changed;
+    long changed, unwritten;
 } pass;
 
 static uint32_t symbol_of(const ElfW(Rela) *relocation)
@@ -136,7 +136,9 @@ static void patch_slot(pass *self, const sw_object *in, const ElfW(Rela) *reloca
         return;
     }
     if (self->back ? value == function->instead : is_ours_to_change(in, relocation, value, real)) {
-        self->changed += write_slot(in, slot, self->back ? real : function->instead);
+        int written = write_slot(in, slot, self->back ? real : function->instead);
+        self->changed += written;
+        self->unwritten += !written;
     }
 }
 
@@ -175,6 +177,7 @@ static int is_excluded(const sw_object *in)
 
 static _Atomic unsigned long long loads_seen; /* dlpi_adds at the last pass */
 static atomic_int is_patching;
+static atomic_long unwritten_slots; /* of the last pass */
 
 static int patch_object(struct dl_phdr_info *info, size_t size, void *context)
 {
@@ -191,8 +194,9 @@ static int patch_object(struct dl_phdr_info *info, size_t size, void *context)
 
 static long patch_all(int back)
 {
-    pass self = {back, 0};
+    pass self = {back, 0, 0};
     sw_walk(patch_object, &self);
+    atomic_store(&unwritten_slots, self.unwritten);
     return self.changed;
 }
 
@@ -213,6 +217,11 @@ long sw_unpatch(void)
     long changed = patch_all(1);
     sw_end_walk(&before);
     return changed;
+}
+
+long sw_unwritten_slots(void)
+{
+    return atomic_load(&is_patching) ? atomic_load(&unwritten_slots) : -1;
 }
 
 static int read_loads(struct dl_phdr_info *info, size_t size, void *loads)

@@ -25,6 +25,10 @@ const sw_stand_in *sw_find_stand_in(const char *name);
 long sw_patch(void);
 long sw_unpatch(void);
 
+/* How many slots the last sw_patch() could not change, because nothing may be written there; -1 after sw_unpatch(), and
+ * before the first sw_patch(). */
+long sw_unwritten_slots(void);
+
 /* Has an object been loaded since sw_patch()? 0 also after sw_unpatch(). Who patches because of it does both within one
  * walk (walk.h), so that nobody turns back in between. */
 int sw_has_unpatched(void);

@@ -27,7 +27,8 @@ cdef extern from * nogil:
     #define SW_GUARD_AT_MOST ((uintptr_t)64 << 10) /* bytes that registration trims as guard pages */
 
     static struct {
-        int preloaded; /* the library was in the process before the core, and is on for good */
+        int connected; /* the library calls the core's hooks while it is on */
+        int preloaded; /* it was on before the core came, and is for good */
         long begun; /* interpositions that have not ended */
         int frames; /* isolation "frames" for switches, and for stacks that are made from now on */
         uint64_t mended; /* entries that found the bounds of another stack */
@@ -41,6 +42,7 @@ cdef extern from * nogil:
     const uintptr_t SW_GUARD_AT_MOST
 
     ctypedef struct sw_interposition_block:
+        int connected
         int preloaded
         long begun
         int frames

@@ -64,13 +64,18 @@ EXPORTED long stackwarden_interpose_off(void)
     return changed;
 }
 
+EXPORTED long stackwarden_interpose_unwritten(void)
+{
+    return sw_unwritten_slots();
+}
+
 static int is_word(const char *at, const char *word)
 {
     const size_t length = strlen(word);
     return strncmp(at, word, length) == 0 && strchr(", ", at[length]) != NULL;
 }
 
-/* STACKWARDEN=off: is the last of its words about that one that says so? As _variables.py reads it. */
+/* STACKWARDEN=off: is the last of its words about that one that says so? As _stackwarden_start/variables.py reads it. */
 static int is_turned_off(const char *words)
 {
     int off = 0;

@@ -81,7 +81,7 @@ def _counters():
     """What changes."""
     end_retired()
     return Py_BuildValue(
-        "{sK sK sK s(iii) sK sK sK sK sK si sK si si si sK sK sK}",
+        "{sK sK sK s(iii) sK sK sK sK sK si sK sl si sK sK sK}",
         b"leaked_stacks", <unsigned long long>sw_process.leaked,
         b"dropped_states", <unsigned long long>sw_process.dropped,
         b"drains", <unsigned long long>sw_process.drained,
@@ -94,8 +94,7 @@ def _counters():
         b"superseded", <unsigned long long>sw_process.superseded,
         b"crash_reports", <int>sw_crash_is_on(),
         b"coalesced_switches", <unsigned long long>sw_process.coalesced,
-        b"preloaded", sw_interposition.preloaded,
-        b"interpositions", <int>sw_interposition.begun,
+        b"unwritten_slots", unwritten_slots(),
         b"interposed_frames", sw_interposition.frames,
         b"mended_entries", <unsigned long long>sw_interposition.mended,
         b"refused_switches", <unsigned long long>sw_interposition.refused,

@@ -7,7 +7,7 @@ Promises: each of these lists stands here alone; a test compares them with the h
 
 from operator import index
 
-from stackwarden._variables import variable
+from _stackwarden_start.variables import variable
 from stackwarden.errors import (
     REFUSALS,
     MechanismError,

@@ -2,8 +2,8 @@
 
 import os
 
+from _stackwarden_start.variables import OFF
 from stackwarden._core import _start_crash_reports, _stop_crash_reports
-from stackwarden._variables import OFF
 
 
 def enable_crash_reports() -> None:

@@ -6,19 +6,20 @@ Promises: what is on is off again when all that was begun is undone; a second on
 
 import os
 
-from stackwarden import _paths
-from stackwarden._variables import OFF
+from _stackwarden_start.environment import ISOLATIONS, LIBRARY, interposed, why_not_interposed
+from _stackwarden_start.variables import OFF
 from stackwarden.errors import (
     InterleavedFramesWarning,
     InterpositionError,
     IsolationUnavailableError,
+    SettingWarning,
 )
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Literal, Self
+    from typing import Any, Literal, Self
 
 
 class Interposition:
@@ -81,7 +82,7 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
         raise IsolationUnavailableError(
             f"isolation 'frames' cannot be had here: {ISOLATION_REASON}"
         )
-    reason = _load_interposition(os.fsencode(_paths.interpose_library()), _warn_of_interleaving)
+    reason = _load_interposition(os.fsencode(LIBRARY), _warn_of_interleaving)
     if reason is not None:
         raise InterpositionError(f"interposition: {reason}")
     others = _begin_interposition(isolation == "frames")
@@ -111,6 +112,26 @@ def _warn_of_interleaving(caller: int, is_isolated: bool) -> None:
     )
 
 
+def warn_if_left_out(asked: "Mapping[str, Any]") -> None:
+    """The settings ask for it, and this Python did not look at them when it started (or not as they are now)."""
+    from _stackwarden_start.begin import has_begun
+
+    wanted = {"none": "on", "frames": "frames"}[asked.get("isolation", "none")]
+    if not asked.get("interpose") or has_begun:
+        return
+    import warnings
+
+    from stackwarden._status import status
+
+    if status()["interposition"] != wanted:
+        warnings.warn(
+            "interpose is left out: this Python did not look at STACKWARDEN when it started. Start programs with "
+            "`stackwarden run` or `stackwarden exec`, or run `stackwarden enable` once, or call interpose()",
+            SettingWarning,
+            stacklevel=2,
+        )
+
+
 def interposed_environment(
     environment: "Mapping[str, str] | None" = None,
     *,
@@ -124,30 +145,12 @@ def interposed_environment(
     ValueError for another isolation.
     """
     _check_isolation(isolation)
-    former = os.environ if environment is None else environment
-    if OFF:
-        return {"STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), "off"]))}
-    library = _paths.interpose_library()
-    if not os.path.exists(library):  # noqa: PTH110
-        raise InterpositionError(
-            f"there is no interposition on this platform: {library} is missing"
-        )
-    if " " in library or ":" in library:
-        raise InterpositionError(f"LD_PRELOAD cannot name a path with spaces or colons: {library}")
-    asked = f"interpose,isolation={isolation}"
-    return {
-        "LD_PRELOAD": _joined(library, former.get("LD_PRELOAD"), ":"),
-        "PYTHONPATH": _joined(_paths.startup_folder(), former.get("PYTHONPATH"), ":"),
-        "STACKWARDEN": ",".join(filter(None, [former.get("STACKWARDEN"), asked])),
-    }
+    reason = why_not_interposed()
+    if reason is not None:
+        raise InterpositionError(reason)
+    return interposed(os.environ if environment is None else environment, isolation)
 
 
 def _check_isolation(isolation: str) -> None:
-    if isolation not in ("none", "frames"):
-        raise ValueError(f"isolation {isolation!r}: must be one of none, frames")
-
-
-def _joined(first: str, others: str | None, separator: str) -> str:
-    """`first` before the others, once."""
-    rest = [other for other in (others or "").split(separator) if other and other != first]
-    return separator.join([first, *rest])
+    if isolation not in ISOLATIONS:
+        raise ValueError(f"isolation {isolation!r}: must be one of {', '.join(ISOLATIONS)}")

@@ -131,6 +131,7 @@ def status() -> Status:
         "beacons": (),
         "beacon_faults": None,
         "interposition": "off",
+        "interposition_reason": None,
         "mended_entries": 0,
         "refused_switches": 0,
         "interleaved_frames": 0,

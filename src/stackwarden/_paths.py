@@ -18,13 +18,3 @@ def get_cmake_dir() -> str:
 def get_pkgconfig_dir() -> str:
     """The folder for ``PKG_CONFIG_PATH``: ``pkg-config --cflags stackwarden``."""
     return os.path.join(_PACKAGE, "pkgconfig")  # noqa: PTH118
-
-
-def interpose_library() -> str:
-    """The library that interposes, for LD_PRELOAD; there is none but on Linux."""
-    return os.path.join(_PACKAGE, "libstackwarden_interpose.so")  # noqa: PTH118
-
-
-def startup_folder() -> str:
-    """The folder whose sitecustomize module begins what the environment asks for, for PYTHONPATH."""
-    return os.path.join(_PACKAGE, "_startup")  # noqa: PTH118

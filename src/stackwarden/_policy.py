@@ -3,6 +3,7 @@
 docs/policies.md says what comes of each policy on which CPython.
 """
 
+from _stackwarden_start.variables import OFF, is_asked_for
 from stackwarden._contract import policy_number
 from stackwarden._core import (
     Request,
@@ -13,7 +14,6 @@ from stackwarden._core import (
     _leave_policy,
     _set_stack_sizes,
 )
-from stackwarden._variables import OFF, is_asked_for
 from stackwarden.errors import PolicyError
 
 TYPE_CHECKING = False  # typing costs import time
@@ -129,9 +129,10 @@ def _bytes_of(size: "SupportsIndex | str") -> int:
 
 
 def apply_settings() -> None:
-    """Apply what STACKWARDEN=... and -X stackwarden=... say of policies and sizes."""
+    """Apply what STACKWARDEN=... and -X stackwarden=... say of policies and sizes; warn of what is left out."""
     if OFF or not is_asked_for():
         return
+    from stackwarden._interpose import warn_if_left_out
     from stackwarden._settings import settings
 
     given = settings()
@@ -143,6 +144,7 @@ def apply_settings() -> None:
     )
     _check_what_is_told(given.get("check", "off"))
     _set_stack_sizes(given.get("min-stack", 0), given.get("stack-size", 0))
+    warn_if_left_out(given)
 
 
 def _check_what_is_told(mode: str) -> None:

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from _stackwarden_start.variables import variable
 from stackwarden._contract import POLICIES
-from stackwarden._variables import variable
 from stackwarden.errors import SettingWarning
 from stackwarden.sizes import size_of
 
@@ -33,7 +33,7 @@ def _switch(text: str) -> bool:
 
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
-    "off": _switch,  # the whole package; _variables.OFF
+    "off": _switch,  # the whole package; OFF of variables.py
     "policy": _one_of(*POLICIES),  # of all stacks that are known
     "unknown": _one_of(*POLICIES),  # of stacks that nobody told of
     "foreign-threads": _one_of(

@@ -2,10 +2,10 @@
 
 import sys
 
+from _stackwarden_start.variables import OFF, variable
 from stackwarden._callbacks import living_callbacks
 from stackwarden._contract import POLICIES, KnownKeys
 from stackwarden._core import _beacons, _counters, _protection
-from stackwarden._variables import OFF, variable
 
 TYPE_CHECKING = False  # typing costs import time
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def status() -> "Status":
         "beacons": beacons,
         "beacon_faults": beacon_faults,
         "interposition": _interposition(counters),
+        "interposition_reason": _interposition_reason(counters),
         "mended_entries": counters["mended_entries"],
         "refused_switches": counters["refused_switches"],
         "interleaved_frames": counters["interleaved_frames"],
@@ -142,6 +143,18 @@ def _fault_of(version: int, known: int, listener: int, refused: int, last: str) 
 
 
 def _interposition(counters: "dict[str, Any]") -> "Interposing":
-    if not counters["interpositions"] and not counters["preloaded"]:
+    if counters["unwritten_slots"] < 0:
         return "off"
     return "frames" if counters["interposed_frames"] else "on"
+
+
+def _interposition_reason(counters: "dict[str, Any]") -> str | None:
+    """Why it does less than it should."""
+    if counters["unwritten_slots"] > 0:
+        return (
+            f"{counters['unwritten_slots']} slots of loaded objects cannot be written, and calls through them are "
+            "not seen: neither /proc/self/mem nor mprotect() may be used"
+        )
+    if _interposition(counters) == "on" and PROTECTION["mechanism"] == "none":
+        return f"the mechanism is 'none', and CPython is told of no stack: {_reason()}"
+    return None

@@ -43,6 +43,7 @@ class Status(TypedDict):
     beacons: Annotated[tuple[str, ...], "runtimes that tell through beacon.h"]
     beacon_faults: Annotated[str | None, "which of them do not help, and why"]
     interposition: Annotated[Interposing, "are switches of foreign code seen?"]
+    interposition_reason: Annotated[str | None, "why it does less than it should"]
     mended_entries: Annotated[int, "entries and switches that were seen, and not told"]
     refused_switches: Annotated[int, "switches that were seen, and could not be isolated"]
     interleaved_frames: Annotated[

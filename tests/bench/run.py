@@ -115,6 +115,7 @@ def measure(samples: Samples) -> dict[str, list[Row]]:
     greenlets = list(switch_greenlets())
     calls = list(calls_elsewhere())
     entries = list(enter_interposed())
+    starts = list(start_commands())
     rounds(2)
     return {
         "Python": python,
@@ -122,6 +123,7 @@ def measure(samples: Samples) -> dict[str, list[Row]]:
         "A switch of greenlets, from Python; ratio to a bare one": greenlets,
         "A call on another stack, from Python": calls,
         "PyGILState_Ensure and _Release on the native stack": entries,
+        "Commands under `stackwarden exec`": starts,
     }
 
 
@@ -212,6 +214,22 @@ def enter_interposed() -> Iterator[Row]:
         yield Row(
             f"interposed, {how} before", interposed, "ns", ratio=interposed / bare, limit=limit
         )
+
+
+def start_commands() -> Iterator[Row]:
+    """`exec` beside a bare Python; programs without Python beside themselves under the preloaded library."""
+    least = json.loads(commands.output(sys.executable, HERE / "starting.py"))
+    python = least["python"]
+    yield Row("a bare Python's start and end", python, "ms")
+    start = least["exec true"] - least["true"] - python
+    yield Row("stackwarden exec -- true: above that and true alone", start, "ms", limit=3)
+    small = least["true, interposed"] - least["true"]
+    note = f"above {least['true']:.1f} ms without it"
+    yield Row("true, under the preloaded library", small, "ms", limit=1, note=note)
+    for name in ("perl", "gcc"):
+        plain, interposed = least[name], least[f"{name}, interposed"]
+        yield Row(f"{name}, of a second, under the preloaded library", interposed, "ms",
+                  ratio=interposed / plain, limit=1.05)  # fmt: skip
 
 
 # ---- the result ----

@@ -48,7 +48,7 @@ def test_without_a_command_the_help_names_all_of_them():
 
 def test_console_script_is_the_same_program():
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="stackwarden")
-    assert script.value == "stackwarden.__main__:main"
+    assert script.value == "_stackwarden_start.command:main"
 
 
 FLAGS = {

@@ -74,7 +74,7 @@ def test_importing_needs_nothing_but_the_standard_library(child):
         files = {name.partition(".")[0] for name, module in loaded.items() if hasattr(module, "__file__")}
         print(sorted(files - sys.stdlib_module_names))
     """)
-    assert done.stdout == "['stackwarden']\n"
+    assert done.stdout == "['_stackwarden_start', 'stackwarden']\n"
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,7 +7,7 @@ import pytest
 
 import children
 import foreign
-from stackwarden import _paths
+from _stackwarden_start.environment import LIBRARY
 
 HERE = Path(__file__).parent
 PROGRAM, WRAPPER = HERE / "random_contexts.c", HERE / "wrapper.c"
@@ -36,7 +36,7 @@ def test_random_programs_say_the_same_with_the_library(program):
         plain = output(program, seed)
         assert plain[0] == 0, seed
         assert "saved once" in plain[1], seed
-        assert output(program, seed, _paths.interpose_library()) == plain, seed
+        assert output(program, seed, LIBRARY) == plain, seed
 
 
 def test_a_stand_in_that_is_on_the_stack_would_be_seen(program, tmp_path):
@@ -108,5 +108,5 @@ def test_one_context_is_what_many_link_to(optimised, tmp_path):
     source = tmp_path / "linked.c"
     source.write_text(LINKED)
     program = compiled(source, tmp_path / "linked", optimised)
-    for preloaded in [(), (_paths.interpose_library(),)]:
+    for preloaded in [(), (LIBRARY,)]:
         assert output(program, 0, *preloaded) == (0, "ran 1f, resumed 7\n")

@@ -46,7 +46,7 @@ import ctypes
 def looked_up(name):
     return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
-library = stackwarden._paths.interpose_library()
+from _stackwarden_start.environment import LIBRARY as library
 def owner(address):
     for line in open("/proc/self/maps"):
         low, high = (int(part, 16) for part in line.split()[0].split("-"))

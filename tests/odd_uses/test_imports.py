@@ -122,7 +122,7 @@ def test_the_command_line_counts_there_too(child, option):
 def test_nor_does_it_begin_what_they_ask_for(child, option):
     begin = """
         import sys
-        from stackwarden._start import begin
+        from _stackwarden_start.begin import begin
         begin()
         print("stackwarden._settings" in sys.modules, __import__("stackwarden").status()["interposition"])
     """

@@ -12,9 +12,9 @@ import click
 
 _IMPORT_LINE = (
     'import os, sys; (os.environ.get("STACKWARDEN") or "stackwarden" in sys._xoptions) '
-    'and __import__("stackwarden._start", fromlist=["begin"]).begin()\n'
+    'and __import__("_stackwarden_start.begin", fromlist=["begin"]).begin()\n'
 )
-_ENTRY_POINT = "stackwarden._start:begin\n"
+_ENTRY_POINT = "_stackwarden_start.begin:begin\n"
 
 
 def _file() -> tuple[Path, str]:

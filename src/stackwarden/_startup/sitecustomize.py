@@ -21,8 +21,8 @@ def _run_hidden() -> None:
 
 
 try:
-    from stackwarden._start import begin
-except ImportError:
+    from _stackwarden_start.begin import begin
+except ModuleNotFoundError:
     pass
 else:
     begin()
