@@ -18,7 +18,7 @@ detached thread suspends Python frames or resumes some, it attaches, and may wai
 is made without isolation, and counted.
 """
 
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uintptr_t
 
 from interpose.seen_stacks cimport interposed_made, sw_interposition, was_interposed
 from records.ends cimport sw_drain

@@ -11,8 +11,8 @@
  *                                               (stand_ins.h)
  *                   contexts.c                  contexts of makecontext()
  *      active_hooks.c                           the hooks that are called now
- *      fallback.c   pauses.c    patch.c         the hooks without a core; pauses without the GIL; the slots of loaded
- *                                               objects
+ *      fallback.c   nested.c    pauses.c        the hooks without a core; nested entries; pauses without the GIL
+ *      patch.c                                  the slots of loaded objects
  *      objects.c                                loaded objects, their symbols, definitions of functions
  *      walk.c                                   walks over loaded objects, and forks
  *      hooks.h      machine.h                   the contract with the core; what depends on the processor

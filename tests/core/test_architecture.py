@@ -224,7 +224,7 @@ LAYERS = [
     {"other_libc"},
     {"hooks", "machine", "walk"},
     {"objects"},
-    {"patch", "fallback", "pauses"},
+    {"patch", "fallback", "nested", "pauses"},
     {"active_hooks", "stand_ins"},
     {"contexts"},
     {"entries", "jumps", "loading"},
