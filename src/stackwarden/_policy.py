@@ -103,7 +103,7 @@ class stack_policy:  # noqa: N801 (used like a function)
         return self
 
     def __del__(self) -> None:
-        """Dropped without a block it is for good. A block ends here where a signal handler raised before its body."""
+        """Dropped without a block it is for good. A block ends here where a handler raised before its body."""
         self._end(for_good=not self._is_block)
 
     def __exit__(
