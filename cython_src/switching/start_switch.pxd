@@ -185,12 +185,20 @@ cdef inline stackwarden_status start_switch_to(
     return status
 
 
+cdef inline void stay_corrected(sw_thread *thread, PyThreadState *ts, const sw_record *told) noexcept nogil:
+    """The switch is refused, and the thread stays where it is. What was told before (`told`) is known to be wrong:
+    the bounds must not be left behind there."""
+    if ts != NULL and thread.current is not told:
+        swpy_protect(ts, thread, thread.current)
+
+
 cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
         const stackwarden_stack *to, uintptr_t sp, bint ends) noexcept nogil:
     """The slow path: any stack, any isolation."""
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
+    cdef const sw_record *told
     cdef stackwarden_status status
     if not sw_process.running:
         return STACKWARDEN_NOT_RUNNING
@@ -200,10 +208,13 @@ cdef inline stackwarden_status start_switch_slow "sw_start_switch_slow"(
     thread = thread_to_switch(ts, ends)
     if thread == NULL:
         return why_no_block()
+    told = thread.current
     correct_current(thread, sp)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
         status = start_switch_to(thread, ts, record, sp, ends, False)
+    if status != STACKWARDEN_DONE:
+        stay_corrected(thread, ts, told)
     return status
 
 
@@ -261,6 +272,7 @@ cdef inline stackwarden_status sw_start_switch_blocking(
     cdef PyThreadState *ts
     cdef sw_thread *thread
     cdef sw_record *record
+    cdef const sw_record *told
     cdef stackwarden_status status
     cdef bint ends = flags & STACKWARDEN_SWITCH_ENDS
     cdef bint detached
@@ -275,10 +287,13 @@ cdef inline stackwarden_status sw_start_switch_blocking(
         if ts != NULL:
             PyEval_RestoreThread(ts)
     thread = thread_to_switch(ts, ends)
+    told = thread.current
     correct_current(thread, sp)
     status = find_target(thread, to, &record)
     if status == STACKWARDEN_DONE:
         status = start_switch_to(thread, ts, record, sp, ends, detached)
+    if status != STACKWARDEN_DONE:
+        stay_corrected(thread, ts, told)
     if status != STACKWARDEN_DONE and detached and ts != NULL:
         PyEval_SaveThread()
     return status

@@ -1,13 +1,19 @@
 """What was told is believed only where the stack pointer does not contradict it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from stackwarden.adapters.ucontext import suspend
+from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
 from stackwarden import notify_stack_switch, on_stack
 
 MIB = 1 << 20
 SMALL = 48  # bytes: no stack so small can be protected
+
+
+def stay():
+    suspend()
 
 
 def tell_of_a_small_one(base):
@@ -87,6 +93,23 @@ def test_a_block_that_a_coroutine_is_suspended_in_does_not_end_up_around_others(
             pass
         assert stackwarden.current_stack() == native
         suspended.resume()
+
+
+def test_a_refused_switch_inside_on_stack_leaves_no_bounds_behind(memory, effective_bounds):
+    """It has found the thread on another stack than the named one, and the end of the block changes nothing."""
+    stackwarden.sync_stack()
+    native, before = stackwarden.current_stack(), effective_bounds()
+    others = Coroutine(stay)
+    with ThreadPoolExecutor(1) as other, stackwarden.register_stack(memory(), MIB) as stack:
+        other.submit(others.resume).result()
+        with on_stack(stack), pytest.raises(stackwarden.OtherThreadError):
+            others.resume()
+        assert stackwarden.current_stack() == native
+        after = effective_bounds()
+        assert all(
+            abs(after[key] - before[key]) < 30 for key in before
+        )  # 3.13 and earlier count calls
+        other.submit(others.close).result()
 
 
 @pytest.mark.usefixtures("unchecked")
