@@ -30,18 +30,6 @@ LEAVE_STACKS_SUSPENDED = (
 )
 FORK = ("tests/core/test_fork_and_threads.py::",)
 
-# Greenlets that are suspended when the process ends, and range iterators of their frames, it seems; and a tuple
-# that a thread of C leaves.
-NOT_EXPLAINED = (
-    "tests/adapters/greenlet/test_adapter.py::test_a_record_tells_name_place_switches_and_stack",
-    "tests/adapters/greenlet/test_adapter.py::test_greenlets_that_were_made_before_have_records_too",
-    "tests/adapters/greenlet/test_adapter.py::test_subclasses_from_before_and_after_have_records",
-    "tests/adapters/greenlet/test_adapter.py::test_a_tracer_that_raises_is_removed",
-    "tests/adapters/greenlet/test_adapter.py::test_uninstalled_it_leaves_greenlet_as_it_was",
-    "tests/core/test_switch_callbacks.py::test_a_callback_for_one_thread_ends_with_it[c]",
-)
-
-
 def pytest_configure():
     """Leaks are looked for in the children of the tests. pytest's own process, where a thousand tests leave what
     they like, would tell of no test."""
@@ -50,7 +38,7 @@ def pytest_configure():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    if not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK + NOT_EXPLAINED):
+    if not item.nodeid.startswith(LEAVE_STACKS_SUSPENDED + FORK):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASAN_OPTIONS", f"{os.environ['ASAN_OPTIONS']}:detect_leaks=0")

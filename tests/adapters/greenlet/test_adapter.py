@@ -1,6 +1,8 @@
 """The adapter of greenlet: what it hooks and gives back, its records, and its refusals.
 
-Each test that installs the adapter runs in a child, because greenlet's entries belong to the process.
+Each test that installs the adapter runs in a child, because greenlet's entries belong to the process. Programs let
+go of greenlets that are suspended: one that is left at the end of the interpreter is not unwound, without the adapter
+neither, and what its frames hold leaks (tests/sanitizers).
 """
 
 import sys
@@ -68,6 +70,7 @@ def test_a_record_tells_name_place_switches_and_stack(run):
         deep.switch(20)
         print(record_of(deep).stack_used > shallow + 20 * 300)
         print(record_of(getcurrent()).name, record_of(getcurrent()).stack_used > 0)
+        del deep
     """) == [
         "work True",
         "0 0 None",
@@ -112,6 +115,7 @@ def test_greenlets_that_were_made_before_have_records_too(run):
             record_of(print)
         except TypeError as error:
             print(error)
+        del begun, new, one
     """, prelude=PRELUDE) == [
         "True",
         "ping 1 None True",
@@ -144,6 +148,7 @@ def test_subclasses_from_before_and_after_have_records_with_their_names(run):
             one = kind(ping)
             one.switch(1)
             print(record_of(one).name, record_of(one).made_at[2], record_of(one).switches)
+        del one
     """, prelude=PRELUDE) == ["before <module> 1", "child Child.__new__ 1", "child Child.__new__ 1"]  # fmt: skip
 
 
@@ -345,6 +350,7 @@ def test_a_tracer_that_raises_is_removed_and_the_adapter_stays(run):
         two.switch(3)
         two.switch()
         print(record_of(two).switches)
+        del two
     """) == ["None True", "2"]  # fmt: skip
 
 
@@ -368,6 +374,7 @@ def test_uninstalled_it_leaves_greenlet_as_it_was(run):
         adapters.install("greenlet")
         inside.switch()
         print(record_of(inside).switches, Kind(ping).switch(1))
+        del inside
     """) == [
         "True 0",
         'the adapter "greenlet" is not installed: stackwarden.adapters.install("greenlet")',
