@@ -45,7 +45,7 @@ from records.guard cimport *
 from records.overlaps cimport check_range
 from records.policy cimport effective_policy, policy_of
 from records.protection cimport *
-from records.records cimport describe_record, handle_of, record_at, record_of, take_record
+from records.records cimport describe_record, handle_of, is_in_use, record_at, record_of, take_record
 from stackwarden cimport STACKWARDEN_CAPSULE
 from switching.checking cimport note_site, sw_checking, sw_contradiction
 from switching.policies cimport default_policy, end_assumed_size, enter_assumed_size, set_policy_for_good

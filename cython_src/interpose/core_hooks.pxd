@@ -27,7 +27,7 @@ from records.executions cimport is_loaded, is_suspended
 from records.guard cimport *
 from records.overlaps cimport is_range
 from records.protection cimport *
-from records.records cimport describe_record, handle_of, record_at, record_holds
+from records.records cimport describe_record, handle_of, is_in_use, record_at, record_holds
 from stackwarden cimport STACKWARDEN_DONE, stackwarden_stack, stackwarden_status
 from switching.checking cimport compare_told, sw_checking
 from switching.evidence cimport find_stack_of
@@ -336,7 +336,7 @@ cdef inline long suspended_by_interposition() noexcept nogil:
     cdef sw_record *record
     for index in range(1, sw_process.records):
         record = record_at(index)
-        if record.generation & 1 and record.kind == SW_REGISTERED and record.isolation == SW_FRAMES \
+        if is_in_use(record) and record.kind == SW_REGISTERED and record.isolation == SW_FRAMES \
                 and was_interposed(record) and (is_loaded(record) or is_suspended(record.execution)):
             found += 1
     return found

@@ -164,7 +164,7 @@ def stacks():
     found = []
     for index in range(1, sw_process.records):
         record = record_at(index)
-        if record.generation & 1:
+        if is_in_use(record):
             describe_record(record, &seen)
             found.append(_stack(&seen))
     return found

@@ -10,7 +10,7 @@ from records.executions cimport end_execution, is_suspended, release_orphans
 from records.guard cimport *
 from records.index cimport remove_record
 from records.protection cimport *
-from records.records cimport free_record, sw_take_retired
+from records.records cimport free_record, stale_handles, sw_take_retired
 from stackwarden cimport STACKWARDEN_DETACHED, STACKWARDEN_DONE, STACKWARDEN_INTERRUPTED, stackwarden_status
 
 
@@ -26,8 +26,7 @@ cdef inline void end_record(sw_record *record) noexcept nogil:
     """End a record; NULL: there is none. Requires: it was retired, or is in no index. Under sw_lock()."""
     if record == NULL:
         return
-    if record.generation & 1:
-        sw_store_generation(&record.generation, record.generation + 1)
+    stale_handles(record)
     if record.isolation != SW_SHARED:
         end_execution(record.execution)
     elif holds_frames(record):

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from records.execution cimport *
 from records.guard cimport *
 from records.protection cimport *
-from records.records cimport record_at, record_holds
+from records.records cimport record_at, record_holds, record_overlaps
 
 
 # ---- addresses ----
@@ -95,23 +95,36 @@ cdef inline uintptr_t next_granule(uintptr_t granule) noexcept nogil:
     return next_node(granule, SW_LEAF_BITS) if leaf == NULL or is_span(leaf) else granule + 1
 
 
+cdef inline sw_record *overlap_in(
+        uint64_t slots, uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
+    """A record in use that overlaps [base, top), among those of a granule's word, and its generation; or NULL."""
+    cdef sw_record *record
+    while slots:
+        record = record_at(slots & SW_INDEX_MASK)
+        generation[0] = sw_load_generation(&record.generation)
+        if generation[0] & 1 and record_overlaps(record, base, top):
+            sw_fence_acquire()
+            if sw_load_generation(&record.generation) == generation[0]:
+                return record
+        slots >>= SW_INDEX_BITS
+    return NULL
+
+
 cdef inline sw_record *find_overlap(uintptr_t base, uintptr_t top, uint32_t *generation) noexcept nogil:
-    """A registered stack that overlaps [base, top), and its generation at that moment; or NULL."""
+    """A registered stack that overlaps [base, top), and its generation at that moment; or NULL. A record that left
+    the word before it was looked at may be a thread's by now, so the word is read again."""
     cdef uintptr_t granule = base >> SW_GRANULE_BITS
     cdef uint64_t *word
-    cdef uint64_t rest
+    cdef uint64_t slots
     cdef sw_record *record
     while granule <= (top - 1) >> SW_GRANULE_BITS:
         word = granule_of(granule << SW_GRANULE_BITS)
-        rest = sw_load_acquire(word) if word != NULL else 0
-        while rest:
-            record = record_at(rest & SW_INDEX_MASK)
-            generation[0] = sw_load_generation(&record.generation)
-            if generation[0] & 1 and record.indexed and record.base < top and base < record.top:
-                sw_fence_acquire()
-                if sw_load_generation(&record.generation) == generation[0]:
-                    return record
-            rest >>= SW_INDEX_BITS
+        slots = sw_load_acquire(word) if word != NULL else 0
+        record = overlap_in(slots, base, top, generation)
+        if slots and sw_load_acquire(word) != slots:
+            continue
+        if record != NULL:
+            return record
         granule = next_granule(granule)
     return NULL
 

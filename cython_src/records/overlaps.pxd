@@ -11,7 +11,7 @@ from records.execution cimport *
 from records.guard cimport *
 from records.index cimport find_overlap
 from records.protection cimport *
-from records.records cimport retire_record, sw_generation_advance
+from records.records cimport is_in_use, record_overlaps, retire_record, sw_generation_advance
 from stackwarden cimport (
     STACKWARDEN_BAD_RANGE,
     STACKWARDEN_DONE,
@@ -38,7 +38,9 @@ cdef inline stackwarden_status check_range(uintptr_t base, size_t size) noexcept
 
 
 cdef inline bint is_range(const sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
-    return record.base == base and record.top == top and record.generation & 1
+    """Is it the record of this very range? Another thread may retire it meanwhile: retire_transients()."""
+    return sw_load_acquire(<uint64_t *>&record.base) == base and sw_load_acquire(<uint64_t *>&record.top) == top \
+        and is_in_use(record)
 
 
 cdef inline bint is_taken(const sw_thread *own, uintptr_t base, uintptr_t top) noexcept nogil:
@@ -79,9 +81,7 @@ cdef inline void retire_transients(uintptr_t base, uintptr_t top) noexcept nogil
 cdef inline void retire_transient(
         const sw_thread *thread, sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
     cdef uint32_t generation = sw_load_generation(&record.generation)
-    if generation & 1 and record is not sw_load_pointer(&thread.current) \
-            and sw_load_acquire(<uint64_t *>&record.base) < top \
-            and base < sw_load_acquire(<uint64_t *>&record.top):
+    if generation & 1 and record is not sw_load_pointer(&thread.current) and record_overlaps(record, base, top):
         sw_generation_advance(record, generation)
 
 

@@ -14,7 +14,7 @@ from records.execution cimport *
 from records.fast_path cimport update_fast_path
 from records.guard cimport *
 from records.protection cimport *
-from records.records cimport record_at
+from records.records cimport is_in_use, record_at
 from records.requests cimport end_requests
 
 
@@ -111,7 +111,7 @@ cdef inline void use_policies() noexcept nogil:
     cdef int own = 0
     for index in range(1, sw_process.records):
         record = record_at(index)
-        if record.generation & 1 and record.kind != SW_NATIVE:
+        if is_in_use(record) and record.kind != SW_NATIVE:
             use_policy(NULL, record)
     while thread != NULL:
         if thread.ident:

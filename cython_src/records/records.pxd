@@ -79,7 +79,8 @@ cdef inline sw_record *record_at(uint64_t index) noexcept nogil:
 
 
 cdef inline sw_handle handle_of(const sw_record *record) noexcept nogil:
-    return (<sw_handle>record.generation << 32) | record.index
+    """Of a record that another thread has retired meanwhile: a stale one."""
+    return (<sw_handle>sw_load_generation(<uint32_t *>&record.generation) << 32) | record.index
 
 
 cdef inline sw_record *record_of(sw_handle handle) noexcept nogil:
@@ -93,16 +94,24 @@ cdef inline sw_record *record_of(sw_handle handle) noexcept nogil:
     return record if generation & 1 and sw_load_generation(&record.generation) == generation else NULL
 
 
+cdef inline bint is_in_use(const sw_record *record) noexcept nogil:
+    return sw_load_generation(<uint32_t *>&record.generation) & 1
+
+
 cdef inline bint record_holds(sw_record *record, uintptr_t address) noexcept nogil:
     cdef uintptr_t base = sw_load_acquire(<uint64_t *>&record.base)
     return address - base < sw_load_acquire(<uint64_t *>&record.top) - base
 
 
+cdef inline bint record_overlaps(sw_record *record, uintptr_t base, uintptr_t top) noexcept nogil:
+    return sw_load_acquire(<uint64_t *>&record.base) < top and base < sw_load_acquire(<uint64_t *>&record.top)
+
+
 cdef inline void describe_record(const sw_record *record, stackwarden_stack *stack) noexcept nogil:
     memset(stack, 0, sizeof(stackwarden_stack))
     stack.handle = handle_of(record)
-    stack.base = record.base
-    stack.size = (record.top - record.base) & ~<size_t>1
+    stack.base = sw_load_acquire(<uint64_t *>&record.base)
+    stack.size = (sw_load_acquire(<uint64_t *>&record.top) - stack.base) & ~<size_t>1
 
 
 cdef inline void note_depth(sw_record *record, uintptr_t sp) noexcept nogil:
@@ -184,7 +193,7 @@ cdef inline void set_bounds(
 
 cdef inline void begin_record(sw_record *record) noexcept nogil:
     """From now on it is in use."""
-    sw_store_generation(&record.generation, record.generation + 1)
+    sw_store_generation(&record.generation, sw_load_generation(&record.generation) + 1)
     if record.kind != SW_NATIVE:
         if not sw_process.has_foreign:
             sw_process.has_foreign = True
@@ -226,6 +235,13 @@ cdef inline sw_record *new_thread_record(int kind, int bounds_from, uintptr_t ba
 
 
 # ---- retiring: without a lock ----
+
+cdef inline void stale_handles(sw_record *record) noexcept nogil:
+    """All handles of a record that is in no index are stale from now on."""
+    cdef uint32_t generation = sw_load_generation(&record.generation)
+    if generation & 1:
+        sw_store_generation(&record.generation, generation + 1)
+
 
 cdef inline bint retire_record(sw_record *record, uint32_t generation) noexcept nogil:
     """Make all handles of a registered record stale. False: another thread did it first."""

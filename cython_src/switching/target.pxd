@@ -12,7 +12,7 @@ from records.guard cimport *
 from records.index cimport find_record, insert_record, make_nodes
 from records.overlaps cimport check_range, is_range, is_taken, overlaps_record, supersede_overlaps
 from records.protection cimport *
-from records.records cimport record_of, retire_record, take_record
+from records.records cimport is_in_use, record_of, retire_record, take_record
 from stackwarden cimport (
     STACKWARDEN_BOUNDS_ESTIMATE,
     STACKWARDEN_BOUNDS_MAP,
@@ -87,7 +87,7 @@ cdef inline bint index_suspended(sw_thread *thread) noexcept nogil:
     a fresh one. False: none is left, or no memory."""
     cdef sw_record **place = &thread.spare if thread.current is thread.transient else &thread.transient
     cdef sw_record *fresh
-    if not place[0].frame_tag or not place[0].generation & 1:
+    if not place[0].frame_tag or not is_in_use(place[0]):
         return True
     if not sw_lock():
         return False

@@ -20,6 +20,7 @@ from records.records cimport (
     new_thread_record,
     record_at,
     set_bounds,
+    stale_handles,
     take_record,
     why_no_records,
 )
@@ -253,8 +254,7 @@ cdef inline sw_record *renew_transient(
         record = thread.spare
         thread.spare = thread.transient
         thread.transient = record
-    if record.generation & 1:
-        sw_store_generation(&record.generation, record.generation + 1)
+    stale_handles(record)
     set_bounds(record, SW_TRANSIENT, bounds_from, base, top | (bounds_from >= SW_FROM_MAP))
     begin_record(record)
     use_policy(thread, record)

@@ -20,7 +20,7 @@ from records.index cimport find_overlap
 from records.overlaps cimport is_range, is_taken, overlaps_record
 from records.policy cimport is_unknown, policy_of
 from records.protection cimport *
-from records.records cimport handle_of
+from records.records cimport handle_of, is_in_use
 from switching.threads cimport renew_transient
 
 
@@ -192,7 +192,7 @@ cdef inline bint is_recursing(const sw_thread *thread, const sw_record *record) 
 
 cdef inline bint fits(const sw_thread *thread, const sw_record *record, uintptr_t sp) noexcept nogil:
     """Is it an unknown stack that holds the stack pointer, and leaves it room?"""
-    if not record.generation & 1 or not is_unknown(record) or sp - record.base >= record.top - record.base:
+    if not is_in_use(record) or not is_unknown(record) or sp - record.base >= record.top - record.base:
         return False
     return sp - record.base >= (
         swpy_protection.margin + SW_PAGE if is_recursing(thread, record) else room_to_raise())
