@@ -19,8 +19,7 @@ who installs or uninstalls an adapter.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
@@ -52,19 +51,26 @@ def installed() -> list[str]:
     return sorted(_installed)
 
 
-@contextmanager
-def _only_one(name: str) -> Iterator[None]:
-    """Nobody else installs or uninstalls this adapter meanwhile, in this process."""
-    own, place = object(), (os.getpid(), name)
-    try:
-        if _busy.setdefault(place, own) is not own:
-            raise AdapterInstalledError(
-                f"the adapter {name!r} is being installed or uninstalled at this moment"
-            )
-        yield
-    finally:
-        if _busy.get(place) is own:
-            del _busy[place]
+class _OnlyOne:
+    """Nobody else installs or uninstalls this adapter meanwhile, in this process. Its end needs no memory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._place = os.getpid(), name
+
+    def __enter__(self) -> None:
+        try:
+            if _busy.setdefault(self._place, self) is not self:
+                raise AdapterInstalledError(
+                    f"the adapter {self._name!r} is being installed or uninstalled at this moment"
+                )
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if _busy.get(self._place) is self:
+            del _busy[self._place]
 
 
 def install(name: str, **options: Any) -> None:
@@ -74,7 +80,7 @@ def install(name: str, **options: Any) -> None:
     is installed already, or being installed; SystemMissingError, SystemTooOldError and SystemUnfitError, all of
     them AdapterErrors, when its system is not there or cannot be hooked. What is raised left nothing behind.
     """
-    with _only_one(name):
+    with _OnlyOne(name):
         if name in _installed:
             raise AdapterInstalledError(
                 f"the adapter {name!r} is installed already; uninstall it first to give it other options"
@@ -83,8 +89,12 @@ def install(name: str, **options: Any) -> None:
         if OFF and getattr(adapter, "ONLY_PROTECTS", False):
             _installed[name] = _nothing
             return
-        adapter.install(**options)
         _installed[name] = adapter.uninstall
+        try:
+            adapter.install(**options)
+        except BaseException:
+            del _installed[name]
+            raise
 
 
 def _nothing() -> None:
@@ -93,7 +103,7 @@ def _nothing() -> None:
 
 def uninstall(name: str) -> None:
     """Undo ``install(name)``. Raises UnknownAdapterError, AdapterNotInstalledError."""
-    with _only_one(name):
+    with _OnlyOne(name):
         if name not in _installed:
             _entry_point(name)
             raise AdapterNotInstalledError(

@@ -5,9 +5,8 @@ Promises: after each switch and each throw CPython's bounds are those of the sta
 before it runs Python again. A greenlet is resumed in two ways, and both end in sync(): `switch` or `throw` returns
 (methods and C API), or the deallocation of another greenlet does. A new one begins on the current stack. A tracer
 runs before all of these, so a Tracer calls it, which syncs first. A greenlet that was suspended before install
-returns from greenlet's own
-functions: while there are such, each thread that switches gets a Tracer. Bounds alone are applied: greenlet itself
-has swapped the execution state.
+returns from greenlet's own functions: while there are such, each thread that switches gets a Tracer. Bounds alone are
+applied: greenlet itself has swapped the execution state.
 
 A tracer would be enough, but one in C that does nothing costs 40 to 67 % of a switch (measured with greenlet 3.5.6
 on five versions), and each thread needs its own.
@@ -469,7 +468,7 @@ cdef inline void note_resumed(PyObject *record) noexcept:
         suspended_before -= 1
 
 
-def forget_all():
+cdef void forget_all() noexcept:
     """Remove all records."""
     global places, mask, taken, suspended_before
     cdef Place *former = places
@@ -903,13 +902,14 @@ cdef _unfit(what):
 
 def put_entries(budget):
     """Put our functions in the places of greenlet's. `budget`: of each new greenlet, or None. Requires
-    find_entries().
-    Raises what setting a budget raises, before anything is changed."""
+    find_entries(). What is raised left nothing behind."""
     global default_budget
     global installed, installations, greenlets_switch, greenlets_throw, greenlets_settrace, greenlets_gettrace
     global greenlets_api_switch, greenlets_api_throw, greenlets_api_new, greenlets_new, greenlets_dealloc
+    checked = _checked_budget(budget)
     classes = _classes()
-    default_budget = _checked_budget(budget)
+    from_before = [one for one in gc.get_objects() if PyObject_TypeCheck(<PyObject *>one, greenlet_type)]
+    default_budget = checked
     greenlets_switch = <PyCFunctionWithKeywords><void *>switch_definition.ml_meth
     greenlets_throw = throw_definition.ml_meth
     greenlets_settrace = <settrace_type><void *>settrace_definition.ml_meth
@@ -930,11 +930,14 @@ def put_entries(budget):
     _replace_new(classes, greenlets_new, make)
     installed = True
     installations += 1
-    Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch while modules are finalized
-    for one in gc.get_objects():
-        if PyObject_TypeCheck(<PyObject *>one, greenlet_type):
+    try:
+        for one in from_before:
             _add_from_before(one)
-    greenlet.settrace(greenlet.gettrace())  # for this thread
+        greenlet.settrace(greenlet.gettrace())  # for this thread
+        Py_INCREF(sys.modules[__name__])  # for good: greenlets still switch while modules are finalized
+    except BaseException:
+        _put_back(classes)
+        raise
 
 
 cdef _add_from_before(one):
@@ -947,11 +950,17 @@ cdef _add_from_before(one):
 
 
 def take_entries_out():
-    """Put greenlet's functions back. Where somebody else has replaced ours his stays, and ours behind it does
-    nothing any more."""
-    global installed
+    """Put greenlet's functions back. What is raised left all as it was."""
+    classes = _classes()
     end_waiting(stack_pointer())
-    tracer = greenlet.gettrace()
+    greenlets_settrace(greenlet, (greenlet.gettrace(),))  # without a Tracer
+    _put_back(classes)
+
+
+cdef void _put_back(list classes) noexcept:
+    """Where somebody else has replaced a function of ours his stays, and ours behind it does nothing any more. Needs
+    no memory."""
+    global installed
     if switch_definition.ml_meth == <PyCFunction><void *>switch_method:
         switch_definition.ml_meth = <PyCFunction><void *>greenlets_switch
     if throw_definition.ml_meth == throw_method:
@@ -968,9 +977,8 @@ def take_entries_out():
         api[API_NEW] = <void *>greenlets_api_new
     if greenlet_type.tp_dealloc == destroy:
         greenlet_type.tp_dealloc = greenlets_dealloc
-    _replace_new(_classes(), make, greenlets_new)
+    _replace_new(classes, make, greenlets_new)
     installed = False
-    greenlet.settrace(tracer)
     forget_all()
     apply_budget(NULL)
 

@@ -85,12 +85,14 @@ def interpose(*, isolation: 'Literal["none", "frames"]' = "none") -> Interpositi
     reason = _load_interposition(os.fsencode(LIBRARY), _warn_of_interleaving)
     if reason is not None:
         raise InterpositionError(f"interposition: {reason}")
+    made = Interposition(isolation, is_on=False)  # first: it may want memory
     others = _begin_interposition(isolation == "frames")
     if others:
         raise InterpositionError(
             f"{others} interpositions are on with another isolation: status {status()['interposition']!r}"
         )
-    return Interposition(isolation)
+    made._is_on = True
+    return made
 
 
 def _warn_of_interleaving(caller: int, is_isolated: bool) -> None:

@@ -15,6 +15,7 @@ import threading
 import warnings
 
 import operations
+import systems  # noqa: F401
 
 import stackwarden
 

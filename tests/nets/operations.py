@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import stackwarden
+from stackwarden import adapters
 
 MIB = 1 << 20
 LARGE = 32 * MIB  # a stack that is left behind is seen in the size of the process
@@ -300,6 +301,7 @@ def state():
         "stacks": sorted((s.handle, s.base, s.size, s.name or "") for s in stackwarden.stacks()),
         "current": stackwarden.current_stack().handle,
         "limit": sys.getrecursionlimit(),
+        "adapters": adapters.installed(),
         "work": sum(
             1 for _ in Work.alive
         ),  # its length counts what a handler kept it from forgetting
