@@ -958,8 +958,8 @@ def take_entries_out():
 
 
 cdef void _put_back(list classes) noexcept:
-    """Where somebody else has replaced a function of ours his stays, and ours behind it does nothing any more. Needs
-    no memory."""
+    """Where somebody else has replaced a function of ours his stays, and ours behind it does nothing any more.
+    Needs no memory."""
     global installed
     if switch_definition.ml_meth == <PyCFunction><void *>switch_method:
         switch_definition.ml_meth = <PyCFunction><void *>greenlets_switch

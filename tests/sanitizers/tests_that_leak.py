@@ -30,6 +30,7 @@ LEAVE_STACKS_SUSPENDED = (
 )
 FORK = ("tests/core/test_fork_and_threads.py::",)
 
+
 def pytest_configure():
     """Leaks are looked for in the children of the tests. pytest's own process, where a thousand tests leave what
     they like, would tell of no test."""

@@ -1,7 +1,7 @@
 """The adapter of greenlet: what it hooks and gives back, its records, and its refusals.
 
 Each test that installs the adapter runs in a child, because greenlet's entries belong to the process. Programs let
-go of greenlets that are suspended: one that is left at the end of the interpreter is not unwound, without the adapter
+go of greenlets that are suspended: one that is left when the interpreter ends is not unwound, without the adapter
 neither, and what its frames hold leaks (tests/sanitizers).
 """
 
