@@ -89,11 +89,11 @@ def install(name: str, **options: Any) -> None:
         if OFF and getattr(adapter, "ONLY_PROTECTS", False):
             _installed[name] = _nothing
             return
-        _installed[name] = adapter.uninstall
+        adapter.install(**options)
         try:
-            adapter.install(**options)
+            _installed[name] = adapter.uninstall
         except BaseException:
-            del _installed[name]
+            adapter.uninstall()
             raise
 
 

@@ -1,4 +1,4 @@
-"""Operations of what belongs to other systems: interposition, and the adapter of greenlet. They join operations.py's."""
+"""Operations of what belongs to other systems, for operations.py: interposition, and the adapter of greenlet."""
 
 import contextlib
 import sys

@@ -109,13 +109,18 @@ LEGS = {
             *("tests/core/test_registry_threads.py", "tests/adapters/ucontext"),
             "tests/sanitizers/test_thread.py",
         ),
-        # In the child of a fork the runtime ignores all that the forking "thread" does from then on, if there are others
-        # (ForkChildAfter in tsan_rtl.cpp). A fiber is one, and what it hands over to the thread's own stack is then
-        # reported as races. gdb, millions of records and coroutines by the hundred thousand take minutes here.
+        # In the child of a fork the runtime ignores all that the forking "thread" does from then on, if there are
+        # others (ForkChildAfter in tsan_rtl.cpp). A fiber is one, and what it hands over to the thread's own stack
+        # is then reported as races. gdb, millions of records and coroutines by the hundred thousand take minutes.
         (
-            "tests/adapters/ucontext/test_ucontext.py::test_after_a_fork_inside_both_processes_are_protected_and_come_back",
-            "tests/adapters/ucontext/test_ucontext.py::test_gdb_ends_at_the_entry_however_deep_the_resumer_is",
-            "tests/adapters/ucontext/test_ucontext.py::test_memory_does_not_grow_over_a_hundred_thousand_coroutines",
+            *(
+                f"tests/adapters/ucontext/test_ucontext.py::{test}"
+                for test in (
+                    "test_after_a_fork_inside_both_processes_are_protected_and_come_back",
+                    "test_gdb_ends_at_the_entry_however_deep_the_resumer_is",
+                    "test_memory_does_not_grow_over_a_hundred_thousand_coroutines",
+                )
+            ),
             "tests/core/test_registry_threads.py::test_a_million_stacks",
             "tests/core/test_registry_threads.py::test_more_than_two_million_records_are_refused",
         ),
