@@ -197,10 +197,10 @@ uintptr_t sw_end_of_guard(uintptr_t page, uintptr_t least)
 {
     sw_region regions[REGIONS];
     int error = errno, got = 0;
-    int file = sw_open_kept(&sw_pagemap_file);
+    int pagemap = sw_open_kept(&sw_pagemap_file);
     uintptr_t end = least, reached = page_of(least);
     while (reached < page && got >= 0) {
-        got = sw_pages(file, reached, page, SW_GUARD, REGIONS, regions, &reached);
+        got = sw_pages(pagemap, reached, page, SW_GUARD, REGIONS, regions, &reached);
         end = got > 0 ? (uintptr_t)regions[got - 1].end : end;
     }
     errno = error;
