@@ -2,11 +2,11 @@
 """The functions that replace greenlet's while the adapter is installed, and the records of greenlets.
 
 Promises: after each switch and each throw CPython's bounds are those of the stack that the greenlet runs on,
-before it runs Python again. A greenlet is resumed in two ways, and both end in sync(): `switch` or `throw` returns
-(methods and C API), or the deallocation of another greenlet does. A new one begins on the current stack. A tracer
-runs before all of these, so a Tracer calls it, which syncs first. A greenlet that was suspended before install
-returns from greenlet's own functions: while there are such, each thread that switches gets a Tracer. Bounds alone are
-applied: greenlet itself has swapped the execution state.
+before it runs Python again. A greenlet is resumed in two ways, and both end in sync(): `switch` or `throw`
+returns (methods and C API), or the deallocation of another greenlet does. A new one begins on the current stack.
+A tracer runs before all of these, so a Tracer calls it, which syncs first. A greenlet that was suspended before
+install returns from greenlet's own functions: while there are such, each thread that switches gets a Tracer.
+Bounds alone are applied: greenlet itself has swapped the execution state.
 
 A tracer would be enough, but one in C that does nothing costs 40 to 67 % of a switch (measured with greenlet 3.5.6
 on five versions), and each thread needs its own.
