@@ -27,7 +27,7 @@ from records.executions cimport is_loaded, is_suspended
 from records.guard cimport *
 from records.overlaps cimport is_range
 from records.protection cimport *
-from records.records cimport describe_record, handle_of, is_in_use, record_at, record_holds
+from records.records cimport describe_record, is_in_use, record_at, record_holds
 from stackwarden cimport STACKWARDEN_DONE, stackwarden_stack, stackwarden_status
 from switching.checking cimport compare_told, sw_checking
 from switching.evidence cimport find_stack_of
