@@ -148,7 +148,8 @@ def test_a_setuid_program_runs_as_before(same, tmp_path):
 # ---- beside others that come with the environment ----
 
 PYTHON = """
-import os, threading
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads; join() may return before its end
 thread = threading.Thread(target=print, args=("thread",))
 thread.start()
 thread.join()
