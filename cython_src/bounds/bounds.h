@@ -43,6 +43,10 @@ int sw_is_arena(uintptr_t low, uintptr_t high);
  *   and uses less than 1 KiB of the stack. Makes system calls, and may keep a file open. */
 int sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above);
 
+/* Is no page of a range in use, and none a guard that no map shows? Requires: whole pages. 1; or 0: no, or it can't be
+ * told. One system call, and one more where a file is to be opened. */
+int sw_is_untouched(uintptr_t base, uintptr_t top);
+
 /* Do the pages beneath an address show what they showed, down to a base? Of the only stack: nothing is in use beneath
  * what was. Else: no guard lies between. 1; or 0: no, or it can't be told at once. One system call. */
 int sw_is_as_seen(const sw_seen *seen, uintptr_t address, uintptr_t base);

@@ -174,6 +174,17 @@ int sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above)
     return found;
 }
 
+int sw_is_untouched(uintptr_t base, uintptr_t top)
+{
+    int error = errno;
+    sw_region region;
+    uintptr_t reached;
+    int pagemap = sw_open_kept(&sw_pagemap_file);
+    int got = pagemap >= 0 ? sw_pages(pagemap, base, top, SW_IN_USE | SW_GUARD, 1, &region, &reached) : -1;
+    errno = error;
+    return got == 0;
+}
+
 int sw_is_as_seen(const sw_seen *seen, uintptr_t address, uintptr_t base)
 {
     int error = errno;

@@ -20,7 +20,7 @@ is made without isolation, and counted.
 
 from libc.stdint cimport uint32_t, uintptr_t
 
-from interpose.seen_stacks cimport interposed_made, sw_interposition, was_interposed
+from interpose.seen_stacks cimport find_target_of_jump, interposed_made, sw_interposition, was_interposed
 from records.ends cimport sw_drain
 from records.execution cimport *
 from records.executions cimport is_loaded, is_suspended
@@ -196,7 +196,9 @@ cdef inline void start_seen_switch(uintptr_t to) noexcept nogil:
     thread = this_thread()
     if sw_checking.on and thread != NULL and not record_holds(thread.current, to):
         compare_told(0, 0)
-    record = find_stack_of(thread, to) if thread != NULL else NULL
+    record = find_target_of_jump(thread, to) if thread != NULL else NULL
+    if record == NULL and thread != NULL and sw_interposition.frames and thread_has_frames():
+        sw_count(&sw_interposition.refused)
     if record == NULL or record is thread.current:
         return
     if sw_interposition.frames and start_isolated_switch(thread, ts, record):
@@ -221,11 +223,16 @@ cdef inline bint start_isolated_switch(sw_thread *thread, PyThreadState *ts, sw_
     return status == STACKWARDEN_DONE
 
 
+cdef inline bint thread_has_frames() noexcept nogil:
+    cdef PyThreadState *own = swpy_own()
+    return own != NULL and swpy_has_frames(own)
+
+
 cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept nogil:
     """Detached: does the switch suspend Python frames, or resume some?"""
-    cdef PyThreadState *own = swpy_own()
     cdef sw_execution *execution = execution_of(thread, record)
-    return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
+    return swpy_own() != NULL and execution is not thread.loaded \
+        and (thread_has_frames() or is_suspended(execution))
 
 
 cdef inline void interposed_jump(uintptr_t start, uintptr_t to) noexcept nogil:

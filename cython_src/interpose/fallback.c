@@ -42,6 +42,11 @@ void sw_find_python(void)
     set_bounds = (int (*)(void *, void *, size_t))sw_find_definition("PyUnstable_ThreadState_SetStackProtection");
 }
 
+int sw_has_python(void)
+{
+    return id_of != NULL;
+}
+
 static int is_native(applied *own, uintptr_t sp)
 {
     if (own->native_top == 0 && sw_native_bounds(&own->native_base, &own->native_top) != 0) {

@@ -8,7 +8,11 @@
 #include "patch.h"
 
 #define SW_ENTRIES 10
-#define SW_JUMPS 9
+#if defined(__x86_64__)
+#define SW_JUMPS 23
+#else
+#define SW_JUMPS 20
+#endif
 #define SW_LOADING 2
 
 extern const sw_stand_in sw_entries[SW_ENTRIES]; /* entries.c */

@@ -10,6 +10,7 @@
  *      entries.c    jumps.c       loading.c     stand-ins for the ways into Python, for switches, for dlopen and dlsym
  *                                               (stand_ins.h)
  *                   contexts.c                  contexts of makecontext()
+ *                   evidence.c                  memory that may be the top of a stack
  *      active_hooks.c                           the hooks that are called now
  *      fallback.c   nested.c    pauses.c        the hooks without a core; nested entries; pauses without the GIL
  *      patch.c                                  the slots of loaded objects

@@ -21,6 +21,7 @@ cdef extern from "bounds/bounds.h" nogil:
     bint sw_is_resident(uintptr_t base, uintptr_t top)
     bint sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above)
     bint sw_is_entry(uintptr_t address, uintptr_t low, uintptr_t high)
+    bint sw_is_untouched(uintptr_t base, uintptr_t top)
     bint sw_is_as_seen(const sw_seen *seen, uintptr_t address, uintptr_t base)
     uintptr_t sw_end_of_guard(uintptr_t page, uintptr_t least)
     int sw_is_readable(uintptr_t address)

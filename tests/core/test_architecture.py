@@ -226,7 +226,7 @@ LAYERS = [
     {"objects"},
     {"patch", "fallback", "nested", "pauses"},
     {"active_hooks", "stand_ins"},
-    {"contexts"},
+    {"contexts", "evidence"},
     {"entries", "jumps", "loading"},
     {"start"},
 ]

@@ -109,13 +109,39 @@ static inline void point_jump_ontop(point *from, point *to)
 
 #elif defined(MACHINE_STATIC)
 
-/* Leaves its arguments in their registers, where point_start finds them. */
-void machine_jump(void **from, void *to, point *started);
-__asm__(".text\n.type machine_jump, @function\nmachine_jump:\n"
+/* Leaves its arguments in their registers, where point_start finds them. MACHINE_SYMBOL: it has that name, and can be
+ * seen; MACHINE_PLACE: `to` leads to the word with the stack pointer, so many bytes further on; MACHINE_FOURTH: the stack
+ * pointer is the fourth argument. */
+#if defined(MACHINE_PLACE)
+#define MACHINE_TARGET_(place) #place "(%rsi)"
+#define MACHINE_TARGET(place) MACHINE_TARGET_(place)
+#define MACHINE_LOAD "movq " MACHINE_TARGET(MACHINE_PLACE) ", %rsp\n"
+#define MACHINE_GO(from, point) machine_jump(from, (void *)((uintptr_t)&(point)->place - MACHINE_PLACE), point, NULL)
+#elif defined(MACHINE_FOURTH)
+#define MACHINE_LOAD "movq %rcx, %rsp\n"
+#define MACHINE_GO(from, point) machine_jump(from, NULL, point, (point)->place)
+#else
+#define MACHINE_LOAD "movq %rsi, %rsp\n"
+#define MACHINE_GO(from, point) machine_jump(from, (point)->place, point, NULL)
+#endif
+
+#if defined(MACHINE_SYMBOL)
+#define MACHINE_NAME_(symbol) #symbol
+#define MACHINE_NAME(symbol) MACHINE_NAME_(symbol)
+#define MACHINE_TEXT MACHINE_NAME(MACHINE_SYMBOL)
+#define MACHINE_SEEN ".globl " MACHINE_TEXT "\n"
+#define machine_jump MACHINE_SYMBOL
+#else
+#define MACHINE_TEXT "machine_jump"
+#define MACHINE_SEEN ""
+#endif
+
+void machine_jump(void **from, void *to, point *started, void *fourth);
+__asm__(".text\n" MACHINE_SEEN ".type " MACHINE_TEXT ", @function\n" MACHINE_TEXT ":\n"
         "pushq %rbp\n pushq %rbx\n pushq %r12\n pushq %r13\n pushq %r14\n pushq %r15\n"
-        "movq %rsp, (%rdi)\n movq %rsi, %rsp\n"
+        "movq %rsp, (%rdi)\n " MACHINE_LOAD
         "popq %r15\n popq %r14\n popq %r13\n popq %r12\n popq %rbx\n popq %rbp\n ret\n"
-        ".size machine_jump, .-machine_jump\n");
+        ".size " MACHINE_TEXT ", .-" MACHINE_TEXT "\n");
 
 static inline void point_start(void **from, void *to, point *self)
 {
@@ -139,7 +165,7 @@ static inline void point_place(point *self, char *base, size_t size)
 
 static inline void point_jump(point *from, point *to)
 {
-    machine_jump(&from->place, to->place, to);
+    MACHINE_GO(&from->place, to);
 }
 
 #else

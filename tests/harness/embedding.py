@@ -14,13 +14,29 @@ def program(source: str, folder: Path) -> Path:
     return extensions.program(source, folder, *compiler_arguments(), "-pthread")
 
 
+def library() -> Path:
+    """This Python as a shared library."""
+    folder, name = sysconfig.get_config_vars("LIBDIR", "INSTSONAME")
+    return Path(folder, name)
+
+
+def dynamic_linker() -> str:
+    return commands.output(
+        tools.program("patchelf"), "--print-interpreter", sys._base_executable
+    ).strip()
+
+
+def command(program: Path, libraries: Path) -> list[str | Path]:
+    """Run a program of this machine's release that loads library() itself: with the dynamic linker of this Python,
+    whose C library may be newer than the machine's."""
+    return [dynamic_linker(), "--library-path", f"{libraries}:{library().parent}", program]
+
+
 def compiler_arguments() -> list[str]:
     """What to tell a C or C++ compiler, after the sources, for a program that embeds this Python."""
     libraries, version, *others = sysconfig.get_config_vars(
         "LIBDIR", "LDVERSION", "LIBS", "SYSLIBS"
     )
-    patchelf = tools.program("patchelf")
-    linker = commands.output(patchelf, "--print-interpreter", sys._base_executable).strip()
     return [
         *("-isystem", sysconfig.get_path("include")),
         f"-L{libraries}",
@@ -29,7 +45,7 @@ def compiler_arguments() -> list[str]:
         # An interpreter from debian.py comes with a C library of its own, newer than the one that
         # the machine's compiler links with: hence its dynamic linker, its libraries before the
         # machine's in an old-style RPATH, and symbols that are found only at run time.
-        f"-Wl,--dynamic-linker={linker}",
+        f"-Wl,--dynamic-linker={dynamic_linker()}",
         f"-Wl,--disable-new-dtags,-rpath,{libraries}",
         "-Wl,--allow-shlib-undefined,--export-dynamic",
     ]

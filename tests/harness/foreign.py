@@ -26,11 +26,20 @@ def mended():
 """
 
 
+# From 1.87 on Boost's shared library exports these names alone.
+CPLUSPLUS = {
+    "jump_fcontext": "_ZN5boost7context6detail13jump_fcontextEPvS2_",
+    "make_fcontext": "_ZN5boost7context6detail13make_fcontextEPvmPFvNS1_10transfer_tEE",
+    "ontop_fcontext": "_ZN5boost7context6detail14ontop_fcontextEPvS2_PFNS1_10transfer_tES3_E",
+}
+
+
 @cache
-def boost() -> Path:
+def boost(version: str) -> Path:
     """The folder of libboost_context.so."""
+    release = debian.own_release() if version == "1.81" else debian.UNSTABLE
     try:
-        root = debian.unpack("libboost-fiber1.81-dev", release=debian.own_release())
+        root = debian.unpack(f"libboost-fiber{version}-dev", release=release)
     except commands.HarnessError as error:
         unavailable("boost", str(error))
     (library,) = root.glob("usr/lib/*/libboost_context.so")
@@ -38,13 +47,20 @@ def boost() -> Path:
 
 
 @cache
-def build(machine: str, *linker: str) -> Path:
-    """Build the extension with one way to jump; further arguments are the linker's, and make another module."""
+def build(machine: str, *compiler: str, boost_version: str = "1.81") -> Path:
+    """Build the extension with one way to jump; further arguments are the compiler's, and make another module."""
     if machine == "static" and platform.machine() != "x86_64":
         unavailable("x86-64", f"the jump that is compiled in is not for {platform.machine()}")
-    suffix = "".join(filter(str.isalnum, "".join(linker)))
+    suffix = "".join(filter(str.isalnum, "".join(compiler)))
     name = f"foreign_{machine}{suffix}"
-    library = boost() if machine == "fcontext" else None
+    library = None
+    if machine == "fcontext":
+        library = boost(boost_version)
+        if boost_version != "1.81":
+            compiler += tuple(
+                f"-D{function}={exported}" for function, exported in CPLUSPLUS.items()
+            )
+            name += "_cplusplus"
     return extensions.build(
         [SOURCES / "foreign.c"],
         name,
@@ -52,7 +68,7 @@ def build(machine: str, *linker: str) -> Path:
             f"-DMACHINE_{machine.upper()}",
             f"-DFOREIGN_NAME={name}",
             *([f"-L{library}", f"-Wl,-rpath,{library}", "-lboost_context"] if library else []),
-            *linker,
+            *compiler,
         ],
     )
 

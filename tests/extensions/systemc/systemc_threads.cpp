@@ -1,19 +1,21 @@
-/* systemc_threads.cpp: Python functions in an SC_THREAD of SystemC, which knows nothing of stackwarden, for tests.
+/* systemc_threads.cpp: Python functions in SC_THREADs of SystemC, which knows nothing of stackwarden, for tests.
  *
- *      simulate(function or None, breaks=False)    one simulation with one thread: it calls the function, with the GIL
- *          held all along, waits a nanosecond, and calls it again
+ *      simulate(functions, breaks=False)    one simulation with a thread for each: it calls the function, or nothing for
+ *          None, with the GIL held all along, waits a nanosecond, and calls it again
  *          breaks: the thread lets the GIL go for a moment and takes it again, before each call
+ *      pause()                              inside of one: wait a nanosecond
  *
  * A process can simulate once. */
 #include <Python.h>
+#include <list>
 #include <systemc>
 
 namespace {
 
-PyObject *function;
+PyObject *functions;
 bool breaks;
 
-void step()
+void step(PyObject *function)
 {
     if (breaks) {
         Py_BEGIN_ALLOW_THREADS
@@ -29,20 +31,23 @@ void step()
 }
 
 struct steps : sc_core::sc_module {
-    SC_CTOR(steps) { SC_THREAD(run); }
+    PyObject *function;
+
+    SC_HAS_PROCESS(steps);
+    steps(const sc_core::sc_module_name &name, PyObject *called) : sc_module(name), function(called) { SC_THREAD(run); }
 
     void run()
     {
-        step();
+        step(function);
         wait(1, sc_core::SC_NS);
-        step();
+        step(function);
     }
 };
 
 PyObject *simulate(PyObject *, PyObject *args)
 {
     int wanted = 0;
-    if (!PyArg_ParseTuple(args, "O|p", &function, &wanted)) {
+    if (!PyArg_ParseTuple(args, "O!|p", &PyTuple_Type, &functions, &wanted)) {
         return nullptr;
     }
     breaks = wanted != 0;
@@ -51,7 +56,14 @@ PyObject *simulate(PyObject *, PyObject *args)
     return PyLong_FromLong(sc_core::sc_elab_and_sim(1, arguments));
 }
 
+PyObject *pause(PyObject *, PyObject *)
+{
+    sc_core::wait(1, sc_core::SC_NS);
+    Py_RETURN_NONE;
+}
+
 PyMethodDef methods[] = {
+    {"pause", pause, METH_NOARGS, nullptr},
     {"simulate", simulate, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -63,7 +75,10 @@ PyModuleDef definition = {
 
 extern "C" __attribute__((visibility("default"))) int sc_main(int, char **)
 {
-    steps all("steps");
+    std::list<steps> all;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(functions); i++) {
+        all.emplace_back(sc_core::sc_gen_unique_name("steps"), PyTuple_GET_ITEM(functions, i));
+    }
     sc_core::sc_start();
     return 0;
 }
