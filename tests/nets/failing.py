@@ -49,10 +49,11 @@ class Pythons:
 
     cold = False
     # CPython waits for ever for a thread that had no memory to begin. Before 3.14 its own code in Python fails in
-    # other ways than MemoryError: os.environ.get() with SystemError, concurrent.futures with a lock that is held.
+    # other ways than MemoryError: os.environ.get() with SystemError, concurrent.futures with a lock that is held,
+    # importlib.metadata, which looks for adapters, with SIGSEGV.
     skipped = ("thread",) + (sys.version_info < (3, 14)) * (
         *("status", "sync_on_call", "pool"),
-        *("install greenlet", "install greenlet, with suspended ones"),  # it looks for entry points
+        *("install greenlet", "install greenlet, with suspended ones"),
     )
 
     def __init__(self):
