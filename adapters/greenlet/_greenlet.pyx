@@ -554,6 +554,8 @@ cdef bint leaves_stack(Record mine, PyObject *target, uintptr_t pointer) noexcep
     other = find(target)
     if target == mine._greenlet or other == NULL:
         return here.pooled and target != mine._greenlet
+    if (<Record>other)._thread != NULL and (<Record>other)._thread != &running:
+        return False  # greenlet refuses that, or raises in the place of a greenlet whose thread has ended
     if is_there(other, here.base, here.size):
         return False
     if here.pooled or (pointer < mine._base and (<Record>other)._suspended_at > pointer):

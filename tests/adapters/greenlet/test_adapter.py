@@ -427,3 +427,43 @@ def test_it_is_found_when_greenlet_is_loaded(run):
         import greenlet
         print("greenlet" in adapters.install_loaded(), adapters.installed())
     """, prelude="") == ["True False", "True ['greenlet']"]  # fmt: skip
+
+
+def test_greenlets_of_other_threads_are_left_to_greenlet(child):
+    """Of threads that live, and that have ended, on stacks above and below: greenlet.error, as without."""
+    program = """
+        import threading
+        import greenlet
+
+        made, ready, over = [], threading.Event(), threading.Event()
+
+        def make():
+            made.append(greenlet.greenlet(lambda: greenlet.getcurrent().parent.switch()))
+            made[-1].switch()
+
+        def on_thread():
+            make()
+            ready.set()
+            over.wait()
+            said(made[0].switch)
+            said(made[0].throw, KeyError)
+
+        def said(function, *args):
+            try:
+                function(*args)
+            except BaseException as error:
+                print(type(error))
+
+        make()
+        thread = threading.Thread(target=on_thread)
+        thread.start()
+        ready.wait()
+        said(made[1].switch)
+        over.set()
+        thread.join()
+        said(made[1].switch)
+        said(made[1].throw, KeyError)
+        """
+    program = textwrap.dedent(program)
+    with_ours = "from stackwarden import adapters\nadapters.install('greenlet')\n" + program
+    assert child(with_ours).stdout == child(program).stdout == "<class 'greenlet.error'>\n" * 5
