@@ -37,9 +37,9 @@ LEGS = (
     Leg("build",           5,     2, "make build"),
     Leg("lint",            3,     1, "make lint"),
     Leg("greenlet",        4,     1, "make suites ARGS=greenlet"),
-    Leg("sanitizers",     12,     1, "make sanitize"),
+    Leg("sanitizers",     15,     1, "make sanitize"),
     Leg("nets",           12,     1, "make nets"),
-    Leg("tests",          30,     2, "make test"),
+    Leg("tests",          33,     2, "make test"),
 )  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_a_child_that_ends_otherwise_than_it_must_fails_the_test_with_what_it_sa
     children.run_python("exit(3)", ends=3)
 
 
-def test_a_child_sees_none_of_our_variables_but_those_it_is_given(monkeypatch):
+def test_a_child_sees_none_of_our_variables_but_those_it_is_given(unchecked, monkeypatch):
     monkeypatch.setenv("STACKWARDEN_POLICY", "disabled")
     program = "import os; print([name for name in os.environ if name.startswith('STACKWARDEN')])"
     assert children.run_python(program, STACKWARDEN_X="1").stdout == "['STACKWARDEN_X']\n"
