@@ -4,6 +4,7 @@ Debian's packages, unpacked into the cache.
 """
 
 import signal
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def ruby(*programs: str, isolation: str = "", ends: int | None = 0) -> list[str]
 
 def test_a_fiber_of_ruby_is_protected():
     """CPython's SIGSEGV is Ruby's SystemStackError, across the frames of Python: status 1."""
-    ruby("workloads.add()", ends=1)
+    if sys.version_info[:2] != (3, 12):  # it allows so few calls in C that they fit into a fiber
+        ruby("workloads.add()", ends=1)
     for isolation in WAYS:
         program = "print(workloads.add(), workloads.containers(), flush=True)"
         assert ruby(program, program, isolation=isolation) == ["RecursionError", "freed"] * 3
