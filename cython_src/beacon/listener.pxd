@@ -15,14 +15,13 @@ from records.guard cimport *
 from records.index cimport find_stack
 from records.protection cimport *
 from stackwarden cimport (
-    STACKWARDEN_DONE,
     STACKWARDEN_NOT_RUNNING,
     stackwarden_handle,
     stackwarden_stack,
     stackwarden_status,
     status_text,
 )
-from switching.checking cimport compare_told, note_telling, sw_reset_checked, sw_return_address
+from switching.checking cimport notify_checked, sw_reset_checked, sw_return_address
 from switching.hook cimport sw_notify_stack_switch, sw_reset_stack
 from switching.registration cimport sw_register_stack, sw_unregister_stack
 from switching.sync cimport sw_find_late_beacons
@@ -111,12 +110,7 @@ cdef inline void hear_reset(stackwarden_beacon *beacon) noexcept nogil:
 
 cdef inline void hear_switch_checked(
         stackwarden_beacon *beacon, const void *base, size_t size) noexcept nogil:
-    cdef stackwarden_status status
-    compare_told(<uintptr_t>base, <uintptr_t>base + size)
-    status = sw_notify_stack_switch(<uintptr_t>base, size)
-    if status == STACKWARDEN_DONE:
-        note_telling(sw_return_address())
-    note_refusal(beacon, status)
+    note_refusal(beacon, notify_checked(<uintptr_t>base, size, sw_return_address()))
 
 
 cdef inline void hear_reset_checked(stackwarden_beacon *beacon) noexcept nogil:

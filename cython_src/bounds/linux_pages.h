@@ -20,13 +20,13 @@ typedef struct {
 /* Pages of [start, end) that are any of `kinds`: in use, guards, or both. `most` regions are filled in; of one alone no
  * more than the first page is told. Regions that are not guards are in use; those that were read but never written are
  * not.
- * Requires: start and end of pages.
+ * Requires: start and end of pages; a descriptor of /proc/self/pagemap, or -1.
  * Guarantees: their number, and how far they were looked for; or -1: it can't be told. One system call, or one for each
  *   32 pages. */
 int sw_pages(int pagemap, uintptr_t start, uintptr_t end, unsigned kinds, int most, sw_region *regions,
              uintptr_t *reached);
 
-/* Are huge pages shown as such? */
+/* Are huge pages shown as such? 0 also where `pagemap` is -1. */
 int sw_shows_huge_pages(int pagemap);
 
 #endif

@@ -167,8 +167,7 @@ int sw_only_stack(sw_seen *seen, uintptr_t address, uintptr_t most_above)
 {
     int error = errno;
     int pagemap = sw_open_kept(&sw_pagemap_file);
-    int found =
-        pagemap >= 0 && sw_shows_huge_pages(pagemap) && look(pagemap, seen, page_of(address), page_of(most_above));
+    int found = sw_shows_huge_pages(pagemap) && look(pagemap, seen, page_of(address), page_of(most_above));
     seen->in_use = found ? seen->in_use : 0;
     errno = error;
     return found;
@@ -180,7 +179,7 @@ int sw_is_untouched(uintptr_t base, uintptr_t top)
     sw_region region;
     uintptr_t reached;
     int pagemap = sw_open_kept(&sw_pagemap_file);
-    int got = pagemap >= 0 ? sw_pages(pagemap, base, top, SW_IN_USE | SW_GUARD, 1, &region, &reached) : -1;
+    int got = sw_pages(pagemap, base, top, SW_IN_USE | SW_GUARD, 1, &region, &reached);
     errno = error;
     return got == 0;
 }

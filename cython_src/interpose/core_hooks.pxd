@@ -230,9 +230,9 @@ cdef inline bint thread_has_frames() noexcept nogil:
 
 cdef inline bint must_swap(const sw_thread *thread, sw_record *record) noexcept nogil:
     """Detached: does the switch suspend Python frames, or resume some?"""
+    cdef PyThreadState *own = swpy_own()
     cdef sw_execution *execution = execution_of(thread, record)
-    return swpy_own() != NULL and execution is not thread.loaded \
-        and (thread_has_frames() or is_suspended(execution))
+    return own != NULL and execution is not thread.loaded and (swpy_has_frames(own) or is_suspended(execution))
 
 
 cdef inline void interposed_jump(uintptr_t start, uintptr_t to) noexcept nogil:

@@ -143,13 +143,19 @@ cdef inline void note_site(const char *site) noexcept nogil:
 
 # ---- the functions of the table ----
 
-cdef inline stackwarden_status sw_notify_checked(uintptr_t base, size_t size) noexcept nogil:
+cdef inline stackwarden_status notify_checked(
+        uintptr_t base, size_t size, const void *caller) noexcept nogil:
+    """For the table and for beacons: their callers differ."""
     cdef stackwarden_status status
     compare_told(base, base + size)
     status = sw_notify_stack_switch(base, size)
     if status == STACKWARDEN_DONE:
-        note_telling(sw_return_address())
+        note_telling(caller)
     return status
+
+
+cdef inline stackwarden_status sw_notify_checked(uintptr_t base, size_t size) noexcept nogil:
+    return notify_checked(base, size, sw_return_address())
 
 
 cdef inline stackwarden_status sw_switch_to_checked(stackwarden_handle handle) noexcept nogil:
