@@ -3,6 +3,7 @@
 The fixtures build the extensions that tests share, once for each run, and run child programs.
 """
 
+import importlib
 import mmap
 import os
 import sys
@@ -49,6 +50,17 @@ def unchecked(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stackwarden.StackMismatchWarning)
         yield
+
+
+@pytest.fixture(params=["ucontext", "asm", "fcontext"])
+def adapter(request):
+    """Each of the adapters whose coroutines are the same."""
+    from availability import unavailable
+
+    try:
+        return importlib.import_module(f"stackwarden.adapters.{request.param}")
+    except ImportError as error:
+        unavailable({"fcontext": "boost"}.get(request.param, request.param), str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Fixtures of the core's tests: memory for stacks, and each test leaves the core as it found it."""
 
 import os
+import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -12,6 +14,25 @@ import stackwarden
 
 KIB = 1024
 MIB = 1024 * KIB
+
+
+@pytest.fixture
+def child_without_a_limit(child):
+    """child_without_a_limit(program): in a process whose native stack has no limit (`ulimit -s unlimited`)."""
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
+        pytest.skip("the stack's size is limited for good here")
+
+    def run(program):
+        words = [sys.executable, "-c", textwrap.dedent(program)]
+        return child(f"""
+            import os, resource, sys
+            resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY,) * 2)
+            os.execv(sys.executable, {words!r})
+        """)
+
+    return run
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,6 @@
 """Coroutines with isolation "frames" whose last reference goes on another thread: their own ends them, later."""
 
 import gc
-import importlib
 import threading
 
 import pytest
@@ -9,18 +8,9 @@ import stackwarden.adapters.ucontext
 from stackwarden.adapters.ucontext import Coroutine, suspend
 
 import stackwarden
-from availability import unavailable
 from forks import IN_CHILD
 from stackwarden.errors import CoroutineError
 from stackwarden.testing.child import in_thread
-
-
-@pytest.fixture(params=["ucontext", "asm", "fcontext"])
-def adapter(request):
-    try:
-        return importlib.import_module(f"stackwarden.adapters.{request.param}")
-    except ImportError as error:
-        unavailable({"fcontext": "boost"}.get(request.param, request.param), str(error))
 
 
 def leaked():

@@ -1,7 +1,6 @@
 """The traceback of a runaway is that of the undecorated function: Python folds lines that repeat. Nothing of ours
 is in any traceback, of coroutines neither."""
 
-import importlib
 import io
 import sys
 import traceback
@@ -10,7 +9,6 @@ from functools import partial
 import pytest
 
 import stackwarden
-from availability import unavailable
 from stackwarden import (
     deep_recursion,
     growing,
@@ -114,14 +112,6 @@ def test_a_refusal_points_at_the_callers_line():
     with pytest.raises(stackwarden.StackTooSmallError) as found:
         stackwarden.call_on_stack(len, (), stack_size=1)
     assert names(found) == ["test_a_refusal_points_at_the_callers_line"]
-
-
-@pytest.fixture(params=["ucontext", "asm", "fcontext"])
-def adapter(request):
-    try:
-        return importlib.import_module(f"stackwarden.adapters.{request.param}")
-    except ImportError as error:
-        unavailable({"fcontext": "boost"}.get(request.param, request.param), str(error))
 
 
 def test_a_runaway_in_a_coroutine_folds_and_shows_no_line_of_ours(adapter):
